@@ -1,0 +1,54 @@
+"""mltbench: the benchmark suite for long-tailed multi-label image recognition.
+
+The losses alone, in anyone's training loop:
+
+    statistics = mltbench.ClassStatistics.from_labels(labels)
+    loss = mltbench.create_loss("db-focal", statistics, dataset="voc-mlt")
+    loss(logits, labels).backward()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .datasets.dataset import Dataset as Dataset
+    from .datasets.dataset import Split as Split
+    from .datasets.errors import InputError as InputError
+    from .datasets.registry import load_dataset as load_dataset
+    from .datasets.registry import register_dataset as register_dataset
+    from .datasets.statistics import ClassStatistics as ClassStatistics
+    from .methods.catalogue import create_loss as create_loss
+    from .methods.catalogue import get_method as get_method
+    from .methods.catalogue import list_methods as list_methods
+    from .methods.catalogue import register_loss as register_loss
+
+__version__ = "0.1.0"
+
+# Public names load on first use, so that `import mltbench` and `mltbench --help` need neither torch nor mlflow.
+_HOMES = {
+    "ClassStatistics": "datasets.statistics",
+    "Dataset": "datasets.dataset",
+    "InputError": "datasets.errors",
+    "Split": "datasets.dataset",
+    "create_loss": "methods.catalogue",
+    "get_method": "methods.catalogue",
+    "list_methods": "methods.catalogue",
+    "load_dataset": "datasets.registry",
+    "register_dataset": "datasets.registry",
+    "register_loss": "methods.catalogue",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are strings, listed above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(_HOMES)}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

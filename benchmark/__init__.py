@@ -1,0 +1,1 @@
+"""How it is run: experiments, backbones, augmentation, trainer, metrics, tracking, plans."""

@@ -1,0 +1,1 @@
+"""Where experiments run: one protocol, one file per way of running."""

@@ -1,0 +1,1 @@
+"""What is learnt: images, labels, class statistics, and the construction of long-tailed training sets."""

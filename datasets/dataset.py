@@ -1,0 +1,100 @@
+"""Datasets as values: named classes and three splits, each with one digest, opened when first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, unknown_name
+from .labels import as_label_matrix
+from .statistics import ClassStatistics
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """Images with labels and ids.
+
+    Attributes:
+        images: `(N, H, W, 3)` uint8 RGB, in memory or memory-mapped.
+        labels: `(N, C)` uint8 of 0/1.
+        ids: `(N,)` unique strings.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    ids: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        as_label_matrix(self.labels)
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
+            raise InputError(f"images must be uint8 (N, H, W, 3); got {self.images.dtype} {self.images.shape}")
+        if not len(self.images) == len(self.labels) == len(self.ids):
+            raise InputError(f"{len(self.images)} images, {len(self.labels)} label rows, {len(self.ids)} ids: not one each")
+        if len(set(self.ids.tolist())) != len(self.ids):
+            raise InputError("image ids are not unique")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over shapes, ids, labels and pixels."""
+        digest = hashlib.sha256(f"{self.images.shape} {self.labels.shape}\n".encode())
+        digest.update("\n".join(self.ids.tolist()).encode())
+        digest.update(np.ascontiguousarray(self.labels))
+        digest.update(np.ascontiguousarray(self.images))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """A long-tailed multi-label dataset.
+
+    Attributes:
+        name: how commands and tables call it.
+        classes: C class names, in column order.
+        digests: SHA-256 of each split, known without opening it.
+        openers: how each split is opened; each runs at most once, when its split is first asked for.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    digests: Mapping[str, str]
+    openers: Mapping[str, Callable[[], Split]]
+    _opened: dict[str, Split] = field(default_factory=dict, init=False, repr=False)
+
+    def split(self, name: str) -> Split:
+        """Open one of `train`, `validation`, `test`.
+
+        Raises:
+            InputError: if the split is unknown, or its content does not have the recorded digest.
+        """
+        if name not in self.openers:
+            raise unknown_name(f"split of {self.name}", name, self.openers)
+        if name not in self._opened:
+            split = self.openers[name]()
+            if split.digest != self.digests[name]:
+                raise InputError(
+                    f"{self.name}: the {name} split has digest {split.digest[:12]}, expected {self.digests[name][:12]}; "
+                    "its files were changed. Delete its folder under the data root and prepare it again"
+                )
+            self._opened[name] = split
+        return self._opened[name]
+
+    @cached_property
+    def statistics(self) -> ClassStatistics:
+        """Class statistics of the training split."""
+        return ClassStatistics.from_labels(self.split("train").labels, class_names=self.classes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the class names and the digests of all splits: the dataset's identity."""
+        lines = [*self.classes, *(f"{name} {self.digests[name]}" for name in sorted(self.digests))]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,148 @@
+"""Statistics of a long-tailed label matrix: everything that the losses, samplers and figures know of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .labels import as_label_matrix
+
+# Paper, Sec. 4.2: head "over 100" training images, medium 20 to 100, tail under 20. Its own group sizes, 6/6/8 (VOC-MLT)
+# and 22/33/25 (COCO-MLT), need head >= 100: pottedplant and backpack have exactly 100 images.
+HEAD_AT_LEAST = 100
+TAIL_BELOW = 20
+
+GROUPS = ("head", "medium", "tail")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassStatistics:
+    """Counts and co-occurrence of the classes of a training set.
+
+    Build one with `from_labels` or `from_counts`; losses, samplers and heads are made from it.
+
+    Attributes:
+        counts: `(C,)` int64, images that hold each class (n_i), all positive.
+        num_images: images of the training set (N).
+        joint_counts: `(C, C)` int64, images that hold both classes (n_ij); None when built from counts alone.
+    """
+
+    counts: NDArray[np.int64]
+    num_images: int
+    joint_counts: NDArray[np.int64] | None = None
+
+    @classmethod
+    def from_labels(cls, labels: Any, *, class_names: Sequence[str] | None = None) -> ClassStatistics:
+        """Count a label matrix `(N, C)` of 0/1, dense or SciPy sparse.
+
+        Raises:
+            InputError: if a cell is not 0 or 1, or a class has no image.
+
+        >>> ClassStatistics.from_labels([[1, 0], [1, 1]]).counts.tolist()
+        [2, 1]
+        """
+        matrix = as_label_matrix(labels)
+        _require_every_class(matrix.sum(axis=0, dtype=np.int64), class_names)
+        # float64 holds integers exactly up to 2**53, and its matrix product runs in BLAS; NumPy's integer one does not.
+        wide = matrix.astype(np.float64)
+        joint = (wide.T @ wide).astype(np.int64)
+        return cls(counts=np.diag(joint).copy(), num_images=len(matrix), joint_counts=joint)
+
+    @classmethod
+    def from_counts(cls, counts: Any, num_images: int) -> ClassStatistics:
+        """Take class counts `(C,)` and the number of images as they are; co-occurrence stays unknown.
+
+        Raises:
+            InputError: if a count is not a whole number from 1 to `num_images`.
+
+        >>> ClassStatistics.from_counts([90, 10], 95).num_classes
+        2
+        """
+        given = np.asarray(counts)
+        if given.ndim != 1 or given.size == 0:
+            raise InputError(f"counts must be a vector of one number per class; got shape {given.shape}")
+        if not np.array_equal(given, np.floor(given)):
+            raise InputError("counts must be whole numbers: images per class, not frequencies")
+        whole = given.astype(np.int64)
+        _require_every_class(whole, None)
+        if whole.max() > num_images:
+            raise InputError(
+                f"class {int(whole.argmax())} counts {int(whole.max())} images, more than num_images={num_images}"
+            )
+        return cls(counts=whole, num_images=int(num_images))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes (C)."""
+        return len(self.counts)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Group of each class: `head`, `medium` or `tail`."""
+        return tuple(GROUPS[0] if n >= HEAD_AT_LEAST else GROUPS[2] if n < TAIL_BELOW else GROUPS[1] for n in self.counts)
+
+    def group_mask(self, group: str) -> NDArray[np.bool_]:
+        """Classes of one group as a mask `(C,)`."""
+        return np.array([name == group for name in self.group_names])
+
+    @cached_property
+    def conditional(self) -> NDArray[np.float64]:
+        """Conditional probabilities `(C, C)`: entry `[i, j]` is p(i|j) = n_ij / n_j (Sec. 3.1).
+
+        Raises:
+            InputError: if the statistics were built from counts alone.
+        """
+        if self.joint_counts is None:
+            raise InputError(
+                "co-occurrence is unknown: these statistics were built from counts; "
+                "use ClassStatistics.from_labels(labels) instead"
+            )
+        return self.joint_counts / self.counts[None, :]
+
+    @cached_property
+    def expected_frequencies(self) -> NDArray[np.float64]:
+        """Class frequencies under class-aware sampling `(C,)`: p-hat_i = mean over j of p(i|j) (Eq. 1)."""
+        return np.asarray(self.conditional.mean(axis=1))
+
+
+def class_level_frequency(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Expected sampling frequency of an instance by one of its classes `(C,)`: P^C_i = 1 / (C n_i) (Eq. 2)."""
+    return 1.0 / (len(counts) * counts)
+
+
+def instance_level_frequency(labels: NDArray[np.uint8], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Expected sampling frequency of each image `(N,)`: P^I = (1/C) sum of 1/n_i over its labels (Eq. 2)."""
+    return labels @ class_level_frequency(counts)
+
+
+def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:
+    """Variance of the normalised sampling times within each class `(C,)` (Sec. 4.4 and Fig. 5).
+
+    For each class, the expected sampling times of its images (Eq. 2) are scaled to a mean of 1; their variance tells
+    how unequally class-aware sampling visits the images of the class.
+
+    >>> within_class_sampling_variance([[1, 0], [1, 0], [0, 1]]).tolist()
+    [0.0, 0.0]
+    """
+    matrix = as_label_matrix(labels)
+    counts = ClassStatistics.from_labels(matrix).counts
+    times = instance_level_frequency(matrix, counts)
+    mean = (times @ matrix) / counts
+    return np.asarray((times**2 @ matrix) / counts / mean**2 - 1.0).clip(min=0.0)
+
+
+def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[str] | None) -> None:
+    empty = np.flatnonzero(counts < 1)
+    if empty.size:
+        named = [class_names[i] if class_names else str(i) for i in empty[:5]]
+        raise InputError(
+            f"class {', '.join(repr(name) for name in named)}{' ...' if empty.size > 5 else ''} has no training image "
+            f"({empty.size} of {len(counts)} classes); n_i = 0 makes its weight and its bias infinite. "
+            "Drop the column, or add an image of the class"
+        )

@@ -1,0 +1,1 @@
+"""What is compared: equations, losses, samplers, heads, and the catalogue of the paper's methods."""

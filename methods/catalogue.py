@@ -1,0 +1,218 @@
+"""The catalogue: every row of Tables 1 and 2 as a composition of parts, with the paper's values per dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..datasets.errors import InputError, unknown_name
+from .adjustments import LabelMargin, NegativeTolerant
+from .focal import Focal
+from .heads import LabelGraph
+from .method import Method
+from .module_loss import ModuleLoss
+from .samplers import ClassAware
+from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..datasets.statistics import ClassStatistics
+
+logger = logging.getLogger("mltbench")
+LossClass = TypeVar("LossClass", bound="type[nn.Module]")
+
+# What class-aware re-sampling brings along: its sampler and the 8-epoch schedule.
+RESAMPLED: dict[str, Any] = {"sampler": ClassAware(), "schedule": "re-sampled"}
+
+# fmt: off
+CATALOGUE: tuple[Method, ...] = (
+    Method(name="erm", title="ERM", reference="Sec. 4.2 (1)",
+           summary="binary cross-entropy, every image equally often"),
+    Method(name="rw", title="RW", reference="Sec. 4.2 (2)", weights=InverseSquareRoot(),
+           summary="weights by the inverse square root of class frequency"),
+    Method(name="focal", title="Focal", reference="Lin et al. 2017", focal=Focal(),
+           summary="focal loss"),
+    Method(name="rs", title="RS", reference="Shen et al. 2016", **RESAMPLED,
+           summary="class-aware re-sampling"),
+    Method(name="rs-focal", title="RS-Focal", reference="Sec. 4.3", focal=Focal(), **RESAMPLED,
+           summary="re-sampling with focal loss"),
+    Method(name="ml-gcn", title="ML-GCN", reference="Chen et al. 2019", head=LabelGraph(),
+           summary="classifiers from graph convolutions over the labels"),
+    Method(name="ldam", title="LDAM", reference="Cao et al. 2019", adjustment=LabelMargin(),
+           summary="larger margins for rarer classes"),
+    Method(name="cb-focal", title="CB-Focal", reference="Cui et al. 2019", weights=EffectiveNumber(), focal=Focal(),
+           summary="weights by effective numbers, with focal loss"),
+    Method(name="r-bce", title="R-BCE", reference="Eq. 5", weights=Rebalanced(), **RESAMPLED,
+           summary="re-balanced weights after re-sampling"),
+    Method(name="r-bce-focal", title="R-BCE-Focal", reference="Eq. 5", weights=Rebalanced(), focal=Focal(), **RESAMPLED,
+           summary="re-balanced weights with focal loss"),
+    Method(name="db", title="DB", reference="Eq. 10", weights=Rebalanced(), adjustment=NegativeTolerant(), **RESAMPLED,
+           summary="distribution-balanced loss: re-balanced weights and negative-tolerant regularization"),
+    Method(name="db-focal", title="DB-Focal", reference="Eq. 10", weights=Rebalanced(), adjustment=NegativeTolerant(),
+           focal=Focal(), **RESAMPLED,
+           summary="distribution-balanced loss with focal loss"),
+    Method(name="rs+rw-focal", title="RS+RW-Focal", reference="Sec. 4.4", weights=InverseSquareRoot(), focal=Focal(),
+           **RESAMPLED, summary="re-sampling, inverse-square-root weights, focal loss"),
+    Method(name="rs+cb-focal", title="RS+CB-Focal", reference="Sec. 4.4", weights=EffectiveNumber(), focal=Focal(),
+           **RESAMPLED, summary="re-sampling, effective-number weights, focal loss"),
+    Method(name="nt-bce", title="NT-BCE", reference="Eq. 7", adjustment=NegativeTolerant(), **RESAMPLED,
+           summary="negative-tolerant regularization alone, after re-sampling"),
+)
+# fmt: on
+
+# Rows of the paper's tables, in its order.
+TABLES: dict[int, tuple[str, ...]] = {
+    1: (
+        "erm",
+        "rw",
+        "focal",
+        "rs",
+        "rs-focal",
+        "ml-gcn",
+        "ldam",
+        "cb-focal",
+        "r-bce",
+        "r-bce-focal",
+        "db",
+        "db-focal",
+    ),
+    2: ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal"),
+}
+
+# Hyper-parameters that differ between datasets (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT has as many
+# classes and images as VOC-MLT and keeps its values.
+VALUES: dict[str, dict[str, float]] = {
+    "voc-mlt": {"mu": 0.3, "negative_scale": 5.0},
+    "coco-mlt": {"mu": 0.2, "negative_scale": 2.0},
+    "digits-mlt": {"mu": 0.3, "negative_scale": 5.0},
+}
+DEFAULT_VALUES = "voc-mlt"
+
+_METHODS: dict[str, Method] = {method.name: method for method in CATALOGUE}
+_loaded_packages = False
+
+
+def list_methods() -> list[Method]:
+    """All methods, the paper's first, then registered ones in order of registration."""
+    _load_installed_methods()
+    return list(_METHODS.values())
+
+
+def get_method(name: str, *, dataset: str | None = None) -> Method:
+    """Return a method with the paper's hyper-parameters for a dataset (VOC-MLT's where the paper has none for it).
+
+    Raises:
+        InputError: if there is no method of that name.
+
+    >>> get_method("db-focal", dataset="coco-mlt").parameters["mu"]
+    0.2
+    """
+    _load_installed_methods()
+    if name not in _METHODS:
+        raise unknown_name("method", name, _METHODS)
+    method = _METHODS[name]
+    values = VALUES.get(dataset or DEFAULT_VALUES, VALUES[DEFAULT_VALUES])
+    return method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
+
+
+def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None = None, **parameters: Any) -> nn.Module:
+    """Build a method's loss for anyone's training loop: `loss(logits (N, C), labels (N, C)) -> scalar mean`.
+
+    Args:
+        name: a method's name; see `list_methods`.
+        statistics: of the training set.
+        dataset: whose hyper-parameters of the paper to take: `voc-mlt`, `coco-mlt` or `digits-mlt`.
+        parameters: hyper-parameters to override.
+
+    Raises:
+        InputError: if a name is unknown or a value out of range.
+
+    Example:
+        >>> import mltbench
+        >>> statistics = mltbench.ClassStatistics.from_labels([[1, 0], [1, 1], [1, 0], [0, 1]])
+        >>> mltbench.create_loss("db-focal", statistics, dataset="voc-mlt", nu="paper").focal
+        Focal(gamma=2.0, focal_scale=2.0)
+    """
+    if dataset is not None and dataset not in VALUES:
+        raise unknown_name("dataset with hyper-parameters of its own", dataset, VALUES)
+    method = get_method(name, dataset=dataset)
+    for key in parameters:
+        if key not in method.loss_parameters:
+            raise unknown_name(f"hyper-parameter of the {name} loss", key, method.loss_parameters)
+    assumed = [key for key in VALUES[DEFAULT_VALUES] if key in _paper_parameters(method) and key not in parameters]
+    if dataset is None and assumed:
+        chosen = ", ".join(f"{key}={method.parameters[key]:g}" for key in assumed)
+        logger.warning(
+            "%s: taking the paper's values for VOC-MLT, %s; pass dataset= or the values themselves", name, chosen
+        )
+    return method.with_parameters(**parameters).build_loss(statistics)
+
+
+def register_method(method: Method) -> Method:
+    """Add a method to the catalogue.
+
+    Raises:
+        InputError: if the name is taken.
+    """
+    if method.name in _METHODS:
+        raise InputError(f"method {method.name!r} exists already; choose another name")
+    _METHODS[method.name] = method
+    return method
+
+
+def register_loss(
+    name: str, *, like: str = "erm", title: str | None = None, summary: str = "", reference: str = "own loss"
+) -> Callable[[LossClass], LossClass]:
+    """Decorate an `nn.Module` class to make a method of it, which trains `like` another method but for its loss.
+
+    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`.
+
+    Example:
+        >>> import torch, mltbench
+        >>> @mltbench.register_loss("doctest-hinge", like="rs")
+        ... class Hinge(torch.nn.Module):
+        ...     def __init__(self, statistics, *, margin=1.0):
+        ...         super().__init__()
+        ...         self.margin = margin
+        ...     def forward(self, logits, labels):
+        ...         return (self.margin - (2 * labels - 1) * logits).relu().mean()  # doctest: +SKIP
+    """
+
+    def decorate(loss_class: LossClass) -> LossClass:
+        model = get_method(like)
+        register_method(
+            replace(
+                model,
+                name=name,
+                title=title or name,
+                summary=summary or (loss_class.__doc__ or "").strip().split("\n")[0],
+                reference=reference,
+                weights=None,
+                adjustment=None,
+                focal=None,
+                loss=ModuleLoss.of(loss_class),
+            )
+        )
+        return loss_class
+
+    return decorate
+
+
+def _paper_parameters(method: Method) -> dict[str, Any]:
+    """Hyper-parameters of the suite's own parts; somebody's `mu` is not the paper's."""
+    return {} if method.loss is not None else method.parameters
+
+
+def _load_installed_methods() -> None:
+    """Import what other packages offer under the entry point group `mltbench.methods`; each registers itself."""
+    global _loaded_packages
+    if _loaded_packages:
+        return
+    _loaded_packages = True
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="mltbench.methods"):
+        entry.load()

@@ -1,0 +1,89 @@
+"""Somebody's own loss as a part of a method: a class by address, its keyword arguments as hyper-parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..datasets.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..datasets.statistics import ClassStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleLoss:
+    """A loss that is no composition of the suite's parts.
+
+    Attributes:
+        address: `module:Class` of an `nn.Module` made from (statistics, *, hyper-parameters) and called as
+            `loss(logits (N, C), labels (N, C)) -> scalar`.
+        parameters: its hyper-parameters by name.
+        source_digest: SHA-256 of the file that defines it; another text is another experiment.
+    """
+
+    kind: ClassVar[str] = "module"
+
+    address: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    source_digest: str = ""
+
+    @classmethod
+    def of(cls, loss_class: type[nn.Module]) -> ModuleLoss:
+        """Describe a loss class; its hyper-parameters are the keyword-only arguments of its constructor.
+
+        Raises:
+            InputError: if a keyword-only argument has no plain default.
+        """
+        parameters: dict[str, Any] = {}
+        for name, argument in inspect.signature(loss_class).parameters.items():
+            if argument.kind is not inspect.Parameter.KEYWORD_ONLY:
+                continue
+            if not isinstance(argument.default, bool | int | float | str):
+                raise InputError(
+                    f"{loss_class.__name__}: hyper-parameter {name!r} needs a default that is a number, a string or a "
+                    f"boolean; got {argument.default!r}"
+                )
+            parameters[name] = argument.default
+        source = Path(inspect.getfile(loss_class)).read_bytes()
+        return cls(
+            address=f"{loss_class.__module__}:{loss_class.__qualname__}",
+            parameters=parameters,
+            source_digest=hashlib.sha256(source).hexdigest(),
+        )
+
+    def with_parameters(self, **values: Any) -> ModuleLoss:
+        """Return the loss with other hyper-parameters, each of the type of its default."""
+        for name, value in values.items():
+            if name not in self.parameters:
+                raise unknown_name(f"hyper-parameter of {self.address}", name, self.parameters)
+            default = self.parameters[name]
+            number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+            if not number and type(value) is not type(default):
+                raise InputError(f"{name}={value!r} must be of type {type(default).__name__}, as its default {default!r}")
+        return replace(self, parameters={**self.parameters, **values})
+
+    def build(self, statistics: ClassStatistics) -> nn.Module:
+        """Build the module."""
+        module, _, name = self.address.partition(":")
+        loss_class = importlib.import_module(module)
+        for part in name.split("."):
+            loss_class = getattr(loss_class, part)
+        built: nn.Module = loss_class(statistics, **self.parameters)  # type: ignore[operator]
+        return built
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the loss as plain JSON."""
+        return {
+            "kind": self.kind,
+            "address": self.address,
+            "parameters": dict(self.parameters),
+            "source_digest": self.source_digest,
+        }

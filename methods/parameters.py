@@ -1,0 +1,45 @@
+"""Hyper-parameters of a method's parts: checked when made, listed flat, written as plain JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
+
+from ..datasets.errors import InputError
+
+
+class Part:
+    """One part of a method: a frozen dataclass whose fields are its hyper-parameters.
+
+    Fields are floats, ints, or `Literal` choices. A number's range is written beside it in `ranges`, as
+    (lowest, highest), both allowed.
+    """
+
+    kind: ClassVar[str]
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):  # type: ignore[arg-type]
+            value = _checked(field.name, getattr(self, field.name), hints[field.name], self.ranges.get(field.name))
+            object.__setattr__(self, field.name, value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the part as plain JSON: its kind and its hyper-parameters."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+def _checked(name: str, value: Any, hint: Any, bounds: tuple[float, float] | None) -> Any:
+    if choices := get_args(hint):
+        if value not in choices:
+            raise InputError(f"{name}={value!r} is not a choice; known: {', '.join(map(repr, choices))}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name}={value!r} must be a finite number")
+    if hint is int and value != int(value):
+        raise InputError(f"{name}={value!r} must be a whole number")
+    low, high = bounds or (-math.inf, math.inf)
+    if not low <= value <= high:
+        raise InputError(f"{name}={value!r} is out of range; it must lie in [{low:g}, {high:g}]")
+    return hint(value)

@@ -1,0 +1,141 @@
+"""Samplers: which images an epoch shows, in which order. NumPy alone; each keeps its own generator and its cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .parameters import Part
+
+
+class Sampler(Protocol):
+    """What a sampler must be: a value that opens a stream of epochs over a label matrix."""
+
+    kind: ClassVar[str]
+    drop_last: ClassVar[bool]
+
+    def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
+        """Start drawing."""
+
+    def epoch_length(self, labels: NDArray[np.uint8]) -> int:
+        """Draws of one epoch."""
+
+
+class EpochStream(Protocol):
+    """Epochs of image indices, with a state that can be kept and put back."""
+
+    def next_epoch(self) -> NDArray[np.int64]:
+        """Draw the image indices of the next epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that decides the coming epochs, as plain values and arrays."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a kept state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceBalanced(Part):
+    """Every image once per epoch, shuffled; the last batch may be smaller."""
+
+    kind: ClassVar[str] = "instance-balanced"
+    drop_last: ClassVar[bool] = False
+
+    def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
+        """Start drawing permutations."""
+        return _Permutations(len(labels), generator)
+
+    def epoch_length(self, labels: NDArray[np.uint8]) -> int:
+        """Return N."""
+        return len(labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAware(Part):
+    """Class-aware re-sampling (Shen et al. 2016; Sec. 4.2), as published.
+
+    Classes come in a shuffled cycle; each visit takes the next images of a shuffled cycle of its class. Both cycles
+    persist across epochs. An epoch has int(n_max C / 4) draws; of its last batch only a whole one is used.
+
+    Attributes:
+        images_per_visit: consecutive images of one class visit.
+        epoch_fraction: N_e as a share of n_max.
+    """
+
+    kind: ClassVar[str] = "class-aware"
+    drop_last: ClassVar[bool] = True
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {"images_per_visit": (1, 1000), "epoch_fraction": (1e-3, 100)}
+
+    images_per_visit: int = 3
+    epoch_fraction: float = 0.25
+
+    def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
+        """Start drawing class visits."""
+        return _ClassVisits(labels, self.images_per_visit, self.epoch_length(labels), generator)
+
+    def epoch_length(self, labels: NDArray[np.uint8]) -> int:
+        """Return int(n_max C epoch_fraction): 3,875 for VOC-MLT, 22,560 for COCO-MLT."""
+        return int(int(labels.sum(axis=0, dtype=np.int64).max()) * labels.shape[1] * self.epoch_fraction)
+
+
+class _Permutations:
+    def __init__(self, length: int, generator: np.random.Generator) -> None:
+        self._length, self._generator = length, generator
+
+    def next_epoch(self) -> NDArray[np.int64]:
+        return self._generator.permutation(self._length)
+
+    def state(self) -> dict[str, Any]:
+        return {"generator": self._generator.bit_generator.state}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._generator.bit_generator.state = state["generator"]
+
+
+class _Cycle:
+    """Items in shuffled order, shuffled anew each time around."""
+
+    def __init__(self, items: NDArray[np.int64], generator: np.random.Generator) -> None:
+        self.items, self.position, self._generator = items.copy(), len(items), generator
+
+    def take(self) -> int:
+        if self.position == len(self.items):
+            self._generator.shuffle(self.items)
+            self.position = 0
+        self.position += 1
+        return int(self.items[self.position - 1])
+
+
+class _ClassVisits:
+    def __init__(
+        self, labels: NDArray[np.uint8], images_per_visit: int, length: int, generator: np.random.Generator
+    ) -> None:
+        self._per_visit, self._length, self._generator = images_per_visit, length, generator
+        self._classes = _Cycle(np.arange(labels.shape[1]), generator)
+        self._images = [_Cycle(np.flatnonzero(column), generator) for column in labels.T]
+
+    def next_epoch(self) -> NDArray[np.int64]:
+        drawn: list[int] = []
+        while len(drawn) < self._length:
+            cycle = self._images[self._classes.take()]
+            drawn.extend(cycle.take() for _ in range(min(self._per_visit, self._length - len(drawn))))
+        return np.array(drawn, dtype=np.int64)
+
+    def state(self) -> dict[str, Any]:
+        cycles = [self._classes, *self._images]
+        return {
+            "generator": self._generator.bit_generator.state,
+            "items": [cycle.items.copy() for cycle in cycles],
+            "positions": [cycle.position for cycle in cycles],
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._generator.bit_generator.state = state["generator"]
+        for cycle, items, position in zip(
+            [self._classes, *self._images], state["items"], state["positions"], strict=True
+        ):
+            cycle.items, cycle.position = np.array(items), int(position)

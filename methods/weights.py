@@ -1,0 +1,139 @@
+"""Loss weights: how much each cell `(image, class)` of the loss counts.
+
+The equations use tensor methods alone, so that the catalogue loads without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .parameters import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..datasets.statistics import ClassStatistics
+
+
+class Weights(Protocol):
+    """What a weighting must be: constants of the training set, and weights of a batch."""
+
+    kind: ClassVar[str]
+
+    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+        """Return arrays that the loss keeps as buffers and hands to `weigh`."""
+
+    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+        """Weights of a batch of labels `(N, C)`, of a shape that broadcasts to `(N, C)`."""
+
+
+def inverse_square_root_weights(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Smoothed inverse frequencies `(C,)` in 0..1: sqrt(N/n_i) over its largest, which is sqrt(n_min/n_i) (Sec. 4.2).
+
+    The paper normalises "to be between 0 and 1 in a mini-batch". Every class stands in every batch (as a negative at
+    least), so that the largest weight of a batch is always that of the rarest class.
+    """
+    return np.sqrt(counts.min() / counts).astype(np.float32)
+
+
+def effective_number_weights(counts: NDArray[np.int64], *, cb_beta: float) -> NDArray[np.float32]:
+    """Inverse effective numbers `(C,)`: (1 - beta) / (1 - beta^n_i) (Cui et al. 2019; Sec. 4.2).
+
+    1 - beta^n_i in float32, as published: float64 differs by 2e-5 at beta .999.
+    """
+    effective = 1 - np.float32(cb_beta) ** counts.astype(np.float32)
+    return np.asarray(np.float32(1 - cb_beta) / effective, dtype=np.float32)
+
+
+def image_mean_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """One weight per image `(N, 1)`: the mean class weight of its labels, over the largest such mean of the batch.
+
+    An image without labels gets the mean weight of all classes before the division (the paper has no such image).
+    """
+    number = labels.sum(dim=1, keepdim=True)
+    mean = (labels * class_weights).sum(dim=1, keepdim=True) / number.clamp(min=1)
+    mean = mean.where(number > 0, class_weights.mean())
+    return mean / mean.amax()
+
+
+def rebalanced_weights(
+    labels: Tensor, inverse_counts: Tensor, *, alpha: float, beta: float, mu: float
+) -> Tensor:
+    """Re-balanced weights `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over the labels (Eq. 2-4).
+
+    Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite and every
+    weight alpha + 1 (the paper has no such image).
+    """
+    ratio = inverse_counts / (labels * inverse_counts).sum(dim=1, keepdim=True)
+    return alpha + (beta * (ratio - mu)).sigmoid()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSquareRoot(Part):
+    """RW: weights by the inverse square root of class frequency."""
+
+    kind: ClassVar[str] = "inverse-square-root"
+
+    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+        """Return the class weights."""
+        return {"class_weights": inverse_square_root_weights(statistics.counts)}
+
+    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+        """Return one weight per class `(C,)`."""
+        return constants["class_weights"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveNumber(Part):
+    """CB: weights by the inverse effective number of images.
+
+    Attributes:
+        cb_beta: beta of the effective number, .9 by default as published (the paper does not give its value).
+        cb_mode: `average_w`, one weight per image as published; or `by_class`, one weight per class, not divided.
+    """
+
+    kind: ClassVar[str] = "effective-number"
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {"cb_beta": (0.0, 0.999999)}
+
+    cb_beta: float = 0.9
+    cb_mode: Literal["average_w", "by_class"] = "average_w"
+
+    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+        """Return the class weights."""
+        return {"class_weights": effective_number_weights(statistics.counts, cb_beta=self.cb_beta)}
+
+    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+        """Return one weight per image `(N, 1)` or per class `(C,)`, by mode."""
+        weights = constants["class_weights"]
+        return image_mean_weights(labels, weights) if self.cb_mode == "average_w" else weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebalanced(Part):
+    """R-BCE: re-balanced weights after re-sampling (Eq. 2-4).
+
+    Attributes:
+        alpha: overall lift of the weight.
+        beta: slope of the smoothing function.
+        mu: its centre: .3 for VOC-MLT, .2 for COCO-MLT.
+    """
+
+    kind: ClassVar[str] = "rebalanced"
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {"alpha": (0, 100), "beta": (0, 1e4), "mu": (0, 1)}
+
+    alpha: float = 0.1
+    beta: float = 10.0
+    mu: float = 0.3
+
+    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+        """Return 1/n_i."""
+        return {"inverse_counts": (1.0 / statistics.counts).astype(np.float32)}
+
+    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+        """Return one weight per cell `(N, C)`."""
+        return rebalanced_weights(labels, constants["inverse_counts"], alpha=self.alpha, beta=self.beta, mu=self.mu)

@@ -1,0 +1,1 @@
+"""What is searched: hyper-parameter studies over experiments."""
