@@ -1,0 +1,59 @@
+"""The front door: the `mltbench` command, with the commands of every room."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .benchmark.commands import check, run
+from .benchmark.run_commands import runs
+from .datasets.commands import data
+from .methods.commands import methods
+from .reports.commands import report
+
+app = typer.Typer(
+    name="mltbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The benchmark suite for long-tailed multi-label image recognition.\n\n"
+    "Start with:  mltbench run --table 1 --table 2 --seeds 3  and then  mltbench report",
+)
+app.command()(methods)
+app.add_typer(data, name="data")
+app.command()(run)
+app.add_typer(runs, name="runs")
+app.command()(report)
+app.command()(check)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Print the version when asked; otherwise hand on to the command."""
+    if show_version:
+        from . import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one paragraph and exit status 2."""
+    from .datasets.errors import InputError
+
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Augmentation in batches on the device: every image with its own parameters, drawn once per epoch.
+
+Order as published: brightness; contrast here or after the hue step; saturation; hue; contrast; channel permutation; no
+clipping to 0..255; then crop, resize (bilinear, no antialiasing, ratio not kept), normalise, flip.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .recipes import Augmentation
+
+# Uniform numbers that one image needs: 2 per photometric step (whether, how much), contrast's place, 2 for the channel
+# permutation, 4 for the crop, 1 for the flip.
+DRAWS_PER_IMAGE = 16
+PERMUTATIONS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+
+
+class Parameters(NamedTuple):
+    """Augmentation of each image of a batch; all tensors have N rows.
+
+    Attributes:
+        brightness: shift in grey levels.
+        contrast: factor.
+        contrast_first: whether contrast comes before saturation and hue.
+        saturation: factor.
+        hue: turn in degrees.
+        channels: `(N, 3)`, which channel comes where.
+        top: place of the crop, 0..1 of the rows that it leaves free.
+        left: place of the crop, 0..1 of the columns that it leaves free.
+        height: of the crop, in 0..1 of the image.
+        width: of the crop, in 0..1 of the image.
+        flip: whether to mirror.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    contrast_first: Tensor
+    saturation: Tensor
+    hue: Tensor
+    channels: Tensor
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+
+
+def parameters_from_draws(draws: Tensor, augmentation: Augmentation) -> Parameters:
+    """Turn uniform numbers `(N, 16)` of 0..1 into parameters."""
+    columns = draws.unbind(dim=1)
+
+    def photometric(first: int, spread: float, neutral: float) -> Tensor:
+        value = neutral + spread * (2 * columns[first + 1] - 1)
+        return value.where(columns[first] < 0.5, torch.full_like(value, neutral))
+
+    height, width = (1 - (1 - augmentation.smallest_crop) * columns[i] for i in (11, 12))
+    permuted = (columns[9] < 0.5) & augmentation.channel_permutation
+    permutation = torch.where(permuted, (columns[10] * len(PERMUTATIONS)).long(), 0)
+    return Parameters(
+        brightness=photometric(0, augmentation.brightness, 0.0),
+        contrast=photometric(2, augmentation.contrast, 1.0),
+        contrast_first=columns[4] < 0.5,
+        saturation=photometric(5, augmentation.saturation, 1.0),
+        hue=photometric(7, augmentation.hue, 0.0),
+        channels=PERMUTATIONS.to(draws.device)[permutation],
+        top=columns[13],
+        left=columns[14],
+        height=height,
+        width=width,
+        flip=(columns[15] < 0.5) & augmentation.flip,
+    )
+
+
+def augment(images: Tensor, parameters: Parameters, augmentation: Augmentation, *, size: int) -> Tensor:
+    """Augment a batch.
+
+    Args:
+        images: `(N, H, W, 3)` uint8.
+        parameters: of each image.
+        augmentation: which steps there are at all; steps that it rules out cost nothing.
+        size: side of the result, in pixels.
+
+    Returns:
+        `(N, 3, size, size)` float32 in grey levels, not normalised, not clipped.
+    """
+    pixels = images.permute(0, 3, 1, 2).float()
+    pixels = _photometric(pixels, parameters, augmentation)
+    if augmentation.channel_permutation:
+        pixels = pixels.gather(1, parameters.channels[:, :, None, None].expand_as(pixels))
+    return crop_and_resize(pixels, parameters, size=size)
+
+
+def _photometric(pixels: Tensor, parameters: Parameters, augmentation: Augmentation) -> Tensor:
+    brightness, contrast, first, saturation, hue = (
+        value[:, None, None, None]
+        for value in (
+            parameters.brightness,
+            parameters.contrast,
+            parameters.contrast_first,
+            parameters.saturation,
+            parameters.hue,
+        )
+    )
+    colour = bool(augmentation.saturation or augmentation.hue)
+    # Without a colour step between them, contrast before and after are the same.
+    before = contrast.where(first, 1.0) if colour else contrast
+    pixels = (pixels + brightness) * before if augmentation.contrast or augmentation.brightness else pixels
+    if augmentation.saturation:
+        pixels = saturate(pixels, saturation)
+    if augmentation.hue:
+        pixels = turn_hue(pixels, hue)
+    return pixels * contrast.where(~first, 1.0) if colour and augmentation.contrast else pixels
+
+
+def saturate(pixels: Tensor, factor: Tensor) -> Tensor:
+    """Scale HSV saturation at constant hue and value: V - factor (V - c), V the largest channel."""
+    value = pixels.amax(dim=1, keepdim=True)
+    return value - factor * (value - pixels)
+
+
+def turn_hue(pixels: Tensor, degrees: Tensor) -> Tensor:
+    """Turn HSV hue at constant saturation and value; colours `(N, 3, H, W)`, degrees `(N, 1, 1, 1)`."""
+    red, green, blue = pixels.unbind(dim=1)
+    value = pixels.amax(dim=1)
+    chroma = value - pixels.amin(dim=1)
+    safe = chroma.where(chroma > 0, 1.0)
+    sector = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sector = sector + degrees[:, 0] / 60
+    shades = [(sector + offset).remainder(6) for offset in (5, 3, 1)]
+    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp(0, 1) for k in shades], dim=1)
+
+
+def crop_and_resize(pixels: Tensor, parameters: Parameters, *, size: int) -> Tensor:
+    """Cut each image's crop out, resize it to `(size, size)` and mirror it where asked.
+
+    Bilinear with half-pixel centres; beyond the crop its edge repeats, as if it had been cut out first. Rows and columns
+    are weighted one after the other, as two batched matrix products.
+    """
+    number, _, height, width = pixels.shape
+    rows = resize_matrix(parameters.top, parameters.height, length=height, size=size)
+    columns = resize_matrix(parameters.left, parameters.width, length=width, size=size)
+    columns = columns.flip(1).where(parameters.flip[:, None, None], columns)
+    return rows[:, None] @ pixels @ columns[:, None].transpose(2, 3)
+
+
+def resize_matrix(place: Tensor, extent: Tensor, *, length: int, size: int) -> Tensor:
+    """Bilinear weights `(N, size, length)` that resize a crop of whole pixels along one side.
+
+    Args:
+        place: `(N,)` of 0..1, place of the crop within the pixels that it leaves free.
+        extent: `(N,)` of 0..1, length of the crop over `length`.
+        length: pixels of the image along this side.
+        size: pixels of the result.
+    """
+    pixels = (extent * length).round().clamp(min=1)
+    first = torch.minimum((place * (length - pixels + 1)).floor(), length - pixels)
+    centres = torch.arange(size, device=place.device, dtype=torch.float32) + 0.5
+    position = centres[None, :] * (pixels / size)[:, None] - 0.5
+    position = first[:, None] + torch.minimum(position.clamp(min=0), pixels[:, None] - 1)
+    grid = torch.arange(length, device=place.device, dtype=torch.float32)
+    return (1 - (position[:, :, None] - grid).abs()).clamp(min=0)
+
+
+def whole_image(number: int, device: torch.device) -> Parameters:
+    """Parameters that leave images as they are: resizing with them is what the test split gets."""
+    zeros, ones = torch.zeros(number, device=device), torch.ones(number, device=device)
+    no = torch.zeros(number, device=device, dtype=torch.bool)
+    channels = torch.arange(3, device=device).expand(number, 3)
+    return Parameters(zeros, ones, no, ones, zeros, channels, zeros, zeros, ones, ones, no)

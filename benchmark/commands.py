@@ -1,0 +1,189 @@
+"""`mltbench run` and `mltbench check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .executors.protocol import Executor
+    from .plan import Plan, PlannedExperiment
+    from .session import Summary, Surroundings
+    from .store import Store
+
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Where results live [default: MLTBENCH_HOME, else ./mltbench-results].")
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(help="Any MLflow tracking URI [default: MLFLOW_TRACKING_URI, else SQLite under --out]."),
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="Python file that registers a method of your own; repeatable.")
+]
+
+
+def run(
+    table: Annotated[list[int] | None, typer.Option(help="Methods of the paper's Table 1 or 2; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A method by name; repeatable.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="A dataset by name; repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(help="How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.")] = "1",
+    recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option(help="method.KEY=VALUE or recipe.KEY=VALUE; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Experiments at once [default: cores, or 1 on CUDA].")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads per experiment; they change the last bits.")] = 1,
+    evaluate_every: Annotated[
+        int, typer.Option(min=0, help="Score the validation split every so many epochs; 0 is the last only.")
+    ] = 0,
+    word_vectors: Annotated[Path | None, typer.Option(help="GloVe text or .npz for ML-GCN.")] = None,
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and train nothing.")] = False,
+    out: Out = None,
+    data_root: DataRoot = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Train methods on datasets with several seeds; what is finished is never trained again.
+
+    Examples:
+
+        mltbench run --table 1 --table 2 --seeds 3
+
+        mltbench run --method db --method rs --override method.mu=.2 --dry-run
+
+        mltbench run --plugin my_loss.py --method my-loss --seeds 3
+    """
+    from ..datasets.registry import load_dataset, resolve_data_root
+    from .devices import default_workers, resolve_device
+    from .execution import Execution
+    from .plan import build_plan, choose_methods
+    from .plugins import load_plugins
+    from .session import Surroundings
+    from .store import open_store, resolve_results_root
+    from .terminal import console, parse_seeds
+
+    load_plugins(plugin or [])
+    methods = choose_methods(table or [], method or [])
+    chosen_seeds, chosen_device = parse_seeds(seeds), resolve_device(device)
+    root = resolve_data_root(data_root)
+    plans = [
+        build_plan(
+            load_dataset(name, data_root=root),
+            methods,
+            seeds=chosen_seeds,
+            recipe=recipe,
+            overrides=override or [],
+            device_type=chosen_device.partition(":")[0],
+            word_vectors=word_vectors,
+        )
+        for name in dataset or ["digits-mlt"]
+    ]
+    store = open_store(resolve_results_root(out), tracking_uri)
+    surroundings = Surroundings(
+        data_root=root,
+        execution=Execution(device=chosen_device, threads=threads, evaluate_every=evaluate_every),
+        plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
+        word_vectors=word_vectors,
+    )
+    failed = False
+    for plan in plans:
+        if dry_run:
+            _show_plan(console(), plan, store)
+        else:
+            failed |= _run_plan(console(), plan, store, surroundings, workers or default_workers(chosen_device))
+    raise typer.Exit(1 if failed else 0)
+
+
+def check(
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods; repeatable.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Let every registered method take two steps on a tiny set: the smoke test for a new method.
+
+    Example:
+
+        mltbench check --plugin my_loss.py --method my-loss
+    """
+    from ..methods.catalogue import get_method, list_methods
+    from .check import check_method
+    from .plugins import load_plugins
+    from .terminal import console
+
+    load_plugins(plugin or [])
+    chosen = [get_method(name) for name in method] if method else list_methods()
+    bad = 0
+    for item in chosen:
+        problem = check_method(item)
+        bad += problem is not None
+        console().print(f"[red]bad[/red]   {item.name}: {problem}" if problem else f"[green]good[/green]  {item.name}")
+    console().print(f"{len(chosen) - bad} of {len(chosen)} methods passed")
+    raise typer.Exit(1 if bad else 0)
+
+
+def _show_plan(console: Console, plan: Plan, store: Store) -> None:
+    from .session import split_plan
+    from .terminal import plan_table
+
+    done, missing = split_plan(plan, store)
+    console.print(plan_table(plan, {planned.experiment.id for planned in done}))
+    images = sum(planned.images for planned in missing)
+    console.print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
+
+
+def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surroundings, workers: int) -> bool:
+    """Carry a plan out and tell about it; return whether something failed."""
+    from .progress import PlanProgress, working
+    from .session import carry_out, split_plan
+
+    with working(console, "opening the results"):
+        done, missing = split_plan(plan, store)
+    workers = min(workers, max(len(missing), 1))
+    execution = surroundings.execution
+    console.print(
+        f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
+        f"on {execution.device} ({workers} at once, {execution.threads} thread{'s'[: execution.threads > 1]} each)"
+    )
+    if not missing:
+        console.print("nothing to train: every experiment of this plan is finished.")
+    try:
+        with PlanProgress(console, missing, store.runs) as progress:
+            summary = carry_out(plan, store, _executor(workers), surroundings, on_end=progress.end)
+    except KeyboardInterrupt:
+        console.print("[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here.")
+        raise typer.Exit(130) from None
+    _tell(console, store, missing, summary)
+    return bool(summary.failed)
+
+
+def _executor(workers: int) -> Executor:
+    from .executors.in_process import InProcess
+    from .executors.processes import Processes
+
+    return InProcess() if workers == 1 else Processes(workers)
+
+
+def _tell(console: Console, store: Store, missing: list[PlannedExperiment], summary: Summary) -> None:
+    from .store import without_password
+
+    if missing:
+        console.print(f"trained {len(summary.trained)}, failed {len(summary.failed)}, skipped {len(summary.skipped)}")
+    for planned, reason in summary.failed:
+        console.print(f"[red]failed[/red] {planned.label}, seed {planned.experiment.seed}: {reason}", soft_wrap=True)
+    if summary.not_uploaded:
+        console.print(
+            f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
+            f"({without_password(store.tracking_uri)}: {summary.not_uploaded[0][1]}); they are kept under {store.runs}, "
+            "and the same command brings them there without training again.",
+            soft_wrap=True,
+        )
+    elif summary.trained:
+        console.print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)

@@ -1,0 +1,41 @@
+"""Which device trains, and how many experiments run at once on it."""
+
+from __future__ import annotations
+
+import os
+
+from ..datasets.errors import InputError
+
+
+def resolve_device(name: str) -> str:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is there.
+
+    Raises:
+        InputError: if there is no such device.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise InputError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:N")
+    if not there or int(number or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu")
+    return name
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(device: str) -> int:
+    """Experiments at once: one per core on the CPU, one on a GPU.
+
+    Two one-thread runs give more images/s than one run of two threads: see `mltbench bench loop`.
+    """
+    return usable_cores() if device == "cpu" else 1

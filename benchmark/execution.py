@@ -1,0 +1,24 @@
+"""How an experiment is run, apart from what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What may move an experiment's last bits or its speed, but not its meaning.
+
+    Attributes:
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: torch threads on the CPU.
+        evaluate_every: epochs between evaluations on the validation split; 0 is after the last epoch only.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    evaluate_every: int = 0
+
+
+class DivergedError(RuntimeError):
+    """A loss was not finite; the message names the step and the images."""

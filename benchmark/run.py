@@ -1,0 +1,119 @@
+"""Running one experiment: a function of its JSON and a folder. Writes the folder; knows nothing of MLflow or plans."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..datasets.errors import InputError
+from ..datasets.registry import load_dataset
+from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
+from .execution import DivergedError, Execution
+from .experiment import Experiment
+from .journal import Journal
+from .provenance import code_version, machine
+
+if TYPE_CHECKING:
+    from .trainer import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker needs to run one experiment: plain values alone.
+
+    Attributes:
+        experiment_json: as `Experiment.to_json` writes it.
+        folder: the run's folder.
+        data_root: where datasets are kept.
+        execution: device, threads and when to evaluate.
+        plugins: files that register somebody's own methods.
+        word_vectors: file of word vectors, or None for the default.
+        command: the command line that asked for it.
+    """
+
+    experiment_json: str
+    folder: str
+    data_root: str
+    execution: Execution
+    plugins: Sequence[str] = ()
+    word_vectors: str | None = None
+    command: str = ""
+
+
+def run_job(job: Job) -> bool:
+    """Run one experiment; write its journal, scores and weights into its folder. Tell whether it ended well.
+
+    An error ends up in the journal, as `failed` with its reason; only an interruption leaves this function.
+    """
+    import torch
+
+    from .plugins import load_plugins
+
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    journal = Journal(folder)
+    torch.set_num_threads(job.execution.threads)
+    (folder / "experiment.json").write_text(job.experiment_json)
+    provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=1))
+    journal.append("start", execution=asdict(job.execution))
+    try:
+        load_plugins(job.plugins)
+        experiment = Experiment.from_json(job.experiment_json)
+        _train(experiment, job, folder, journal)
+    except (InputError, DivergedError, RuntimeError, OSError) as error:
+        journal.append("failed", reason=f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal) -> None:
+    from .trainer import Trainer
+
+    dataset = load_dataset(experiment.dataset, data_root=job.data_root)
+    if dataset.digest != experiment.dataset_digest:
+        raise InputError(
+            f"dataset {dataset.name} has digest {dataset.digest[:12]} here, the experiment {experiment.dataset_digest[:12]}"
+        )
+    vectors = None
+    if experiment.method.head.needs_word_vectors:
+        file = job.word_vectors
+        source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
+        vectors = source.vectors
+    outcome = Trainer(experiment, dataset, job.execution, word_vectors=vectors).run(journal)
+    _write_outcome(outcome, dataset.classes, dataset.split("test").ids, folder)
+    epochs = experiment.training["schedule"]["epochs"]
+    validation = {f"validation/{name}": value for name, value in outcome.validation.as_metrics().items()}
+    test = {f"test/{name}": value for name, value in outcome.test.as_metrics().items()}
+    journal.append("evaluation", step=epochs, metrics=validation)
+    journal.append("test", step=epochs, metrics={**test, **outcome.cost})
+    journal.append("finished", step=epochs)
+
+
+def _write_outcome(outcome: Outcome, classes: Sequence[str], ids: np.ndarray[Any, Any], folder: Path) -> None:
+    import torch
+
+    per_class = {
+        split: dict(zip(classes, [None if np.isnan(ap) else ap for ap in scores.per_class.tolist()], strict=True))
+        for split, scores in (("test", outcome.test), ("validation", outcome.validation))
+    }
+    excluded = {"test": outcome.test.excluded, "validation": outcome.validation.excluded}
+    without = {split: [classes[i] for i in indices] for split, indices in excluded.items()}
+    report: Mapping[str, Any] = {"average_precision": per_class, "classes_without_positives": without}
+    (folder / "per_class.json").write_text(json.dumps(report, indent=1))
+    np.savez_compressed(folder / "test_scores.npz", scores=outcome.test_scores, ids=ids, classes=np.array(classes))
+    torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, folder / "weights.pt")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier try left: failures are never cached."""
+    for file in folder.iterdir():
+        if file.is_file():
+            os.unlink(file)

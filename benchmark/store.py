@@ -1,0 +1,162 @@
+"""The results root and the MLflow store: opened once, by the parent, with a clear word when it cannot be."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from ..datasets.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+ANSWER_WITHIN_SECONDS = 4.0
+# MLflow's own names for runs of the suite; every one of its tags starts so.
+TAG = "mltbench."
+
+
+def resolve_results_root(given: Path | None = None) -> Path:
+    """Where results live: the given path, else MLTBENCH_HOME, else `mltbench-results` in the current folder."""
+    return given or Path(os.environ.get("MLTBENCH_HOME") or "mltbench-results")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An MLflow store with the local folder of journals beside it.
+
+    Attributes:
+        root: results root.
+        tracking_uri: of MLflow.
+    """
+
+    root: Path
+    tracking_uri: str
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the run folders, one per experiment id."""
+        return self.root / "runs"
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """The MLflow client."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.tracking_uri)
+
+    def experiment(self, dataset: str) -> str:
+        """Id of the MLflow experiment of a dataset, made when it is missing."""
+        name = f"mltbench/{dataset}"
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = self.tracking_uri.startswith("sqlite:")
+        artifacts = (self.root / "artifacts" / dataset).resolve().as_uri() if local else None
+        return str(self.client.create_experiment(name, artifact_location=artifacts))
+
+    def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:
+        """All runs of the suite of one kind, oldest first; of one dataset, or of all."""
+        experiments = [
+            experiment
+            for experiment in self.client.search_experiments()
+            if experiment.name == f"mltbench/{dataset}" or (dataset is None and experiment.name.startswith("mltbench/"))
+        ]
+        found: list[Run] = []
+        token: str | None = None
+        while experiments:
+            page = self.client.search_runs(
+                [experiment.experiment_id for experiment in experiments],
+                filter_string=f"tags.`{TAG}kind` = '{kind}'",
+                order_by=["attributes.start_time ASC"],
+                max_results=1000,
+                page_token=token,
+            )
+            found += page
+            token = page.token
+            if not token:
+                break
+        return found
+
+    def finished(self, dataset: str) -> dict[str, Run]:
+        """Finished runs of a dataset by experiment id."""
+        return {
+            run.data.tags[f"{TAG}experiment_id"]: run
+            for run in self.runs_of(dataset)
+            if run.info.status == "FINISHED"
+        }
+
+
+def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
+    """Open the store: SQLite under the results root, or any tracking URI of MLflow.
+
+    Args:
+        root: results root.
+        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or the SQLite file under `root`.
+        create: make what is missing; a reader passes False.
+
+    Raises:
+        InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    database = root / "mlflow.db"
+    if create:
+        _require_writable(root)
+    elif uri is None and not database.exists():
+        raise InputError(f"no results under {root}: run `mltbench run --table 1` first, or point to them with --out")
+    if uri is not None:
+        _require_answer(uri)
+    # MLflow tells of every table that it creates; a newcomer would wonder.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
+
+
+def without_password(uri: str) -> str:
+    """A URI that may be shown and recorded."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def _require_writable(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write results to {root}: {error.strerror}; give a writable folder with --out or MLTBENCH_HOME"
+        ) from error
+
+
+def _require_answer(uri: str) -> None:
+    """Ask a server once, with a short time limit; MLflow itself would retry for minutes."""
+    parts = urlsplit(uri)
+    if not parts.hostname:
+        return
+    ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+    port = parts.port or ports.get(parts.scheme.partition("+")[0], 443)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=ANSWER_WITHIN_SECONDS).close()
+        if parts.scheme in ("http", "https"):
+            with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_SECONDS / 2):
+                pass
+    except urllib.error.HTTPError:
+        return
+    except (OSError, urllib.error.URLError) as error:
+        raise InputError(
+            f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri "
+            "or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
+        ) from error

@@ -1,0 +1,27 @@
+"""Random streams: sampling, augmentation, initialisation and dropout each draw from their own.
+
+A stream depends on the experiment's seed and its own name, never on the method: methods with the same sampler and seed
+see the same images, crops and initial weights, so that their differences are compared pairwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """Seed of a named stream, 0..2^63-1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "big") >> 1
+
+
+def numpy_stream(seed: int, stream: str) -> np.random.Generator:
+    """NumPy generator of a named stream."""
+    return np.random.Generator(np.random.PCG64(stream_seed(seed, stream)))
+
+
+def torch_stream(seed: int, stream: str) -> torch.Generator:
+    """Torch generator of a named stream, on the CPU: its numbers are the same whatever device trains."""
+    return torch.Generator().manual_seed(stream_seed(seed, stream))

@@ -1,0 +1,63 @@
+"""What the commands of this room share in the terminal."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ..datasets.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .plan import Plan
+
+# A pipe or a log file has no width of its own; tables need this much.
+WIDTH_WITHOUT_TERMINAL = 120
+
+
+@cache
+def console() -> Console:
+    """The console of this process."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read `3` as seeds 0, 1, 2, and `4,5,6` as themselves.
+
+    Raises:
+        InputError: if it is neither.
+
+    >>> parse_seeds("3"), parse_seeds("4,5,")
+    ([0, 1, 2], [4, 5])
+    """
+    parts = [part.strip() for part in text.split(",")]
+    numbers = [int(part) for part in parts if part.isdigit()]
+    if len(numbers) != len([part for part in parts if part]) or not numbers or (len(parts) == 1 and numbers[0] < 1):
+        raise InputError(f"--seeds {text!r} must be a number from 1 (3 means seeds 0, 1, 2) or a list such as 4,5,6")
+    return list(range(numbers[0])) if len(parts) == 1 else list(dict.fromkeys(numbers))
+
+
+def plan_table(plan: Plan, finished: set[str]) -> Table:
+    """The plan as a table: one row per method, its seeds and their states."""
+    from rich.table import Table
+
+    table = Table(title=f"Plan: {plan.name}", title_justify="left", caption="* is finished", caption_justify="left")
+    for column in ("method", "recipe", "backbone", "seeds", "images each", "experiment ids"):
+        table.add_column(column, overflow="fold", justify="right" if column == "images each" else "left")
+    rows: dict[str, list[int]] = {}
+    for i, planned in enumerate(plan.experiments):
+        rows.setdefault(planned.experiment.configuration_id, []).append(i)
+    for indices in rows.values():
+        group = [plan.experiments[i] for i in indices]
+        marks = [f"{p.experiment.seed}{'*' if p.experiment.id in finished else ''}" for p in group]
+        first = group[0]
+        ids = " ".join(p.experiment.id[:8] for p in group)
+        table.add_row(
+            first.label, first.recipe, first.experiment.backbone, " ".join(marks), f"{first.images:,}", ids
+        )
+    return table

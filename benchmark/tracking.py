@@ -1,0 +1,157 @@
+"""The uploader: replays the journal of a run to MLflow, with the journal's own timestamps, so that twice is once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
+
+from .experiment import Experiment
+from .journal import Entry, read_journal
+from .plan import Plan, PlannedExperiment
+from .provenance import command_line
+from .store import TAG, Store
+
+ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "test_scores.npz", "weights.pt", "journal.jsonl")
+MAX_METRICS = 1000
+MAX_PARAMETER = 6000
+
+
+class Uploader:
+    """Brings the runs of one plan to MLflow, as children of the plan's run.
+
+    Args:
+        store: where to.
+        plan: whose runs.
+    """
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.store, self.plan = store, plan
+        self.client: MlflowClient = store.client
+        self.mlflow_experiment = store.experiment(plan.dataset)
+        self.parent: str | None = None
+
+    def upload(self, planned: PlannedExperiment) -> str:
+        """Replay one run's journal and artifacts; return the MLflow run id. Doing it again changes nothing."""
+        folder = self.store.runs / planned.experiment.id
+        entries = read_journal(folder)
+        tags = _tags(planned, json.loads((folder / "provenance.json").read_text()), entries[-1])
+        run_id = self._run_for(planned, entries[0], tags)
+        _log(self.client, run_id, entries, _parameters(planned), tags)
+        self.client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
+        for name in ARTIFACTS:
+            if (folder / name).exists():
+                self.client.log_artifact(run_id, str(folder / name))
+        finished = entries[-1].event == "finished"
+        self.client.set_terminated(run_id, "FINISHED" if finished else "FAILED", entries[-1].time)
+        _mark_uploaded(folder, run_id, self.store.tracking_uri)
+        return run_id
+
+    def close(self, status: str) -> None:
+        """End the plan's own run, if there is one."""
+        if self.parent is not None:
+            self.client.set_terminated(self.parent, status)
+
+    def _run_for(self, planned: PlannedExperiment, start: Entry, tags: Mapping[str, str]) -> str:
+        """The MLflow run of this try: found again if an earlier upload was cut short, else created."""
+        attempt = f"{planned.experiment.id}/{start.time}"
+        found = self.client.search_runs([self.mlflow_experiment], f"tags.`{TAG}attempt` = '{attempt}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self.client.create_run(
+            self.mlflow_experiment,
+            start_time=start.time,
+            run_name=tags[MLFLOW_RUN_NAME],
+            tags={MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}attempt": attempt, f"{TAG}kind": "experiment"},
+        )
+        return str(run.info.run_id)
+
+    def _parent(self) -> str:
+        if self.parent is None:
+            tags = {f"{TAG}kind": "plan", MLFLOW_SOURCE_NAME: command_line(), f"{TAG}dataset": self.plan.dataset}
+            run = self.client.create_run(self.mlflow_experiment, run_name=self.plan.name, tags=tags)
+            self.parent = str(run.info.run_id)
+        return self.parent
+
+
+def is_uploaded(folder: Path, tracking_uri: str) -> bool:
+    """Tell whether this folder's run was wholly brought to this store."""
+    marker = folder / "uploaded.json"
+    return marker.exists() and json.loads(marker.read_text())["tracking_uri"] == tracking_uri
+
+
+def _log(
+    client: MlflowClient, run_id: str, entries: Sequence[Entry], parameters: Mapping[str, str], tags: Mapping[str, str]
+) -> None:
+    metrics = [
+        Metric(name, value, entry.time, entry.step) for entry in entries for name, value in entry.metrics.items()
+    ]
+    params = [Param(name, value[:MAX_PARAMETER]) for name, value in parameters.items()]
+    run_tags = [RunTag(name, value) for name, value in tags.items()]
+    client.log_batch(run_id, metrics[:MAX_METRICS], params, run_tags, synchronous=True)
+    for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
+        client.log_batch(run_id, metrics[start : start + MAX_METRICS], synchronous=True)
+
+
+def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry) -> dict[str, str]:
+    experiment = planned.experiment
+    own = {
+        "experiment_id": experiment.id,
+        "configuration_id": experiment.configuration_id,
+        "dataset": experiment.dataset,
+        "dataset_digest": experiment.dataset_digest,
+        "method": experiment.method.name,
+        "title": planned.title,
+        "overrides": planned.overrides,
+        "recipe": planned.recipe,
+        "backbone": experiment.backbone,
+        "seed": str(experiment.seed),
+        "numerics_version": str(experiment.numerics_version),
+        "state": last.event,
+        "reason": str(last.details.get("reason", "")),
+        **{f"provenance.{name}": value for name, value in provenance.items()},
+    }
+    return {f"{TAG}{name}": value for name, value in own.items()} | {
+        MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
+        MLFLOW_SOURCE_NAME: provenance["command"] or "mltbench",
+        MLFLOW_GIT_COMMIT: provenance["commit"],
+    }
+
+
+def _parameters(planned: PlannedExperiment) -> dict[str, str]:
+    experiment = planned.experiment
+    flat = {"method": experiment.method.name, "dataset": experiment.dataset, "seed": str(experiment.seed)}
+    flat |= {f"method.{name}": str(value) for name, value in experiment.method.parameters.items()}
+    flat |= {"backbone": experiment.backbone, "recipe": planned.recipe}
+    return flat | _flatten("recipe", experiment.training)
+
+
+def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}"
+        flat |= _flatten(key, value) if isinstance(value, Mapping) else {key: str(value)}
+    return flat
+
+
+def _dataset_input(experiment: Experiment) -> DatasetInput:
+    dataset = MlflowDataset(
+        name=experiment.dataset,
+        digest=experiment.dataset_digest[:36],
+        source_type="code",
+        source=json.dumps({"mltbench_dataset": experiment.dataset, "sha256": experiment.dataset_digest}),
+    )
+    return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+
+def _mark_uploaded(folder: Path, run_id: str, tracking_uri: str) -> None:
+    aside = folder / "uploaded.json.aside"
+    aside.write_text(json.dumps({"run_id": run_id, "tracking_uri": tracking_uri}))
+    os.replace(aside, folder / "uploaded.json")

@@ -1,0 +1,208 @@
+"""The one trainer: every method, every dataset, CPU or GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..datasets.errors import InputError
+from .augmentation import DRAWS_PER_IMAGE, augment, crop_and_resize, parameters_from_draws, whole_image
+from .backbones import Backbone, get_backbone
+from .device_data import DeviceData
+from .execution import DivergedError, Execution
+from .experiment import Experiment
+from .metrics import Scores, score
+from .network import Network, build_network
+from .optimisation import LossMeter, learning_rate
+from .recipes import Augmentation
+from .streams import numpy_stream, stream_seed, torch_stream
+
+if TYPE_CHECKING:
+    from ..datasets.dataset import Dataset
+    from .journal import Journal
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What a finished training leaves.
+
+    Attributes:
+        test: scores on the test split.
+        validation: scores on the validation split after the last epoch.
+        test_scores: `(N, C)` float32 raw logits of the test split.
+        network: as trained.
+        cost: seconds, images per second, peak memory by MLflow name.
+    """
+
+    test: Scores
+    validation: Scores
+    test_scores: NDArray[np.float32]
+    network: Network
+    cost: dict[str, float]
+
+
+class Trainer:
+    """Trains one experiment on one dataset.
+
+    The dataset lies on the device as uint8; batches are gathered, augmented and normalised there. The host is asked
+    once per epoch, for the mean loss.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        execution: Execution,
+        *,
+        word_vectors: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.training: dict[str, Any] = dict(experiment.training)
+        self.dataset, self.execution = dataset, execution
+        self.device = torch.device(execution.device)
+        method, seed = experiment.method, experiment.seed
+        self.augmentation = Augmentation(**self.training["augmentation"])
+        self.backbone: Backbone = get_backbone(experiment.backbone)
+        self.data = DeviceData(dataset.split("train"), self.device)
+        self.drop_last = method.sampler.drop_last
+        self.loss = method.build_loss(dataset.statistics).to(self.device)
+        self.network = build_network(
+            self.backbone, method.head, self.training, dataset.statistics, seed=seed, word_vectors=word_vectors
+        ).to(self.device)
+        self.parameters = self.network.trained_parameters()
+        self.optimiser = torch.optim.SGD(
+            [*self.parameters, *self.loss.parameters()],
+            lr=self.training["learning_rate"],
+            momentum=self.training["momentum"],
+            weight_decay=self.training["weight_decay"],
+            foreach=True,
+        )
+        self.sampling = method.sampler.open(dataset.split("train").labels, numpy_stream(seed, "sampling"))
+        self.crops = torch_stream(seed, "augmentation")
+        self.dropout_seed = stream_seed(seed, "dropout")
+        self.steps = 0
+
+    def run(self, journal: Journal) -> Outcome:
+        """Train to the last epoch, then score the validation and the test split once.
+
+        Raises:
+            DivergedError: at the end of the epoch in which a loss was not finite.
+        """
+        started, images = time.perf_counter(), 0
+        epochs = self.training["schedule"]["epochs"]
+        every = self.execution.evaluate_every
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.dropout_seed)
+            for epoch in range(epochs):
+                mean_loss, seen = self.train_epoch(epoch)
+                images += seen
+                metrics = {"train/loss": mean_loss, "train/learning_rate": self.optimiser.param_groups[0]["lr"]}
+                if every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
+                    metrics |= _named("validation", self.evaluate("validation")[0])
+                journal.append("epoch", step=epoch + 1, metrics=metrics, images=images)
+        seconds = time.perf_counter() - started
+        validation = self.evaluate("validation")[0]
+        test, test_scores = self.evaluate("test")
+        cost = {"cost/train_seconds": seconds, "cost/images_per_second": images / seconds}
+        cost["cost/peak_memory_mib"] = peak_memory_mib(self.device)
+        return Outcome(test=test, validation=validation, test_scores=test_scores, network=self.network, cost=cost)
+
+    def train_epoch(self, epoch: int) -> tuple[float, int]:
+        """Train one epoch; return its mean loss and the images that it took."""
+        indices = torch.from_numpy(self.sampling.next_epoch())
+        draws = torch.rand(len(indices), DRAWS_PER_IMAGE, generator=self.crops)
+        meter, seen, first_step = LossMeter(self.device), 0, self.steps
+        on_device = indices.to(self.device), draws.to(self.device)
+        for batch in self.batches(len(indices)):
+            self.set_learning_rate(learning_rate(self.steps, epoch, self.training))
+            meter.add(self.train_step(on_device[0][batch], on_device[1][batch]))
+            seen += batch.stop - batch.start
+        mean, bad = meter.read()
+        if bad is not None:
+            start = bad * self.training["batch_size"]
+            names = self.dataset.split("train").ids[indices[start : start + self.training["batch_size"]].numpy()]
+            raise DivergedError(
+                f"the loss was not finite at step {first_step + bad} (epoch {epoch + 1}); its images: "
+                f"{', '.join(names.tolist())}. Lower recipe.learning_rate, or look at these images"
+            )
+        return mean, seen
+
+    def batches(self, length: int) -> Iterator[slice]:
+        """Slices of one epoch; a last batch that is not whole is left out where the sampler says so, or has one image."""
+        size = self.training["batch_size"]
+        for start in range(0, length, size):
+            stop = min(start + size, length)
+            if stop - start == size or (not self.drop_last and stop - start > 1):
+                yield slice(start, stop)
+        if length < 2 or (self.drop_last and length < size):
+            raise InputError(f"an epoch of {length} draws holds no batch of {size}; lower recipe.batch_size")
+
+    def train_step(self, indices: Tensor, draws: Tensor) -> Tensor:
+        """Train on one batch; return its detached loss without waiting for the device."""
+        parameters = parameters_from_draws(draws, self.augmentation)
+        pixels = augment(self.data.batch(indices), parameters, self.augmentation, size=self.training["image_size"])
+        with self.autocast():
+            logits = self.network(self.normalise(pixels))
+        loss: Tensor = self.loss(logits, self.data.labels[indices])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.training["clip_norm"], foreach=True)
+        self.optimiser.step()
+        self.steps += 1
+        return loss.detach()
+
+    @torch.inference_mode()
+    def evaluate(self, split: str) -> tuple[Scores, NDArray[np.float32]]:
+        """Score a split with the network as it is; also return its raw logits `(N, C)`."""
+        self.network.eval()
+        data = DeviceData(self.dataset.split(split), self.device)
+        logits = []
+        for start in range(0, len(data), EVALUATION_BATCH):
+            indices = torch.arange(start, min(start + EVALUATION_BATCH, len(data)))
+            pixels = data.batch(indices).permute(0, 3, 1, 2).float()
+            pixels = crop_and_resize(pixels, whole_image(len(indices), self.device), size=self.training["image_size"])
+            with self.autocast():
+                logits.append(self.network(self.normalise(pixels)).float())
+        self.network.train()
+        scores = torch.cat(logits).cpu().numpy()
+        return score(scores, self.dataset.split(split).labels, self.dataset.statistics), scores
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Grey levels `(N, 3, H, W)` to what the backbone expects, channels last."""
+        mean, deviation = (
+            torch.tensor(values, device=self.device)[:, None, None]
+            for values in (self.backbone.mean, self.backbone.deviation)
+        )
+        return ((pixels / 255 - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision where the recipe says so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training["precision"] == "bfloat16")
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the optimiser's learning rate."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak memory: of the device's allocator on CUDA, of this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _named(split: str, scores: Scores) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in scores.as_metrics().items()}

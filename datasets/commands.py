@@ -1,0 +1,77 @@
+"""`mltbench data list` and `mltbench data show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, and what they look like.")
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
+]
+
+
+@data.command("list")
+def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the datasets with their sources.
+
+    Example:
+
+        mltbench data list
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from .registry import list_datasets
+
+    entries = list_datasets()
+    if as_json:
+        rows = [{"name": e.name, "summary": e.summary, "source": e.source, "recipe": e.recipe} for e in entries]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    table = Table()
+    for column in ("name", "what it is", "source", "recipe", "backbone"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        table.add_row(entry.name, entry.summary, entry.source, entry.recipe, entry.backbone)
+    console.print(table)
+
+
+@data.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    out: Annotated[Path | None, typer.Option(help="The picture [default: NAME.png].")] = None,
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a dataset's statistics, and write a picture: scenes with labels, class sizes by group, p(i|j).
+
+    Example:
+
+        mltbench data show digits-mlt --out digits-mlt.png
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from .description import describe
+    from .picture import draw_dataset
+    from .registry import load_dataset
+
+    dataset = load_dataset(name, data_root=data_root)
+    path = out or Path(f"{name}.png")
+    draw_dataset(dataset, path)
+    description = describe(dataset)
+    if as_json:
+        typer.echo(json.dumps(description | {"picture": str(path)}, indent=1))
+        return
+    table = Table(title=f"{name}: {description['digest'][:16]}", title_justify="left", show_header=False)
+    for key, value in description.items():
+        if key not in ("name", "classes"):
+            table.add_row(key.replace("_", " "), str(value))
+    Console().print(table)
+    Console().print(f"picture: {path}", soft_wrap=True)

@@ -1,0 +1,100 @@
+"""A dataset in one picture: scenes with their labels, class sizes by group, co-occurrence."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .dataset import Dataset
+from .errors import InputError
+from .statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+# Okabe and Ito's colours, told apart with any colour vision.
+GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
+SCENES = 12
+# From this many classes on, names along the axes cannot be read.
+MOST_NAMED_CLASSES = 40
+
+
+def draw_dataset(dataset: Dataset, path: Path) -> None:
+    """Write the picture as PNG, PDF or SVG, by the path's ending.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    import matplotlib.figure
+    import seaborn as sns
+
+    with sns.axes_style("white"):
+        figure = matplotlib.figure.Figure(figsize=(13, 9.2), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+        _draw_scenes(above, dataset)
+        left, right = below.subplots(1, 2, width_ratios=[1.15, 1])
+        _draw_counts(left, dataset)
+        _draw_conditional(right, dataset)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=110)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot write the picture to {path}: {error}; give a writable .png with --out") from error
+
+
+def _draw_scenes(figure: SubFigure, dataset: Dataset) -> None:
+    train = dataset.split("train")
+    figure.suptitle(f"{dataset.name}: {len(train):,} training images, {len(dataset.classes)} classes", weight="bold")
+    chosen = np.linspace(0, len(train) - 1, min(SCENES, len(train))).astype(int)
+    for axes, i in zip(figure.subplots(2, SCENES // 2).flat, chosen, strict=False):
+        axes.imshow(train.images[i])
+        names = ", ".join(dataset.classes[c] for c in np.flatnonzero(train.labels[i]))
+        axes.set_title(textwrap.shorten(names, 34, placeholder=" ..."), fontsize=9)
+        axes.set_axis_off()
+
+
+def _draw_counts(axes: Axes, dataset: Dataset) -> None:
+    statistics = dataset.statistics
+    order = np.argsort(-statistics.counts, kind="stable")
+    colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
+    bars = axes.bar(range(len(order)), statistics.counts[order], color=colours, width=0.8)
+    axes.set_yscale("log")
+    axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01)
+    _name_classes(axes, [dataset.classes[i] for i in order])
+    if len(order) <= MOST_NAMED_CLASSES:
+        axes.bar_label(bars, fontsize=7, padding=1)
+    bounds = {"head": f"at least {HEAD_AT_LEAST}", "medium": f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}"}
+    bounds["tail"] = f"under {TAIL_BELOW}"
+    for group in GROUPS:
+        number = int(statistics.group_mask(group).sum())
+        axes.bar(0, 0, color=GROUP_COLOURS[group], label=f"{group}: {number} classes of {bounds[group]}")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_conditional(axes: Axes, dataset: Dataset) -> None:
+    import seaborn as sns
+
+    statistics = dataset.statistics
+    order = np.argsort(-statistics.counts, kind="stable")
+    # Fig. 5: column i, row j holds p(i|j); `conditional` has i along its rows.
+    matrix = statistics.conditional[np.ix_(order, order)].T
+    names = [dataset.classes[i] for i in order] if len(order) <= MOST_NAMED_CLASSES else False
+    sns.heatmap(
+        matrix, ax=axes, cmap="rocket_r", vmin=0, vmax=1, square=True, xticklabels=names, yticklabels=names,
+        cbar_kws={"label": "p(i|j)", "shrink": 0.8},
+    )  # fmt: skip
+    axes.set(title="Co-occurrence: p(column i | row j), by class size")
+    axes.tick_params(labelsize=8)
+
+
+def _name_classes(axes: Axes, names: list[str]) -> None:
+    if len(names) > MOST_NAMED_CLASSES:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(names)} classes by size")
+        return
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
