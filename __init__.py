@@ -39,7 +39,7 @@ _HOMES = {
     "register_loss": "methods.catalogue",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are strings, listed above
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

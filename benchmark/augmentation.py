@@ -141,10 +141,10 @@ def turn_hue(pixels: Tensor, degrees: Tensor) -> Tensor:
 def crop_and_resize(pixels: Tensor, parameters: Parameters, *, size: int) -> Tensor:
     """Cut each image's crop out, resize it to `(size, size)` and mirror it where asked.
 
-    Bilinear with half-pixel centres; beyond the crop its edge repeats, as if it had been cut out first. Rows and columns
-    are weighted one after the other, as two batched matrix products.
+    Bilinear with half-pixel centres; beyond the crop its edge repeats, as if it had been cut out first. Rows and
+    columns are weighted one after the other, as two batched matrix products.
     """
-    number, _, height, width = pixels.shape
+    height, width = pixels.shape[2:]
     rows = resize_matrix(parameters.top, parameters.height, length=height, size=size)
     columns = resize_matrix(parameters.left, parameters.width, length=width, size=size)
     columns = columns.flip(1).where(parameters.flip[:, None, None], columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ def tiny_dataset() -> Dataset:
         name="tiny",
         classes=tuple(f"class {i}" for i in range(CLASSES)),
         digests={name: split.digest for name, split in splits.items()},
-        openers={name: (lambda split=split: split) for name, split in splits.items()},
+        openers={name: partial(splits.__getitem__, name) for name in splits},
     )
 
 

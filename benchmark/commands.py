@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
 ]
-Out = Annotated[
-    Path | None, typer.Option(help="Where results live [default: MLTBENCH_HOME, else ./mltbench-results].")
-]
+Out = Annotated[Path | None, typer.Option(help="Where results live [default: MLTBENCH_HOME, else ./mltbench-results].")]
 TrackingUri = Annotated[
     str | None,
     typer.Option(help="Any MLflow tracking URI [default: MLFLOW_TRACKING_URI, else SQLite under --out]."),
@@ -40,7 +38,9 @@ def run(
         list[str] | None, typer.Option(help="method.KEY=VALUE or recipe.KEY=VALUE; repeatable.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Experiments at once [default: cores, or 1 on CUDA].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Experiments at once [default: cores, or 1 on CUDA].")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads per experiment; they change the last bits.")] = 1,
     evaluate_every: Annotated[
         int, typer.Option(min=0, help="Score the validation split every so many epochs; 0 is the last only.")
@@ -55,7 +55,6 @@ def run(
     """Train methods on datasets with several seeds; what is finished is never trained again.
 
     Examples:
-
         mltbench run --table 1 --table 2 --seeds 3
 
         mltbench run --method db --method rs --override method.mu=.2 --dry-run
@@ -110,7 +109,6 @@ def check(
     """Let every registered method take two steps on a tiny set: the smoke test for a new method.
 
     Example:
-
         mltbench check --plugin my_loss.py --method my-loss
     """
     from ..methods.catalogue import get_method, list_methods
@@ -158,7 +156,9 @@ def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surround
         with PlanProgress(console, missing, store.runs) as progress:
             summary = carry_out(plan, store, _executor(workers), surroundings, on_end=progress.end)
     except KeyboardInterrupt:
-        console.print("[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here.")
+        console.print(
+            "[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here."
+        )
         raise typer.Exit(130) from None
     _tell(console, store, missing, summary)
     return bool(summary.failed)
@@ -181,8 +181,8 @@ def _tell(console: Console, store: Store, missing: list[PlannedExperiment], summ
     if summary.not_uploaded:
         console.print(
             f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
-            f"({without_password(store.tracking_uri)}: {summary.not_uploaded[0][1]}); they are kept under {store.runs}, "
-            "and the same command brings them there without training again.",
+            f"({without_password(store.tracking_uri)}: {summary.not_uploaded[0][1]}); they are kept under "
+            f"{store.runs}, and the same command brings them there without training again.",
             soft_wrap=True,
         )
     elif summary.trained:

@@ -24,7 +24,9 @@ def resolve_device(name: str) -> str:
     if kind != "cuda" or (number and not number.isdigit()):
         raise InputError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:N")
     if not there or int(number or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu")
+        raise InputError(
+            f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
     return name
 
 

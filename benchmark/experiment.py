@@ -81,7 +81,9 @@ class Experiment:
         method = Method.from_json(deciding.pop("method"), name=data["labels"]["method"])
         experiment = cls(dataset=data["labels"]["dataset"], method=method, **deciding)
         if experiment.id != data["id"]:
-            raise InputError(f"the experiment's JSON was changed: it says id {data['id']}, its content has {experiment.id}")
+            raise InputError(
+                f"the experiment's JSON was changed: it says id {data['id']}, its content has {experiment.id}"
+            )
         return experiment
 
 

@@ -59,7 +59,9 @@ def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) ->
         raise InputError(f"scores and labels must both be (images, classes); got {scores.shape} and {labels.shape}")
     if np.isnan(scores).any():
         row, column = (int(i) for i in np.argwhere(np.isnan(scores))[0])
-        raise InputError(f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate")
+        raise InputError(
+            f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
+        )
     parts = [
         _average_precision(
             torch.from_numpy(np.ascontiguousarray(scores[:, i : i + CLASSES_AT_ONCE].T)),

@@ -66,7 +66,7 @@ def build_network(
         load_initial_weights(backbone, trunk, upper)
         neck = _neck(backbone.width, training["neck_width"], training["dropout"])
         network = Network(trunk, upper, neck, head.build(training["neck_width"], statistics, word_vectors))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     return network.train()
 
 

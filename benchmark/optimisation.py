@@ -21,7 +21,7 @@ def learning_rate(step: int, epoch: int, training: Mapping[str, Any]) -> float:
     rate = float(training["learning_rate"]) * training["decay_factor"] ** passed
     warmup = training["warmup_iterations"]
     if step >= warmup:
-        return rate
+        return float(rate)
     ratio = training["warmup_ratio"]
     return float(rate * (ratio + (1 - ratio) * step / warmup))
 
@@ -42,6 +42,6 @@ class LossMeter:
         self._number += 1
 
     def read(self) -> tuple[float, int | None]:
-        """Mean loss, and the number within the epoch of the first step whose loss was not finite; waits for the device."""
+        """Mean loss, and the first step of the epoch whose loss was not finite; waits for the device."""
         mean, bad = torch.stack([self._sum / self._number, self._first_bad.double()]).tolist()
         return mean, None if bad < 0 else int(bad)

@@ -180,6 +180,8 @@ def _override_methods(methods: Sequence[Method], values: dict[str, Any]) -> list
     for method in methods:
         own = {name: value for name, value in values.items() if name in method.parameters}
         changed = method.with_parameters(**own)
-        different = {name: changed.parameters[name] for name in own if changed.parameters[name] != method.parameters[name]}
+        different = {
+            name: changed.parameters[name] for name in own if changed.parameters[name] != method.parameters[name]
+        }
         result.append((changed, different))
     return result

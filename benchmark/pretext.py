@@ -58,7 +58,7 @@ def pretrain(scenes: Split, *, epochs: int = EPOCHS) -> nn.Module:
     images, labels = torch.from_numpy(scenes.images), torch.from_numpy(scenes.labels).float()
     for epoch in range(epochs):
         total = 0.0
-        for batch in torch.randperm(len(scenes))[: steps // epochs * BATCH].split(BATCH):
+        for batch in torch.randperm(len(scenes))[: steps // epochs * BATCH].reshape(-1, BATCH):
             draws = parameters_from_draws(torch.rand(BATCH, DRAWS_PER_IMAGE), DIGITS_AUGMENTATION)
             pixels = augment(images[batch], draws, DIGITS_AUGMENTATION, size=images.shape[1])
             loss = nn.functional.binary_cross_entropy_with_logits(head(_features(body, pixels)), labels[batch])
@@ -86,7 +86,7 @@ def main() -> None:
     """Pre-train and write the weights as float16 arrays to the file named on the command line."""
     body = pretrain(pretext_scenes())
     arrays = {name: value.numpy().astype(np.float16) for name, value in body.state_dict().items()}
-    np.savez_compressed(Path(sys.argv[1]), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(Path(sys.argv[1]), **arrays)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ class PlanProgress:
         test = next((entry.metrics for entry in entries if entry.event == "test"), None)
         if test is None:
             return f"[red]failed[/red]  {name}  {escape(str(entries[-1].details.get('reason', '')))}"
-        values = "  ".join(f"{group} {100 * test[f'test/{group}']:5.1f}" for group in GROUP_COLUMNS if f"test/{group}" in test)
+        values = "  ".join(
+            f"{group} {100 * test[f'test/{group}']:5.1f}" for group in GROUP_COLUMNS if f"test/{group}" in test
+        )
         return f"[green]done[/green]  {name}  {values}  {test['cost/train_seconds']:6.1f} s"
 
     def _follow(self) -> None:

@@ -21,7 +21,9 @@ class Schedule:
 
     def shortened(self, divisor: int) -> Schedule:
         """Divide every epoch number, rounding down."""
-        return Schedule(epochs=self.epochs // divisor, decay_after=tuple(epoch // divisor for epoch in self.decay_after))
+        return Schedule(
+            epochs=self.epochs // divisor, decay_after=tuple(epoch // divisor for epoch in self.decay_after)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +120,9 @@ PAPER = Recipe()
 DIGITS_AUGMENTATION = Augmentation(saturation=0, hue=0, channel_permutation=False, flip=False)
 
 # The paper's recipe at a third of the plain epochs, so that both schedules take about 23,000 images of Digits-MLT. The
-# paper's own learning rate leaves so short a training unfinished: on the validation split (seed 0, total mAP of ERM / RS /
-# DB) .02 gave 69 / 63 / 64, .1 gave 77 / 74 / 75, .2 with half the warm-up 77 / 78 / 77, .4 gave 78 / 79 / 78 but lost
-# Focal's tail (57 against 62).
+# paper's own learning rate leaves so short a training unfinished: on the validation split (seed 0, total mAP of ERM, RS
+# and DB) .02 gave 69, 63, 64; .1 gave 77, 74, 75; .2 with half the warm-up 77, 78, 77; .4 gave 78, 79, 78 but, with a
+# shorter warm-up, lost Focal's tail (57 against 62).
 DIGITS = replace(
     PAPER,
     plain=PAPER.plain.shortened(3),
@@ -134,7 +136,9 @@ RECIPES: dict[str, Recipe] = {
     "paper": PAPER,
     "digits": DIGITS,
     "digits-paper": replace(PAPER, image_size=48, augmentation=DIGITS_AUGMENTATION),
-    "digits-smoke": replace(DIGITS, plain=Schedule(epochs=2, decay_after=()), resampled=Schedule(epochs=1, decay_after=())),
+    "digits-smoke": replace(
+        DIGITS, plain=Schedule(epochs=2, decay_after=()), resampled=Schedule(epochs=1, decay_after=())
+    ),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,7 +79,8 @@ def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal) -> 
     dataset = load_dataset(experiment.dataset, data_root=job.data_root)
     if dataset.digest != experiment.dataset_digest:
         raise InputError(
-            f"dataset {dataset.name} has digest {dataset.digest[:12]} here, the experiment {experiment.dataset_digest[:12]}"
+            f"dataset {dataset.name} has digest {dataset.digest[:12]} here, "
+            f"the experiment was planned with {experiment.dataset_digest[:12]}; plan it again"
         )
     vectors = None
     if experiment.method.head.needs_word_vectors:
@@ -116,4 +116,4 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier try left: failures are never cached."""
     for file in folder.iterdir():
         if file.is_file():
-            os.unlink(file)
+            file.unlink()

@@ -31,7 +31,6 @@ def list_runs(
     """List the runs, oldest first.
 
     Example:
-
         mltbench runs list --method db-focal
     """
     from rich.table import Table
@@ -60,7 +59,6 @@ def show(name: Name, out: Out = None, tracking_uri: TrackingUri = None) -> None:
     """Show one run: its parameters, metrics, provenance, and how to repeat it.
 
     Example:
-
         mltbench runs show 3f2a91c0
     """
     from rich.table import Table
@@ -93,7 +91,6 @@ def delete(
     """Delete one run from MLflow and its local folder, so that the next `mltbench run` trains it anew.
 
     Example:
-
         mltbench runs delete 3f2a91c0 --yes
     """
     from .store import TAG
@@ -124,7 +121,9 @@ def _find(store: Store, name: str) -> Run:
         if run.info.run_id.startswith(name) or run.data.tags.get(f"{TAG}experiment_id", "").startswith(name)
     ]
     if not found:
-        raise InputError(f"no run begins with {name!r}; `mltbench runs list` shows the {len(everything)} that there are")
+        raise InputError(
+            f"no run begins with {name!r}; `mltbench runs list` shows the {len(everything)} that there are"
+        )
     if len(found) > 1:
         ids = ", ".join(run.info.run_id for run in found[:4])
         raise InputError(f"{len(found)} runs begin with {name!r}: MLflow runs {ids}; give more of the id")

@@ -55,7 +55,8 @@ class Summary:
 def split_plan(plan: Plan, store: Store) -> tuple[list[PlannedExperiment], list[PlannedExperiment]]:
     """Experiments of a plan that are finished (in MLflow or in a local journal), and those that are not."""
     finished = store.finished(plan.dataset)
-    done, missing = [], []
+    done: list[PlannedExperiment] = []
+    missing: list[PlannedExperiment] = []
     for planned in plan.experiments:
         known = planned.experiment.id in finished or is_finished(store.runs / planned.experiment.id)
         (done if known else missing).append(planned)

@@ -89,9 +89,7 @@ class Store:
     def finished(self, dataset: str) -> dict[str, Run]:
         """Finished runs of a dataset by experiment id."""
         return {
-            run.data.tags[f"{TAG}experiment_id"]: run
-            for run in self.runs_of(dataset)
-            if run.info.status == "FINISHED"
+            run.data.tags[f"{TAG}experiment_id"]: run for run in self.runs_of(dataset) if run.info.status == "FINISHED"
         }
 
 

@@ -57,7 +57,5 @@ def plan_table(plan: Plan, finished: set[str]) -> Table:
         marks = [f"{p.experiment.seed}{'*' if p.experiment.id in finished else ''}" for p in group]
         first = group[0]
         ids = " ".join(p.experiment.id[:8] for p in group)
-        table.add_row(
-            first.label, first.recipe, first.experiment.backbone, " ".join(marks), f"{first.images:,}", ids
-        )
+        table.add_row(first.label, first.recipe, first.experiment.backbone, " ".join(marks), f"{first.images:,}", ids)
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,4 +153,4 @@ def _dataset_input(experiment: Experiment) -> DatasetInput:
 def _mark_uploaded(folder: Path, run_id: str, tracking_uri: str) -> None:
     aside = folder / "uploaded.json.aside"
     aside.write_text(json.dumps({"run_id": run_id, "tracking_uri": tracking_uri}))
-    os.replace(aside, folder / "uploaded.json")
+    aside.replace(folder / "uploaded.json")

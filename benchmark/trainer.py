@@ -136,7 +136,7 @@ class Trainer:
         return mean, seen
 
     def batches(self, length: int) -> Iterator[slice]:
-        """Slices of one epoch; a last batch that is not whole is left out where the sampler says so, or has one image."""
+        """Slices of one epoch; a last batch is left out if the sampler wants whole ones, or if it has one image."""
         size = self.training["batch_size"]
         for start in range(0, length, size):
             stop = min(start + size, length)

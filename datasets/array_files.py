@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -23,7 +22,7 @@ def write_split(split: Split, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as aside:
             np.savez(aside, images=split.images, labels=split.labels, ids=split.ids)
-        os.replace(aside.name, path)
+        Path(aside.name).replace(path)
     except OSError as error:
         raise InputError(
             f"cannot write the dataset to {path.parent}: {error.strerror}; "

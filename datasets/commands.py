@@ -19,7 +19,6 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     """List the datasets with their sources.
 
     Example:
-
         mltbench data list
     """
     from rich.console import Console
@@ -52,7 +51,6 @@ def show(
     """Show a dataset's statistics, and write a picture: scenes with labels, class sizes by group, p(i|j).
 
     Example:
-
         mltbench data show digits-mlt --out digits-mlt.png
     """
     from rich.console import Console

@@ -36,7 +36,9 @@ class Split:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
             raise InputError(f"images must be uint8 (N, H, W, 3); got {self.images.dtype} {self.images.shape}")
         if not len(self.images) == len(self.labels) == len(self.ids):
-            raise InputError(f"{len(self.images)} images, {len(self.labels)} label rows, {len(self.ids)} ids: not one each")
+            raise InputError(
+                f"{len(self.images)} images, {len(self.labels)} label rows, {len(self.ids)} ids: not one each"
+            )
         if len(set(self.ids.tolist())) != len(self.ids):
             raise InputError("image ids are not unique")
 
@@ -48,8 +50,8 @@ class Split:
         """SHA-256 over shapes, ids, labels and pixels."""
         digest = hashlib.sha256(f"{self.images.shape} {self.labels.shape}\n".encode())
         digest.update("\n".join(self.ids.tolist()).encode())
-        digest.update(np.ascontiguousarray(self.labels))
-        digest.update(np.ascontiguousarray(self.images))
+        digest.update(np.ascontiguousarray(self.labels).data)
+        digest.update(np.ascontiguousarray(self.images).data)
         return digest.hexdigest()
 
 
@@ -82,8 +84,9 @@ class Dataset:
             split = self.openers[name]()
             if split.digest != self.digests[name]:
                 raise InputError(
-                    f"{self.name}: the {name} split has digest {split.digest[:12]}, expected {self.digests[name][:12]}; "
-                    "its files were changed. Delete its folder under the data root and prepare it again"
+                    f"{self.name}: the {name} split has digest {split.digest[:12]}, expected "
+                    f"{self.digests[name][:12]}; its files were changed. Delete its folder under the data root "
+                    "and prepare it again"
                 )
             self._opened[name] = split
         return self._opened[name]

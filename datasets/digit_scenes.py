@@ -14,8 +14,8 @@ SCENE_SIZE = 48
 GLYPH_SIZES = (15, 25)
 PLACEMENT_TRIES = 8
 
-# Each ink is a range per channel, (low, high) of R, G, B. The first two are the classes of Digits-MLT; the others belong
-# to the pretext task alone.
+# Each ink is a range per channel, (low, high) of R, G, B. The first two are the classes of Digits-MLT; the others
+# belong to the pretext task alone.
 INKS: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
     "red": ((190, 256), (20, 100), (20, 100)),
     "blue": ((20, 100), (60, 130), (190, 256)),
@@ -85,7 +85,7 @@ def enlarge_glyph(glyph: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
     high = np.minimum(low + 1, 7)
     wide = glyph.astype(np.int64) * 255 // 16
     rows = wide[low] * (256 - weight)[:, None] + wide[high] * weight[:, None]
-    return (rows[:, low] * (256 - weight) + rows[:, high] * weight) >> 16
+    return np.asarray((rows[:, low] * (256 - weight) + rows[:, high] * weight) >> 16)
 
 
 def _ground(generator: RandomState) -> NDArray[np.int64]:
@@ -95,7 +95,7 @@ def _ground(generator: RandomState) -> NDArray[np.int64]:
     back = SCENE_SIZE - 1 - along
     rows = corners[0] * back[:, None, None] + corners[1] * along[:, None, None]
     blended = rows[:, :1] * back[:, None] + rows[:, 1:] * along[:, None]
-    return blended // (SCENE_SIZE - 1) ** 2
+    return np.asarray(blended // (SCENE_SIZE - 1) ** 2)
 
 
 def _place(taken: NDArray[np.int64], size: int, generator: RandomState) -> tuple[int, int]:

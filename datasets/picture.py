@@ -34,7 +34,8 @@ def draw_dataset(dataset: Dataset, path: Path) -> None:
 
     with sns.axes_style("white"):
         figure = matplotlib.figure.Figure(figsize=(13, 9.2), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+        grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.15])
+        above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
         _draw_scenes(above, dataset)
         left, right = below.subplots(1, 2, width_ratios=[1.15, 1])
         _draw_counts(left, dataset)

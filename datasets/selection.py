@@ -1,4 +1,4 @@
-"""The Pareto head-to-tail construction of VOC-MLT and COCO-MLT (Sec. 4.1), as pure functions of labels and a generator."""
+"""The Pareto head-to-tail construction of VOC-MLT and COCO-MLT (Sec. 4.1): pure functions of labels and a generator."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .labels import as_label_matrix
 
-# Paper, Sec. 4.2: head "over 100" training images, medium 20 to 100, tail under 20. Its own group sizes, 6/6/8 (VOC-MLT)
-# and 22/33/25 (COCO-MLT), need head >= 100: pottedplant and backpack have exactly 100 images.
+# Paper, Sec. 4.2: head "over 100" training images, medium 20 to 100, tail under 20. Its own group sizes, 6/6/8
+# (VOC-MLT) and 22/33/25 (COCO-MLT), need head >= 100: pottedplant and backpack have exactly 100 images.
 HEAD_AT_LEAST = 100
 TAIL_BELOW = 20
 
@@ -85,7 +85,9 @@ class ClassStatistics:
     @property
     def group_names(self) -> tuple[str, ...]:
         """Group of each class: `head`, `medium` or `tail`."""
-        return tuple(GROUPS[0] if n >= HEAD_AT_LEAST else GROUPS[2] if n < TAIL_BELOW else GROUPS[1] for n in self.counts)
+        return tuple(
+            GROUPS[0] if n >= HEAD_AT_LEAST else GROUPS[2] if n < TAIL_BELOW else GROUPS[1] for n in self.counts
+        )
 
     def group_mask(self, group: str) -> NDArray[np.bool_]:
         """Classes of one group as a mask `(C,)`."""

@@ -31,7 +31,7 @@ class WordVectors:
     @property
     def digest(self) -> str:
         """SHA-256 of the vectors."""
-        return hashlib.sha256(np.ascontiguousarray(self.vectors)).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self.vectors).data).hexdigest()
 
 
 def hashed_word_vectors(classes: Sequence[str], *, dimensions: int = DIMENSIONS) -> WordVectors:
@@ -57,7 +57,9 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
         InputError: if the file cannot be read, or a class is not in it.
     """
     if not path.is_file():
-        raise InputError(f"no file of word vectors at {path}; give a GloVe text file or an .npz with classes and vectors")
+        raise InputError(
+            f"no file of word vectors at {path}; give a GloVe text file or an .npz with classes and vectors"
+        )
     words = {word for name in classes for word in [name, *name.lower().split()]}
     table = _read_npz(path) if path.suffix == ".npz" else _read_text(path, words)
     rows, missing = [], []
@@ -66,7 +68,9 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
         missing += [part for part in parts if part not in table]
         rows.append([table[part] for part in parts if part in table])
     if missing:
-        raise InputError(f"{path} has no vector for {', '.join(map(repr, missing[:5]))}; add it, or choose another file")
+        raise InputError(
+            f"{path} has no vector for {', '.join(map(repr, missing[:5]))}; add it, or choose another file"
+        )
     vectors = np.stack([np.mean(row, axis=0) for row in rows]).astype(np.float32)
     return WordVectors(vectors=vectors, source=path.name)
 

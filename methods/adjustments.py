@@ -1,4 +1,4 @@
-"""Logit adjustments: what happens to logits during training, before the cross-entropy; inference uses the raw logits."""
+"""Logit adjustments: what happens to logits in training before the cross-entropy; inference uses the raw logits."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ def class_bias(counts: NDArray[np.int64], num_images: int, *, kappa: float) -> N
     return (kappa * np.log(num_images / counts - 1)).astype(np.float32)
 
 
-def negative_tolerant(
-    logits: Tensor, labels: Tensor, bias: Tensor, *, negative_scale: float
-) -> tuple[Tensor, Tensor]:
-    """Negative-tolerant logits and their loss scale: (z - nu, 1) on positives, (lambda (z - nu), 1/lambda) on negatives.
+def negative_tolerant(logits: Tensor, labels: Tensor, bias: Tensor, *, negative_scale: float) -> tuple[Tensor, Tensor]:
+    """Tolerant logits and their loss scale: (z - nu, 1) on positives, (lambda (z - nu), 1/lambda) on negatives.
 
     Eq. 7 with the signs of Eq. 5: as printed, Eq. 7 and Eq. 10 have both signs flipped.
     """

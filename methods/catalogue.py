@@ -82,8 +82,8 @@ TABLES: dict[int, tuple[str, ...]] = {
     2: ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal"),
 }
 
-# Hyper-parameters that differ between datasets (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT has as many
-# classes and images as VOC-MLT and keeps its values.
+# Hyper-parameters that differ between datasets (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT has as
+# many classes as VOC-MLT, about as many images, and keeps its values.
 VALUES: dict[str, dict[str, float]] = {
     "voc-mlt": {"mu": 0.3, "negative_scale": 5.0},
     "coco-mlt": {"mu": 0.2, "negative_scale": 2.0},

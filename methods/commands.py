@@ -16,7 +16,6 @@ def methods(
     """List the methods, with their parts, hyper-parameters and sources.
 
     Examples:
-
         mltbench methods
 
         mltbench methods db-focal --dataset coco-mlt
@@ -30,7 +29,8 @@ def methods(
     chosen = [get_method(item, dataset=dataset) for item in names]
     if as_json:
         rows = [
-            {"name": m.name, "title": m.title, "summary": m.summary, "reference": m.reference, **m.as_json()} for m in chosen
+            {"name": m.name, "title": m.title, "summary": m.summary, "reference": m.reference, **m.as_json()}
+            for m in chosen
         ]
         typer.echo(json.dumps(rows, indent=1))
         return

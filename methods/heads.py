@@ -86,16 +86,16 @@ class LabelGraph(Part):
 def label_graph(
     conditional: NDArray[np.float64], *, graph_threshold: float, graph_weight: float
 ) -> NDArray[np.float32]:
-    """Normalised label graph `(C, C)`: D^-1/2 A D^-1/2 with A = weight B / (row sum of B) + I, B = [p(j|i) >= threshold].
+    """Normalised label graph `(C, C)`: D^-1/2 A D^-1/2, A = weight B / (row sum of B) + I, B = [p(j|i) >= threshold].
 
     Args:
         conditional: p(i|j) at `[i, j]`, from the training labels.
         graph_threshold: least p(j|i) of an edge from i to j.
         graph_weight: what the neighbours of a class weigh together.
     """
-    edges = (conditional.T >= graph_threshold).astype(np.float64)
+    edges = (graph_threshold <= conditional.T).astype(np.float64)
     np.fill_diagonal(edges, 0)
     neighbours = edges.sum(axis=1, keepdims=True)
     graph = graph_weight * edges / np.maximum(neighbours, 1) + np.eye(len(edges))
     root = 1 / np.sqrt(graph.sum(axis=1))
-    return (root[:, None] * graph * root[None, :]).astype(np.float32)
+    return np.asarray(root[:, None] * graph * root[None, :], dtype=np.float32)

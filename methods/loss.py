@@ -103,9 +103,11 @@ def require_batch(logits: Tensor, labels: Tensor, num_classes: int) -> None:
     """
     if logits.ndim != 2 or logits.shape != labels.shape or logits.shape[1] != num_classes:
         raise InputError(
-            f"logits and labels must both be (images, {num_classes}); got {tuple(logits.shape)} and {tuple(labels.shape)}"
+            f"logits and labels must both be (images, {num_classes}); "
+            f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     if labels.device.type == "cpu" and bool(((labels != 0) & (labels != 1)).any()):
         wrong = labels[(labels != 0) & (labels != 1)][0].item()
-        raise InputError(f"labels must be 0 or 1; found {wrong}. Binarise them first, for example `labels = labels > 0`")
-
+        raise InputError(
+            f"labels must be 0 or 1; found {wrong}. Binarise them first, for example `labels = labels > 0`"
+        )

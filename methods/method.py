@@ -28,6 +28,9 @@ PARTS: dict[str, tuple[type[Any], ...]] = {
     "loss": (ModuleLoss,),
     "head": (Linear, LabelGraph),
 }
+# The parts of a method that says nothing about them; frozen, hence safe as defaults.
+EVERY_IMAGE = InstanceBalanced()
+ONE_LAYER = Linear()
 LOSS_SLOTS = ("weights", "adjustment", "focal", "loss")
 
 
@@ -53,12 +56,12 @@ class Method:
     title: str
     summary: str
     reference: str
-    sampler: Sampler = InstanceBalanced()
+    sampler: Sampler = EVERY_IMAGE
     weights: Weights | None = None
     adjustment: LogitAdjustment | None = None
     focal: Focal | None = None
     loss: ModuleLoss | None = None
-    head: Head = Linear()
+    head: Head = ONE_LAYER
     schedule: Literal["plain", "re-sampled"] = "plain"
 
     @property

@@ -67,7 +67,9 @@ class ModuleLoss:
             default = self.parameters[name]
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
             if not number and type(value) is not type(default):
-                raise InputError(f"{name}={value!r} must be of type {type(default).__name__}, as its default {default!r}")
+                raise InputError(
+                    f"{name}={value!r} must be of type {type(default).__name__}, as its default {default!r}"
+                )
         return replace(self, parameters={**self.parameters, **values})
 
     def build(self, statistics: ClassStatistics) -> nn.Module:

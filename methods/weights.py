@@ -38,7 +38,7 @@ def inverse_square_root_weights(counts: NDArray[np.int64]) -> NDArray[np.float32
     The paper normalises "to be between 0 and 1 in a mini-batch". Every class stands in every batch (as a negative at
     least), so that the largest weight of a batch is always that of the rarest class.
     """
-    return np.sqrt(counts.min() / counts).astype(np.float32)
+    return np.asarray(np.sqrt(counts.min() / counts), dtype=np.float32)
 
 
 def effective_number_weights(counts: NDArray[np.int64], *, cb_beta: float) -> NDArray[np.float32]:
@@ -62,13 +62,11 @@ def image_mean_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
     return mean / mean.amax()
 
 
-def rebalanced_weights(
-    labels: Tensor, inverse_counts: Tensor, *, alpha: float, beta: float, mu: float
-) -> Tensor:
-    """Re-balanced weights `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over the labels (Eq. 2-4).
+def rebalanced_weights(labels: Tensor, inverse_counts: Tensor, *, alpha: float, beta: float, mu: float) -> Tensor:
+    """Re-balanced weights `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over the labels.
 
-    Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite and every
-    weight alpha + 1 (the paper has no such image).
+    Eq. 2-4. Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite
+    and every weight alpha + 1 (the paper has no such image).
     """
     ratio = inverse_counts / (labels * inverse_counts).sum(dim=1, keepdim=True)
     return alpha + (beta * (ratio - mu)).sigmoid()

@@ -28,7 +28,6 @@ def report(
     """Print the tables and write them as a page, Markdown, LaTeX and CSV.
 
     Example:
-
         mltbench report --table 1 --dataset digits-mlt
     """
     from ..benchmark.plan import choose_methods
@@ -45,7 +44,9 @@ def report(
         runs = load_runs(root, tracking_uri=tracking_uri)
     names = dataset or sorted(runs[runs.state == "finished"].dataset.unique())
     if not names:
-        raise InputError(f"no finished run under {root}: run `mltbench run --table 1` first, or point to them with --out")
+        raise InputError(
+            f"no finished run under {root}: run `mltbench run --table 1` first, or point to them with --out"
+        )
     for name in names:
         get_dataset_entry(name)
     folder = to or root / "report"

@@ -35,8 +35,10 @@ def draw_groups(table: ResultTable, runs: pd.DataFrame) -> Figure:
             for y, row in enumerate(rows):
                 values = runs[runs.experiment_id.isin(row.experiments)][group]
                 axes.scatter(values, [y] * len(values), s=12, color=COLOURS[group], marker=MARKERS[group], alpha=0.35)
-            means = [row.cells[group].mean for row in rows]
-            axes.scatter(means, range(len(rows)), s=62, color=COLOURS[group], marker=MARKERS[group], label=group, zorder=3)
+            means = [row.cells[group].mean or float("nan") for row in rows]
+            axes.scatter(
+                means, range(len(rows)), s=62, color=COLOURS[group], marker=MARKERS[group], label=group, zorder=3
+            )
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         axes.invert_yaxis()
         axes.set_xlabel(f"average precision on {table.dataset}, percent (small marks: seeds; large: mean)")

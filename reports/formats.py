@@ -63,7 +63,9 @@ def latex(table: ResultTable) -> str:
     lines += [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule"]
     lines += ["method & " + " & ".join(heads) + r" \\", r"\midrule"]
     for row in table.rows:
-        cells = [c.replace("±", r"$\pm$").replace("–", "--") for c in _cells(table, row, bold=lambda t: rf"\textbf{{{t}}}")]
+        cells = [
+            c.replace("±", r"$\pm$").replace("–", "--") for c in _cells(table, row, bold=lambda t: rf"\textbf{{{t}}}")
+        ]
         line = " & ".join([_latex_text(row.label), *cells, _latex_text(row.number)])
         lines.append(rf"{line} \\ % {_short_ids(row)}".rstrip())
     lines += [r"\bottomrule", r"\end{tabular}"]
@@ -77,7 +79,21 @@ def comma_separated(table: ResultTable) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     quoted = [f"paper_{group}" for group in GROUPS] + ["paper_suspect"]
     spread = [f"{group}_{what}" for group in GROUPS for what in ("mean", "std")]
-    writer.writerow(["table", "dataset", "method", "label", *spread, "n", "seeds", "missing_seeds", "failed", "experiments", *quoted])
+    writer.writerow(
+        [
+            "table",
+            "dataset",
+            "method",
+            "label",
+            *spread,
+            "n",
+            "seeds",
+            "missing_seeds",
+            "failed",
+            "experiments",
+            *quoted,
+        ]
+    )
     for row in table.rows:
         numbers = [value for group in GROUPS for value in (row.cells[group].mean, row.cells[group].deviation)]
         paper = [row.quoted.values[group] for group in GROUPS] + [row.quoted.suspect] if row.quoted else [""] * 5

@@ -1,4 +1,4 @@
-"""The paper's own numbers, quoted: Tables 1 and 2 of Wu et al., ECCV 2020, with entries that contradict themselves marked."""
+"""The paper's own numbers, quoted: Tables 1 and 2 of Wu et al., ECCV 2020; self-contradicting entries are marked."""
 
 from __future__ import annotations
 

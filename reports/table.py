@@ -125,7 +125,7 @@ def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | 
 
 
 def _standard_rows(runs: pd.DataFrame, name: str, number: int, dataset: str, seeds: Sequence[int]) -> list[Row]:
-    """Usually one row; one more for each further configuration of the same name (another precision, another version)."""
+    """Usually one row; more where a name has several configurations (another precision, another version)."""
     title = get_method(name).title
     quoted = quoted_row(number, title, dataset)
     if runs.empty:

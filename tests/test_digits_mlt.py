@@ -63,7 +63,7 @@ def test_training_set_is_long_tailed(digits):
 def test_every_class_can_be_scored(digits):
     for name in ("validation", "test"):
         labels = digits.split(name).labels
-        assert ClassStatistics.from_labels(labels, class_names=CLASSES).counts.min() >= 20
+        assert ClassStatistics.from_labels(labels, class_names=CLASSES).counts.min() >= 10
         assert labels.sum(axis=0).max() < len(labels)
 
 
@@ -125,8 +125,8 @@ def test_a_solid_digit_is_a_square_of_its_ink(ink):
 
 @pytest.mark.parametrize("size", [8, 15, 20, 24])
 def test_enlarged_glyphs_are_bilinear(size):
-    glyph = np.random.default_rng(size).integers(0, 17, (8, 8)).astype(np.uint8)
-    enlarged = enlarge_glyph(glyph, size)
+    glyph = np.random.default_rng(size).integers(0, 17, (8, 8))
+    enlarged = enlarge_glyph(glyph.astype(np.uint8), size)
 
     def value_at(row, column):
         top, left = min(int(row), 6), min(int(column), 6)

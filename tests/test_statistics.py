@@ -78,8 +78,11 @@ def test_within_class_variance_matches_naive_loops(seed):
 
 
 def test_within_class_variance_is_never_negative():
-    # Equal sampling times give a variance of zero, which rounding must not carry below it.
-    assert within_class_sampling_variance(np.ones((7, 3), dtype=np.uint8)).tolist() == [0, 0, 0]
+    # Equal sampling times give a variance of zero; rounding can carry it below, where its root would be NaN.
+    for images in range(1, 60):
+        variance = within_class_sampling_variance(np.ones((images, 3), dtype=np.uint8))
+        assert (variance >= 0).all()
+        assert (variance < 1e-12).all()
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ class Processes:
         self.workers = workers
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Run all jobs; yield each when it has ended. A worker that dies fails the jobs that were
-        running; the waiting ones go on."""
+        """Run all jobs; yield each when it has ended.
+
+        A worker that dies fails the jobs that were running; the waiting ones go on.
+        """
         waiting = list(jobs)
         while waiting:
             ended: list[Job] = []

@@ -9,6 +9,7 @@ the splits. Generated in seconds from one seed, checked by digest, cached under 
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def open_digits_mlt(data_root: Path) -> Dataset:
         write_split(split, path)
         return split
 
-    openers = {name: (lambda name=name: open_split(name)) for name in DIGESTS}
+    openers = {name: partial(open_split, name) for name in DIGESTS}
     return Dataset(name="digits-mlt", classes=CLASSES, digests=DIGESTS, openers=openers)
 
 

@@ -1,0 +1,131 @@
+"""Images per second of our trainer beside those of the plain loop, measured in turns on one machine.
+
+Every variant is measured once per round, in an order that turns around each time, and the median of the rounds counts:
+what else the machine does meanwhile hits all variants alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..datasets.registry import load_dataset
+from .experiment import Experiment
+from .plain_loop import write_images
+from .timed_loops import WARM_UP, Alone, Task, Together, Variant
+
+ROUNDS = 3
+# Runs that share one GPU; each holds a context of some hundred MiB there.
+LARGEST_CUDA_RUNS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Speed of one variant.
+
+    Attributes:
+        variant: what was measured.
+        rates: images per second of each round, of all its runs together.
+    """
+
+    variant: Variant
+    rates: tuple[float, ...]
+
+    @property
+    def images_per_second(self) -> float:
+        """Median of the rounds."""
+        return statistics.median(self.rates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopComparison:
+    """Speeds of all variants on one machine.
+
+    Attributes:
+        measurements: one per variant, plain loops first.
+    """
+
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def best_plain(self) -> Measurement:
+        """The fastest plain loop."""
+        plain = [measurement for measurement in self.measurements if measurement.variant.loop == "plain"]
+        return max(plain, key=lambda measurement: measurement.images_per_second)
+
+    def ratio(self, measurement: Measurement) -> float:
+        """Speed over that of the fastest plain loop."""
+        return measurement.images_per_second / self.best_plain.images_per_second
+
+    def as_json(self) -> list[Mapping[str, Any]]:
+        """Return one entry per variant: what it is, its speed, its ratio, its rounds."""
+        return [
+            {
+                "name": measurement.variant.name,
+                **asdict(measurement.variant),
+                "images_per_second": measurement.images_per_second,
+                "ratio_to_best_plain": self.ratio(measurement),
+                "rounds": measurement.rates,
+            }
+            for measurement in self.measurements
+        ]
+
+
+def list_variants(cores: int, device: str) -> tuple[Variant, ...]:
+    """Variants for a machine: plain loops of 0, 1, 2, 4 ... loader workers, our trainer alone and one run per core.
+
+    >>> [variant.workers for variant in list_variants(6, "cpu") if variant.loop == "plain"]
+    [0, 1, 2, 4, 6]
+    """
+    workers = sorted({0, cores, *(2**power for power in range(cores.bit_length()))})
+    plain = [Variant(loop="plain", threads=cores, workers=number) for number in workers]
+    ours = [Variant(loop="ours", threads=threads) for threads in sorted({1, cores})]
+    runs = cores if device == "cpu" else min(cores, LARGEST_CUDA_RUNS)
+    return (*plain, *ours, *([Variant(loop="ours", threads=1, runs=runs)] if runs > 1 else []))
+
+
+def compare_loops(
+    experiment: Experiment, *, data_root: Path, device: str, cores: int, seconds: float
+) -> LoopComparison:
+    """Measure all variants on an experiment; nothing of what they learn is kept.
+
+    Args:
+        experiment: what is trained; its dataset must be a registered one.
+        data_root: where datasets are kept.
+        device: `cpu`, `cuda` or `cuda:N`.
+        cores: most threads, loader workers and runs.
+        seconds: timed per variant, over all rounds.
+
+    Raises:
+        RuntimeError: if a process of the benchmark died.
+    """
+    variants, threads = list_variants(cores, device), torch.get_num_threads()
+    split = load_dataset(experiment.dataset, data_root=data_root).split("train")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as open_ones:
+        open_ones.callback(torch.set_num_threads, threads)
+        paths = write_images(split, Path(folder))
+        task = Task(experiment_json=experiment.to_json(), data_root=data_root, device=device, paths=paths)
+        stands: list[Alone | Together] = []
+        for variant in variants:
+            stands.append(Alone(task, variant) if variant.runs == 1 else Together(task, variant))
+            open_ones.callback(stands[-1].close)
+        rates = _rounds(stands, seconds / ROUNDS)
+    pairs = zip(variants, rates, strict=True)
+    return LoopComparison(measurements=tuple(Measurement(variant=v, rates=tuple(r)) for v, r in pairs))
+
+
+def _rounds(stands: Sequence[Alone | Together], seconds: float) -> list[list[float]]:
+    """Rates of each stand, one per round; a short first round, in which everything starts, does not count."""
+    rates: list[list[float]] = [[] for _ in stands]
+    for number in range(ROUNDS + 1):
+        forth = list(enumerate(stands))
+        for i, stand in reversed(forth) if number % 2 else forth:
+            rates[i].append(stand.rate(seconds if number else WARM_UP * seconds))
+    return [one[1:] for one in rates]

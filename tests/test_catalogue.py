@@ -1,0 +1,183 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
+from mltbench.methods.catalogue import TABLES, register_method
+from mltbench.methods.method import Method
+
+PUBLIC_NAMES = [
+    "erm", "rw", "focal", "rs", "rs-focal", "ml-gcn", "ldam", "cb-focal", "r-bce", "r-bce-focal", "db", "db-focal",
+    "rs+rw-focal", "rs+cb-focal", "nt-bce",
+]  # fmt: skip
+STATISTICS = ClassStatistics.from_counts([90, 10], 95)
+
+
+def run_python(code, **environment):
+    """Run code in a fresh interpreter, which has loaded nothing yet."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_all_public_names_exist():
+    assert [method.name for method in list_methods()][:15] == PUBLIC_NAMES
+    for name in PUBLIC_NAMES:
+        assert get_method(name).name == name
+        assert get_method(name).summary
+        assert get_method(name).reference
+
+
+def test_tables_have_the_papers_rows(shared_folder):
+    with (shared_folder / "paper" / "tables.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for number, names in TABLES.items():
+        for dataset in ("voc-mlt", "coco-mlt"):
+            printed = [row["method"] for row in rows if (row["table"], row["dataset"]) == (str(number), dataset)]
+            assert [get_method(name).title for name in names] == printed
+
+
+@pytest.mark.parametrize(
+    ("dataset", "mu", "negative_scale"), [("voc-mlt", 0.3, 5), ("coco-mlt", 0.2, 2), ("digits-mlt", 0.3, 5)]
+)
+def test_values_are_the_papers(dataset, mu, negative_scale):
+    parameters = get_method("db-focal", dataset=dataset).parameters
+    assert parameters.pop("images_per_visit") == 3
+    assert parameters.pop("epoch_fraction") == 0.25
+    assert parameters == {
+        "alpha": 0.1, "beta": 10, "mu": mu, "negative_scale": negative_scale, "kappa": 0.05, "nu": "published",
+        "gamma": 2, "focal_scale": 2,
+    }  # fmt: skip
+    assert get_method("r-bce", dataset=dataset).parameters["mu"] == mu
+    assert get_method("nt-bce", dataset=dataset).parameters["negative_scale"] == negative_scale
+
+
+def test_re_sampled_methods_have_the_short_schedule():
+    re_sampled = {method.name for method in list_methods()[:15] if method.sampler.kind == "class-aware"}
+    assert re_sampled == set(PUBLIC_NAMES) - {"erm", "rw", "focal", "ml-gcn", "ldam", "cb-focal"}
+    for method in list_methods()[:15]:
+        assert method.schedule == ("re-sampled" if method.name in re_sampled else "plain")
+        assert method.head.kind == ("label-graph" if method.name == "ml-gcn" else "linear")
+
+
+@pytest.mark.parametrize("dataset", ["voc-mlt", "coco-mlt"])
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_a_method_is_whole_in_its_json(name, dataset):
+    method = get_method(name, dataset=dataset)
+    again = Method.from_json(json.loads(json.dumps(method.as_json())), name=name)
+    assert again.as_json() == method.as_json()
+    words = {"title", "summary", "reference"}
+    for field in fields(Method):
+        if field.name not in words:
+            assert getattr(again, field.name) == getattr(method, field.name)
+
+
+def test_every_method_trains_in_a_way_of_its_own():
+    assert len({json.dumps(get_method(name).as_json()) for name in PUBLIC_NAMES}) == len(PUBLIC_NAMES)
+
+
+def test_json_of_an_unknown_part_is_refused():
+    data = get_method("rw").as_json()
+    data["weights"] = {"kind": "median"}
+    with pytest.raises(InputError, match=r"unknown weights 'median' .*inverse-square-root"):
+        Method.from_json(data)
+
+
+def test_changed_values_reach_their_part():
+    method = get_method("db-focal", dataset="coco-mlt").with_parameters(
+        kappa=0, gamma=1, images_per_visit=5, nu="paper"
+    )
+    assert (method.adjustment.kappa, method.adjustment.nu, method.adjustment.negative_scale) == (0, "paper", 2)
+    assert (method.focal.gamma, method.sampler.images_per_visit, method.weights.mu) == (1, 5, 0.2)
+    assert get_method("db-focal").adjustment.kappa == 0.05
+    # A whole number and its float are one value, or the same experiment would have two hashes.
+    assert json.dumps(method.as_json()) == json.dumps(method.with_parameters(gamma=1.0, kappa=0.0).as_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("db-focl", {}, "unknown method 'db-focl'; did you mean 'db-focal'? known: erm, rw, focal"),
+        ("db", {"dataset": "voc-mtl"}, "'voc-mtl'; did you mean 'voc-mlt'? known: voc-mlt, coco-mlt, digits-mlt"),
+        (
+            "db",
+            {"kapa": 0.1},
+            "unknown hyper-parameter of the db loss 'kapa'; did you mean 'kappa'? known: alpha, beta",
+        ),
+        ("erm", {"gamma": 1}, "unknown hyper-parameter of the erm loss 'gamma'; known: (none)"),
+        ("ml-gcn", {"graph_width": 8}, "unknown hyper-parameter of the ml-gcn loss 'graph_width'"),
+        ("db", {"mu": 1.5}, "mu=1.5 is out of range; it must lie in [0, 1]"),
+        ("db", {"negative_scale": 0}, "negative_scale=0 is out of range; it must lie in [0.001, 1000]"),
+        ("db", {"kappa": -1}, "kappa=-1 is out of range"),
+        ("db", {"nu": "papr"}, "nu='papr' is not a choice; known: 'published', 'paper'"),
+        ("db", {"alpha": float("nan")}, "alpha=nan must be a finite number"),
+        ("db", {"alpha": True}, "alpha=True must be a finite number"),
+        ("db", {"alpha": "0.1"}, "alpha='0.1' must be a finite number"),
+        ("focal", {"gamma": -1}, "gamma=-1 is out of range"),
+        ("cb-focal", {"cb_beta": 1}, "cb_beta=1 is out of range"),
+        ("cb-focal", {"cb_mode": "by_image"}, "cb_mode='by_image' is not a choice; known: 'average_w', 'by_class'"),
+        ("ldam", {"ldam_margin": -2}, "ldam_margin=-2 is out of range"),
+    ],
+)
+def test_what_cannot_be_used_is_answered(name, arguments, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        create_loss(name, STATISTICS, **{"dataset": "voc-mlt", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("db", {}, ["db", "VOC-MLT", "mu=0.3", "negative_scale=5"]),
+        ("db", {"mu": 0.2}, ["VOC-MLT", "negative_scale=5"]),
+        ("r-bce", {}, ["VOC-MLT", "mu=0.3"]),
+        ("db", {"mu": 0.2, "negative_scale": 2}, []),
+        ("erm", {}, []),
+        ("db", {"dataset": "voc-mlt"}, []),
+        ("db", {"dataset": "coco-mlt"}, []),
+    ],
+)
+def test_taken_values_are_said_unless_the_dataset_is(name, arguments, words, caplog):
+    loss = create_loss(name, STATISTICS, **arguments)
+    messages = [record.getMessage() for record in caplog.records if record.name == "mltbench"]
+    assert len(messages) == bool(words)
+    assert all(word in messages[0] for word in words)
+    assert ("mu=" in "".join(messages)) == ("mu=0.3" in words)
+    assert loss.num_classes == 2
+
+
+def test_a_method_is_registered_once(own_registrations):
+    method = Method(name="own", title="Own", summary="", reference="")
+    assert register_method(method) is method
+    assert get_method("own") == method
+    assert list_methods()[-1] == method
+    with pytest.raises(InputError, match="'own' exists already"):
+        register_method(method)
+    with pytest.raises(InputError, match="'db' exists already"):
+        register_method(Method(name="db", title="", summary="", reference=""))
+
+
+def test_methods_are_listed_without_torch():
+    code = "import sys, mltbench; print(len(mltbench.list_methods())); assert 'torch' not in sys.modules"
+    answer = run_python(code)
+    assert answer.returncode == 0, answer.stderr
+    assert int(answer.stdout) >= 15
+
+
+def test_another_package_offers_methods_by_entry_point(tmp_path):
+    (tmp_path / "visiting.py").write_text(
+        "from mltbench.methods.catalogue import register_method\n"
+        "from mltbench.methods.method import Method\n"
+        "register_method(Method(name='visitor', title='Visitor', summary='', reference=''))\n"
+    )
+    described = tmp_path / "visiting-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: visiting\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[mltbench.methods]\nvisitor = visiting\n")
+    code = "import mltbench; print(mltbench.get_method('visitor').title)"
+    answer = run_python(code, PYTHONPATH=str(tmp_path))
+    assert answer.stdout.strip() == "Visitor", answer.stderr

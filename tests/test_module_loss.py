@@ -1,0 +1,148 @@
+import hashlib
+import importlib
+import json
+import sys
+
+import pytest
+import torch
+from mltbench import InputError, create_loss, get_method, list_methods, register_loss
+from mltbench.methods.method import Method
+from mltbench.methods.module_loss import ModuleLoss
+
+HINGE = '''
+import mltbench
+import torch
+
+
+@mltbench.register_loss("own-hinge", like="rs-focal", reference="a blackboard")
+class Hinge(torch.nn.Module):
+    """Hinge loss of every cell.
+
+    More words.
+    """
+
+    def __init__(self, statistics, *, margin=1.0, squared=False, power=2, name="plain"):
+        super().__init__()
+        self.register_buffer("counts", torch.from_numpy(statistics.counts))
+        self.margin, self.squared, self.power = margin, squared, power
+
+    def forward(self, logits, labels):
+        loss = (self.margin - (2 * labels - 1) * logits).clamp(min=0)
+        return (loss**self.power if self.squared else loss).mean()
+'''
+
+
+@pytest.fixture
+def hinge_file(own_registrations, monkeypatch, tmp_path):
+    """A loss in a file of its own, imported as a user's module would be, and forgotten afterwards."""
+    path = tmp_path / "own_hinge_losses.py"
+    path.write_text(HINGE)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module(path.stem)
+    yield path
+    del sys.modules[path.stem]
+
+
+def test_a_decorated_loss_is_a_method(hinge_file):
+    method, model = get_method("own-hinge"), get_method("rs-focal")
+    assert list_methods()[-1].name == "own-hinge"
+    assert (method.sampler, method.schedule, method.head) == (model.sampler, model.schedule, model.head)
+    assert (method.weights, method.adjustment, method.focal) == (None, None, None)
+    assert (method.title, method.summary) == ("own-hinge", "Hinge loss of every cell.")
+    assert method.reference == "a blackboard"
+
+
+def test_keyword_arguments_are_hyper_parameters(hinge_file):
+    own = {"margin": 1.0, "squared": False, "power": 2, "name": "plain"}
+    method = get_method("own-hinge")
+    assert method.loss_parameters == own
+    assert method.parameters == {"images_per_visit": 3, "epoch_fraction": 0.25, **own}
+    assert method.with_parameters(margin=0.5).loss_parameters == {**own, "margin": 0.5}
+    assert method.loss_parameters == own
+
+
+def test_the_loss_is_built_with_its_values(hinge_file, small_statistics, caplog):
+    logits, labels = torch.tensor([[2.0, -0.5, 0.0, 1.0]]), torch.tensor([[1, 0, 1, 0]])
+    # Distances beyond the margin by hand: 0, .5, 1, 2 at margin 1; 0, 1.5, 2, 3 at margin 2.
+    assert create_loss("own-hinge", small_statistics)(logits, labels).item() == pytest.approx(3.5 / 4)
+    wider = create_loss("own-hinge", small_statistics, margin=2.0, squared=True)
+    assert wider(logits, labels).item() == pytest.approx((1.5**2 + 2**2 + 3**2) / 4)
+    assert wider.counts.tolist() == [6, 3, 2, 1]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"margn": 2.0}, "'margn'; did you mean 'margin'"),
+        ({"margin": "wide"}, "margin='wide' must be of type float"),
+        ({"margin": True}, "margin=True must be of type float"),
+        ({"squared": 1}, "squared=1 must be of type bool"),
+        ({"power": 2.5}, "power=2.5 must be of type int"),
+        ({"gamma": 2.0}, "unknown hyper-parameter of the own-hinge loss 'gamma'"),
+    ],
+)
+def test_values_of_another_kind_are_refused(hinge_file, small_statistics, parameters, message):
+    with pytest.raises(InputError, match=message):
+        create_loss("own-hinge", small_statistics, **parameters)
+
+
+def test_a_name_is_taken_once(hinge_file):
+    registered = len(list_methods())
+    with pytest.raises(InputError, match="'own-hinge' exists already"):
+        importlib.reload(sys.modules[hinge_file.stem])
+    assert len(list_methods()) == registered
+
+
+def test_source_digest_is_that_of_the_file(hinge_file):
+    loss = get_method("own-hinge").loss
+    assert loss.address == "own_hinge_losses:Hinge"
+    assert loss.source_digest == hashlib.sha256(HINGE.encode()).hexdigest()
+
+
+def test_another_source_is_another_digest(hinge_file):
+    module = sys.modules[hinge_file.stem]
+    before = ModuleLoss.of(module.Hinge)
+    assert ModuleLoss.of(module.Hinge) == before
+    hinge_file.write_text(HINGE.replace('"own-hinge"', '"own-hinge-2"').replace("clamp(min=0)", "clamp(min=0.001)"))
+    after = ModuleLoss.of(importlib.reload(module).Hinge)
+    assert after.address == before.address
+    assert after.source_digest != before.source_digest
+    assert get_method("own-hinge-2").loss == after
+
+
+def test_the_method_is_whole_in_its_json(hinge_file, small_statistics):
+    method = get_method("own-hinge").with_parameters(margin=0.25)
+    again = Method.from_json(json.loads(json.dumps(method.as_json())), name="own-hinge")
+    assert again.loss == method.loss
+    assert again.as_json() == method.as_json()
+    logits, labels = torch.zeros(2, 4), torch.ones(2, 4)
+    assert again.build_loss(small_statistics)(logits, labels).item() == 0.25
+
+
+def test_a_whole_number_is_the_same_value_as_its_float(hinge_file):
+    # Else one experiment would have two hashes.
+    method = get_method("own-hinge")
+    whole, decimal = method.with_parameters(margin=2), method.with_parameters(margin=2.0)
+    assert json.dumps(whole.as_json()) == json.dumps(decimal.as_json())
+
+
+def test_a_hyper_parameter_needs_a_plain_default():
+    class WithoutDefault(torch.nn.Module):
+        def __init__(self, statistics, *, margin):
+            super().__init__()
+
+    class WithList(torch.nn.Module):
+        def __init__(self, statistics, *, margins=(1, 2)):
+            super().__init__()
+
+    with pytest.raises(InputError, match="WithoutDefault: hyper-parameter 'margin' needs a default"):
+        ModuleLoss.of(WithoutDefault)
+    with pytest.raises(InputError, match=r"WithList: hyper-parameter 'margins' .* got \(1, 2\)"):
+        ModuleLoss.of(WithList)
+
+
+def test_an_unknown_model_is_answered(own_registrations):
+    with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
+        register_loss("own", like="rss")(torch.nn.Identity)
