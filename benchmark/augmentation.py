@@ -6,6 +6,7 @@ clipping to 0..255; then crop, resize (bilinear, no antialiasing, ratio not kept
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from .recipes import Augmentation
 # Uniform numbers that one image needs: 2 per photometric step (whether, how much), contrast's place, 2 for the channel
 # permutation, 4 for the crop, 1 for the flip.
 DRAWS_PER_IMAGE = 16
-PERMUTATIONS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 
 class Parameters(NamedTuple):
@@ -66,13 +67,19 @@ def parameters_from_draws(draws: Tensor, augmentation: Augmentation) -> Paramete
         contrast_first=columns[4] < 0.5,
         saturation=photometric(5, augmentation.saturation, 1.0),
         hue=photometric(7, augmentation.hue, 0.0),
-        channels=PERMUTATIONS.to(draws.device)[permutation],
+        channels=_permutations(draws.device)[permutation],
         top=columns[13],
         left=columns[14],
         height=height,
         width=width,
         flip=(columns[15] < 0.5) & augmentation.flip,
     )
+
+
+@cache
+def _permutations(device: torch.device) -> Tensor:
+    # Kept per device: a copy from the host in every step would make the device wait.
+    return torch.tensor(PERMUTATIONS, device=device)
 
 
 def augment(images: Tensor, parameters: Parameters, augmentation: Augmentation, *, size: int) -> Tensor:

@@ -31,7 +31,8 @@ def loop(
     """Compare our trainer with the loop that people write: same network, batch, images and augmentation.
 
     The plain loop decodes PNG files with PIL, transforms image by image with torchvision, and reads the loss each step;
-    it is measured with 0, 1, 2, 4 ... loader workers. Ratios within one table hold; speeds move with the load.
+    it is measured with 0, 1, 2, 4 ... loader workers. The ratio is to the fastest plain loop that runs alone; it holds
+    where the speeds themselves move with the load.
 
     Example:
         mltbench bench loop --seconds 6 --json loop.json
@@ -67,9 +68,10 @@ def loop(
 def _table(comparison: LoopComparison, *, title: str) -> Table:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    caption = f"ratio to: {comparison.best_plain.variant.name}; median of rounds"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("variant", overflow="fold")
-    for column in ("images/s", "lowest to highest", "ratio to the best plain loop"):
+    for column in ("images/s", "lowest to highest", "ratio"):
         table.add_column(column, justify="right")
     for measurement in comparison.measurements:
         table.add_row(

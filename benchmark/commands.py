@@ -139,11 +139,15 @@ def _show_plan(console: Console, plan: Plan, store: Store) -> None:
 
 def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surroundings, workers: int) -> bool:
     """Carry a plan out and tell about it; return whether something failed."""
+    from ..datasets.registry import prepare
     from .progress import PlanProgress, working
     from .session import carry_out, split_plan
 
     with working(console, "opening the results"):
         done, missing = split_plan(plan, store)
+    if missing:
+        with working(console, f"preparing {plan.dataset}"):
+            prepare(plan.dataset, surroundings.data_root)
     workers = min(workers, max(len(missing), 1))
     execution = surroundings.execution
     console.print(

@@ -1,7 +1,7 @@
 """Images per second of our trainer beside those of the plain loop, measured in turns on one machine.
 
-Every variant is measured once per round, in an order that turns around each time, and the median of the rounds counts:
-what else the machine does meanwhile hits all variants alike.
+Every variant is measured once per round, in an order that turns around each time. Ratios are taken within each round,
+and the median of the rounds counts: what else the machine does meanwhile hits all variants alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .experiment import Experiment
 from .plain_loop import write_images
 from .timed_loops import WARM_UP, Alone, Task, Together, Variant
 
-ROUNDS = 3
+ROUNDS = 5
 # Runs that share one GPU; each holds a context of some hundred MiB there.
 LARGEST_CUDA_RUNS = 4
 
@@ -56,13 +56,14 @@ class LoopComparison:
 
     @property
     def best_plain(self) -> Measurement:
-        """The fastest plain loop."""
-        plain = [measurement for measurement in self.measurements if measurement.variant.loop == "plain"]
+        """The fastest plain loop that runs alone: the best of all numbers of loader workers and threads."""
+        plain = [m for m in self.measurements if m.variant.loop == "plain" and m.variant.runs == 1]
         return max(plain, key=lambda measurement: measurement.images_per_second)
 
     def ratio(self, measurement: Measurement) -> float:
-        """Speed over that of the fastest plain loop."""
-        return measurement.images_per_second / self.best_plain.images_per_second
+        """Speed over that of `best_plain`, as the median of the rounds."""
+        pairs = zip(measurement.rates, self.best_plain.rates, strict=True)
+        return statistics.median(own / plain for own, plain in pairs)
 
     def as_json(self) -> list[Mapping[str, Any]]:
         """Return one entry per variant: what it is, its speed, its ratio, its rounds."""
@@ -79,16 +80,23 @@ class LoopComparison:
 
 
 def list_variants(cores: int, device: str) -> tuple[Variant, ...]:
-    """Variants for a machine: plain loops of 0, 1, 2, 4 ... loader workers, our trainer alone and one run per core.
+    """Variants for a machine: each loop with one thread and with all, alone and one run per core.
 
-    >>> [variant.workers for variant in list_variants(6, "cpu") if variant.loop == "plain"]
-    [0, 1, 2, 4, 6]
+    The plain loop alone has 0, 1, 2, 4 ... loader workers. All threads need not beat one: on a busy machine each
+    operation waits for the slowest of them.
+
+    >>> [variant.workers for variant in list_variants(6, "cpu") if variant.loop == "plain" and variant.threads == 1]
+    [0, 1, 2, 4, 6, 0]
     """
     workers = sorted({0, cores, *(2**power for power in range(cores.bit_length()))})
-    plain = [Variant(loop="plain", threads=cores, workers=number) for number in workers]
-    ours = [Variant(loop="ours", threads=threads) for threads in sorted({1, cores})]
+    threads = sorted({1, cores})
+    plain = [Variant(loop="plain", threads=each, workers=number) for number in workers for each in threads]
+    ours = [Variant(loop="ours", threads=each) for each in threads]
     runs = cores if device == "cpu" else min(cores, LARGEST_CUDA_RUNS)
-    return (*plain, *ours, *([Variant(loop="ours", threads=1, runs=runs)] if runs > 1 else []))
+    if runs > 1:
+        plain.append(Variant(loop="plain", threads=1, runs=runs))
+        ours.append(Variant(loop="ours", threads=1, runs=runs))
+    return (*plain, *ours)
 
 
 def compare_loops(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..datasets.dataset import Dataset
 from ..datasets.errors import InputError, unknown_name
@@ -16,7 +14,8 @@ from ..methods.catalogue import TABLES, get_method, list_methods
 from ..methods.method import Method
 from .backbones import weights_digest
 from .experiment import Experiment
-from .recipes import Recipe, get_recipe, with_setting
+from .overrides import changed_settings, override_methods, override_recipe, parse_overrides, settings_text
+from .recipes import Recipe, get_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +26,28 @@ class PlannedExperiment:
         experiment: what will be run.
         title: of its method, as tables print it.
         recipe: name of its recipe.
-        overrides: settings that differ from method and recipe, such as `mu=0.2`; empty for none.
+        settings: what differs from method and recipe, such as `method.mu=0.2`; empty for none.
         images: training images that it takes.
     """
 
     experiment: Experiment
     title: str
     recipe: str
-    overrides: str
+    settings: tuple[str, ...]
     images: int
+
+    @property
+    def overrides(self) -> str:
+        """The settings in short, such as `mu=0.2`."""
+        return ", ".join(setting.partition(".")[2] for setting in self.settings)
+
+    @property
+    def command(self) -> str:
+        """The command that runs this experiment alone."""
+        experiment = self.experiment
+        words = [f"mltbench run --method {experiment.method.name} --dataset {experiment.dataset}"]
+        words += [f"--seeds {experiment.seed}, --recipe {self.recipe}"]
+        return " ".join([*words, *(f"--override {setting}" for setting in self.settings)])
 
     @property
     def label(self) -> str:
@@ -103,41 +115,33 @@ def build_plan(
         InputError: if a name, key or value is unknown; nothing is run then.
     """
     entry = get_dataset_entry(dataset.name)
-    recipe_name = recipe or entry.recipe
-    settings = _parse_overrides(overrides)
-    chosen = _override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
-    training = get_recipe(recipe_name)
-    for key, value in settings["recipe"].items():
-        training = with_setting(training, key, value)
-    backbone_name = backbone or entry.backbone
-    vectors = None
-    if any(method.head.needs_word_vectors for method, _ in chosen):
-        source = read_word_vectors(word_vectors, dataset.classes) if word_vectors else None
-        vectors = (source or hashed_word_vectors(dataset.classes)).digest
-    planned = []
-    for method, changed in chosen:
-        text = ", ".join([f"{k}={v}" for k, v in changed.items()] + [f"{k}={v}" for k, v in settings["recipe"].items()])
-        for seed in seeds:
-            experiment = Experiment(
+    settings = parse_overrides(overrides)
+    standard = get_recipe(recipe or entry.recipe)
+    training = override_recipe(standard, settings["recipe"])
+    chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
+    planned = [
+        PlannedExperiment(
+            experiment=Experiment(
                 dataset=dataset.name,
                 dataset_digest=dataset.digest,
                 method=method,
                 training=training.resolved(method.schedule, device_type=device_type),
-                backbone=backbone_name,
-                weights_digest=weights_digest(backbone_name),
-                word_vectors_digest=vectors if method.head.needs_word_vectors else None,
+                backbone=backbone or entry.backbone,
+                weights_digest=weights_digest(backbone or entry.backbone),
+                word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
                 seed=seed,
-            )
-            images = training_images(method, training, dataset)
-            planned.append(
-                PlannedExperiment(
-                    experiment=experiment, title=method.title, recipe=recipe_name, overrides=text, images=images
-                )
-            )
+            ),
+            title=method.title,
+            recipe=recipe or entry.recipe,
+            settings=settings_text(method=changed, recipe=changed_settings(standard, settings["recipe"], method)),
+            images=training_images(method, training, dataset),
+        )
+        for method, changed in chosen
+        for seed in seeds
+    ]
     unique = {item.experiment.id: item for item in planned}
-    return Plan(
-        name=name or f"{', '.join(methods)} on {dataset.name}", dataset=dataset.name, experiments=tuple(unique.values())
-    )
+    title = name or f"{', '.join(methods)} on {dataset.name}"
+    return Plan(name=title, dataset=dataset.name, experiments=tuple(unique.values()))
 
 
 def training_images(method: Method, recipe: Recipe, dataset: Dataset) -> int:
@@ -148,40 +152,8 @@ def training_images(method: Method, recipe: Recipe, dataset: Dataset) -> int:
     return schedule.epochs * (whole if method.sampler.drop_last else length)
 
 
-def _parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    settings: dict[str, dict[str, Any]] = {"method": {}, "recipe": {}}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        room, _, name = key.strip().partition(".")
-        if not equals or not name or room not in settings:
-            raise InputError(
-                f"override {override!r} must read method.KEY=VALUE or recipe.KEY=VALUE, such as method.mu=.2"
-            )
-        settings[room][name] = _parse_value(text.strip())
-    return settings
-
-
-def _parse_value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _override_methods(methods: Sequence[Method], values: dict[str, Any]) -> list[tuple[Method, dict[str, Any]]]:
-    """Apply each value to the methods that have such a hyper-parameter; also return what changed in each."""
-    for name in values:
-        if not any(name in method.parameters for method in methods):
-            known = sorted({key for method in methods for key in method.parameters})
-            raise unknown_name("key", f"method.{name}", [f"method.{key}" for key in known])
-    result = []
-    for method in methods:
-        own = {name: value for name, value in values.items() if name in method.parameters}
-        changed = method.with_parameters(**own)
-        different = {
-            name: changed.parameters[name] for name in own if changed.parameters[name] != method.parameters[name]
-        }
-        result.append((changed, different))
-    return result
+def _vectors_digest(method: Method, dataset: Dataset, file: Path | None) -> str | None:
+    if not method.head.needs_word_vectors:
+        return None
+    vectors = read_word_vectors(file, dataset.classes) if file else hashed_word_vectors(dataset.classes)
+    return vectors.digest

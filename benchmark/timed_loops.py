@@ -50,10 +50,9 @@ class Variant:
     @property
     def name(self) -> str:
         """As tables print it."""
-        threads = _counted(self.threads, "thread")
-        if self.loop == "plain":
-            return f"plain loop, {_counted(self.workers, 'loader worker')}, {threads}"
-        return f"mltbench, {_counted(self.runs, 'run')}, {threads}{' each' if self.runs > 1 else ''}"
+        loop = "mltbench" if self.loop == "ours" else f"plain loop, {_counted(self.workers, 'loader worker')}"
+        together = f", {self.runs} runs at once" if self.runs > 1 else ""
+        return f"{loop}, {_counted(self.threads, 'thread')}{together}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +118,11 @@ class Together:
             raise RuntimeError(f"a process of `{self.name}` died; its own message is above") from error
 
     def close(self) -> None:
-        """Hang up; the processes leave then."""
+        """Send the processes home."""
         for connection in self.connections:
-            connection.close()
+            # Closing alone would not do: loader workers that were forked meanwhile hold copies of this end.
+            with suppress(OSError):
+                connection.send(None)
         for process in self.processes:
             process.join()
 
@@ -184,14 +185,13 @@ def _timed(train_until: TrainUntil, seconds: float) -> tuple[int, float]:
 
 
 def _serve(connection: Connection, task: Task, variant: Variant) -> None:
-    """Train for as long as the other side says, each time that it does; leave when it hangs up."""
+    """Train for as long as the other side says, until it says None."""
     # Ctrl-C reaches every process of the group; this one simply ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(variant.threads)
     train_until = _open(task, variant)
-    with suppress(EOFError):
-        while True:
-            connection.send(_timed(train_until, connection.recv()))
+    while (seconds := connection.recv()) is not None:
+        connection.send(_timed(train_until, seconds))
 
 
 def _counted(number: int, what: str) -> str:

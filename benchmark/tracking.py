@@ -109,6 +109,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         "method": experiment.method.name,
         "title": planned.title,
         "overrides": planned.overrides,
+        "command": planned.command,
         "recipe": planned.recipe,
         "backbone": experiment.backbone,
         "seed": str(experiment.seed),

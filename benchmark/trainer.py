@@ -71,6 +71,10 @@ class Trainer:
         method, seed = experiment.method, experiment.seed
         self.augmentation = Augmentation(**self.training["augmentation"])
         self.backbone: Backbone = get_backbone(experiment.backbone)
+        self.mean, self.deviation = (
+            255 * torch.tensor(values, device=self.device)[:, None, None]
+            for values in (self.backbone.mean, self.backbone.deviation)
+        )
         self.data = DeviceData(dataset.split("train"), self.device)
         self.drop_last = method.sampler.drop_last
         self.loss = method.build_loss(dataset.statistics).to(self.device)
@@ -177,11 +181,7 @@ class Trainer:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Grey levels `(N, 3, H, W)` to what the backbone expects, channels last."""
-        mean, deviation = (
-            torch.tensor(values, device=self.device)[:, None, None]
-            for values in (self.backbone.mean, self.backbone.deviation)
-        )
-        return ((pixels / 255 - mean) / deviation).contiguous(memory_format=torch.channels_last)
+        return ((pixels - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
 
     def autocast(self) -> torch.autocast:
         """Mixed precision where the recipe says so."""

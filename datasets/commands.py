@@ -71,5 +71,7 @@ def show(
     for key, value in description.items():
         if key not in ("name", "classes"):
             table.add_row(key.replace("_", " "), str(value))
-    Console().print(table)
-    Console().print(f"picture: {path}", soft_wrap=True)
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    console.print(table)
+    console.print(f"picture: {path}", soft_wrap=True)

@@ -33,6 +33,8 @@ class Split:
 
     def __post_init__(self) -> None:
         as_label_matrix(self.labels)
+        if self.labels.dtype != np.uint8 or self.ids.dtype.kind != "U":
+            raise InputError(f"labels must be uint8 and ids strings; got {self.labels.dtype} and {self.ids.dtype}")
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
             raise InputError(f"images must be uint8 (N, H, W, 3); got {self.images.dtype} {self.images.shape}")
         if not len(self.images) == len(self.labels) == len(self.ids):

@@ -22,7 +22,12 @@ def as_label_matrix(labels: Any) -> NDArray[np.uint8]:
     >>> as_label_matrix([[1, 0], [0, 1]]).dtype
     dtype('uint8')
     """
-    dense = np.asarray(labels.todense() if hasattr(labels, "todense") else labels)
+    for strip in ("todense", "detach"):
+        labels = getattr(labels, strip)() if hasattr(labels, strip) else labels
+    try:
+        dense = np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"labels must be a matrix (images, classes): {error}") from error
     if dense.ndim != 2 or 0 in dense.shape:
         raise InputError(f"labels must be a matrix (images, classes) with no empty side; got shape {dense.shape}")
     wrong = (dense != 0) & (dense != 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .dataset import Dataset
+from .dataset import SPLITS, Dataset
 from .errors import InputError, unknown_name
 
 
@@ -74,6 +74,13 @@ def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
     ('red 0', 'red 1')
     """
     return get_dataset_entry(name).open(resolve_data_root(data_root))
+
+
+def prepare(name: str, data_root: Path) -> None:
+    """Open every split once, so that what has to be made is made before several processes ask for it."""
+    dataset = load_dataset(name, data_root=data_root)
+    for split in SPLITS:
+        dataset.split(split)
 
 
 def resolve_data_root(given: Path | str | None = None) -> Path:

@@ -24,8 +24,10 @@ def pareto_targets(num_classes: int, *, largest: int, power: float = 6.0) -> lis
     >>> pareto_targets(20, largest=800)[:3], pareto_targets(20, largest=800)[-1]
     ([800, 529, 359], 4)
     """
-    if num_classes < 2 or largest < 1:
-        raise InputError(f"need at least 2 classes and largest >= 1; got {num_classes} classes, largest={largest}")
+    if num_classes < 2 or largest < 1 or power <= 0:
+        raise InputError(
+            f"need at least 2 classes, largest >= 1 and power > 0; got {num_classes} classes, {largest=}, {power=}"
+        )
     x = np.linspace(1.0, (1.0 - CUT_QUANTILE) ** (-1.0 / power), num_classes)
     return [int((largest - 1) * value ** -(power + 1) + 1) for value in x]
 
@@ -55,6 +57,8 @@ def select_head_to_tail(
     Returns:
         Selected row numbers in the order of the running set; VOC-MLT's published order with the default `order`.
     """
+    if len(targets) != labels.shape[1]:
+        raise InputError(f"{len(targets)} targets for {labels.shape[1]} classes: one each is needed")
     members = [set(np.flatnonzero(column).tolist()) for column in labels.T]
     classes_of = [np.flatnonzero(row).tolist() for row in labels]
     selection: set[int] = set()

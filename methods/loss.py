@@ -99,8 +99,10 @@ def require_batch(logits: Tensor, labels: Tensor, num_classes: int) -> None:
     """Check that a batch fits the loss.
 
     Raises:
-        InputError: if the shapes differ, or (CPU only) a label is not 0 or 1.
+        InputError: if it is empty, the shapes differ, or (CPU only) a label is not 0 or 1.
     """
+    if not len(logits):
+        raise InputError("the batch is empty: there is nothing to average")
     if logits.ndim != 2 or logits.shape != labels.shape or logits.shape[1] != num_classes:
         raise InputError(
             f"logits and labels must both be (images, {num_classes}); "

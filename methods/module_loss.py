@@ -40,7 +40,7 @@ class ModuleLoss:
         """Describe a loss class; its hyper-parameters are the keyword-only arguments of its constructor.
 
         Raises:
-            InputError: if a keyword-only argument has no plain default.
+            InputError: if a keyword-only argument has no plain default, or the class is not at the top level of a file.
         """
         parameters: dict[str, Any] = {}
         for name, argument in inspect.signature(loss_class).parameters.items():
@@ -52,7 +52,15 @@ class ModuleLoss:
                     f"boolean; got {argument.default!r}"
                 )
             parameters[name] = argument.default
-        source = Path(inspect.getfile(loss_class)).read_bytes()
+        try:
+            source = Path(inspect.getfile(loss_class)).read_bytes()
+        except (TypeError, OSError):
+            source = b""
+        if not source or "<locals>" in loss_class.__qualname__:
+            raise InputError(
+                f"{loss_class.__qualname__} is not defined at the top level of a file, where other processes could find "
+                "it; move it into one, and bring it with --plugin"
+            )
         return cls(
             address=f"{loss_class.__module__}:{loss_class.__qualname__}",
             parameters=parameters,
@@ -70,7 +78,9 @@ class ModuleLoss:
                 raise InputError(
                     f"{name}={value!r} must be of type {type(default).__name__}, as its default {default!r}"
                 )
-        return replace(self, parameters={**self.parameters, **values})
+        # 2 and 2.0 are one value, hence one experiment.
+        typed = {name: type(self.parameters[name])(value) for name, value in values.items()}
+        return replace(self, parameters={**self.parameters, **typed})
 
     def build(self, statistics: ClassStatistics) -> nn.Module:
         """Build the module."""

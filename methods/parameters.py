@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, fields
+from numbers import Real
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from ..datasets.errors import InputError
@@ -35,11 +36,12 @@ def _checked(name: str, value: Any, hint: Any, bounds: tuple[float, float] | Non
         if value not in choices:
             raise InputError(f"{name}={value!r} is not a choice; known: {', '.join(map(repr, choices))}")
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise InputError(f"{name}={value!r} must be a finite number")
-    if hint is int and value != int(value):
+    number = float(value)
+    if hint is int and not number.is_integer():
         raise InputError(f"{name}={value!r} must be a whole number")
     low, high = bounds or (-math.inf, math.inf)
-    if not low <= value <= high:
+    if not low <= number <= high:
         raise InputError(f"{name}={value!r} is out of range; it must lie in [{low:g}, {high:g}]")
-    return hint(value)
+    return hint(number)

@@ -54,7 +54,7 @@ def mean_effective_weight(row, counts, beta):
 def naive_losses(name, logits, labels, counts, num_images, *, mu, slope, **changes):
     """Return the loss of each cell as nested lists."""
     p = {"alpha": 0.1, "beta": 10.0, "kappa": 0.05, "nu": "published", "gamma": 2.0, "focal_scale": 2.0}
-    p |= {"cb_beta": 0.9, "cb_mode": "average_w", "ldam_margin": 1.0, **changes}
+    p |= {"cb_beta": 0.9, "cb_mode": "average_w", **changes}
     largest = max(mean_effective_weight(row, counts, p["cb_beta"]) for row in labels)
     result = []
     for logit_row, row in zip(logits, labels, strict=True):
@@ -107,7 +107,8 @@ def assert_is_its_equation(name, seed, dataset, rtol=2e-6, **changes):
 @pytest.mark.parametrize("dataset", PAPER)
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_is_its_equation(name, dataset, seed):
-    assert_is_its_equation(name, seed, dataset)
+    # LDAM's margin is nowhere published, so that its default may change; the others' are the paper's.
+    assert_is_its_equation(name, seed, dataset, **({"ldam_margin": 1.0} if name == "ldam" else {}))
 
 
 @pytest.mark.parametrize("nu", ["paper", "published"])
