@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from .benchmark.bench_commands import bench
 from .benchmark.commands import check, run
 from .benchmark.run_commands import runs
 from .datasets.commands import data
@@ -27,6 +28,7 @@ app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(report)
 app.command()(check)
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)

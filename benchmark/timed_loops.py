@@ -115,7 +115,7 @@ class Together:
             self._train(WARM_UP * seconds)
             return sum(images / elapsed for images, elapsed in self._train(seconds))
         except (EOFError, OSError) as error:
-            raise RuntimeError(f"a process of `{self.name}` died; its own message is above") from error
+            raise RuntimeError(f"a process of `{self.name}` died; what it said, if anything, is above") from error
 
     def close(self) -> None:
         """Send the processes home."""

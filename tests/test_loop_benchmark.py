@@ -122,9 +122,8 @@ def test_variants_of_one_core_and_of_two():
     ]
     names = [variant.name for variant in list_variants(2, "cpu")]
     assert len(names) == len(set(names)) == 10
-    assert {"plain loop, 2 loader workers, 2 threads", "plain loop, 0 loader workers, 1 thread, 2 runs at once"} < {
-        *names
-    }
+    assert "plain loop, 2 loader workers, 2 threads" in names
+    assert "plain loop, 0 loader workers, 1 thread, 2 runs at once" in names
     assert max(variant.runs for variant in list_variants(64, "cuda")) == 4
 
 
@@ -157,15 +156,10 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
     options = ["--seconds", "0.2", "--device", "cpu", "--data-root", str(tmp_path), "--json", str(file)]
     result = CliRunner().invoke(app, ["bench", "loop", *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    for text in (
-        "erm on digits-mlt",
-        "plain loop, 2 loader workers",
-        "mltbench, 1 thread, 2 runs at once",
-        "machine: ",
-    ):
+    for text in ("erm on digits-mlt", *(variant.name for variant in FEW_VARIANTS), "ratio to: plain loop", "machine: "):
         assert text in result.output
     content = json.loads(file.read_text())
-    assert [variant["name"] for variant in content["variants"]] == [v.name for v in list_variants(2, "cpu")]
+    assert len(content["variants"]) == len(FEW_VARIANTS)
     assert all(variant["images_per_second"] > 0 for variant in content["variants"])
     assert content["machine"]["device"] == "cpu"
     assert torch.get_num_threads() == threads
