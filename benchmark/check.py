@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.random import RandomState
 
 from ..datasets.dataset import Dataset, Split
+from ..datasets.word_vectors import hashed_word_vectors
+from .backbones import weights_digest
+from .execution import Execution
+from .experiment import Experiment
+from .recipes import RECIPES, Schedule
 
 if TYPE_CHECKING:
     from ..methods.method import Method
@@ -31,32 +36,32 @@ def tiny_dataset() -> Dataset:
     )
 
 
-def check_method(method: Method) -> str | None:
-    """Let a method take two steps on the tiny set; return what is wrong with it, or None."""
-    import torch
-
-    from ..datasets.word_vectors import hashed_word_vectors
-    from .execution import Execution
-    from .experiment import Experiment
-    from .recipes import RECIPES, Schedule
-    from .trainer import Trainer
-
-    dataset = tiny_dataset()
-    once = Schedule(epochs=1, decay_after=())
-    recipe = replace(RECIPES["digits"], plain=once, resampled=once, batch_size=BATCH)
-    experiment = Experiment(
+def tiny_experiment(method: Method, *, seed: int = 0, **settings: Any) -> Experiment:
+    """One epoch of a method on the tiny set; `settings` replace those of its recipe."""
+    dataset, once = tiny_dataset(), Schedule(epochs=1, decay_after=())
+    recipe = replace(RECIPES["digits"], **{"plain": once, "resampled": once, "batch_size": BATCH, **settings})
+    return Experiment(
         dataset=dataset.name,
         dataset_digest=dataset.digest,
         method=method,
         training=recipe.resolved(method.schedule, device_type="cpu"),
         backbone="digits-resnet",
-        weights_digest="random",
+        weights_digest=weights_digest("digits-resnet"),
         word_vectors_digest=None,
-        seed=0,
+        seed=seed,
     )
+
+
+def check_method(method: Method) -> str | None:
+    """Let a method take two steps on the tiny set; return what is wrong with it, or None."""
+    import torch
+
+    from .trainer import Trainer
+
+    dataset = tiny_dataset()
+    vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
     try:
-        vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
-        trainer = Trainer(experiment, dataset, Execution(), word_vectors=vectors)
+        trainer = Trainer(tiny_experiment(method), dataset, Execution(), word_vectors=vectors)
         before = [parameter.detach().clone() for parameter in trainer.parameters]
         mean_loss, images = trainer.train_epoch(0)
         trainer.evaluate("test")

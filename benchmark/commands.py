@@ -83,6 +83,7 @@ def run(
             overrides=override or [],
             device_type=chosen_device.partition(":")[0],
             word_vectors=word_vectors,
+            name=f"{' and '.join([*(f'Table {n}' for n in table or []), *(method or [])])} on {name}",
         )
         for name in dataset or ["digits-mlt"]
     ]

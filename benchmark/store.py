@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_SECONDS = 4.0
 # MLflow's own names for runs of the suite; every one of its tags starts so.
 TAG = "mltbench."
+# MLflow's own page then opens as one of model training, with a word on how to read it.
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "One parent run per plan, one child run per experiment (a method and a seed). "
+    "`test/total`, `test/head`, `test/medium` and `test/tail` are mAP on the test split after the last epoch, in 0..1; "
+    "`train/loss` and `train/learning_rate` are curves over epochs. Tags `mltbench.method`, `mltbench.seed` and "
+    "`mltbench.overrides` tell rows apart; `mltbench.command` repeats a run.",
+}
 
 
 def resolve_results_root(given: Path | None = None) -> Path:
@@ -61,7 +69,7 @@ class Store:
             return str(found.experiment_id)
         local = self.tracking_uri.startswith("sqlite:")
         artifacts = (self.root / "artifacts" / dataset).resolve().as_uri() if local else None
-        return str(self.client.create_experiment(name, artifact_location=artifacts))
+        return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
 
     def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:
         """All runs of the suite of one kind, oldest first; of one dataset, or of all."""

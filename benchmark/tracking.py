@@ -74,7 +74,8 @@ class Uploader:
 
     def _parent(self) -> str:
         if self.parent is None:
-            tags = {f"{TAG}kind": "plan", MLFLOW_SOURCE_NAME: command_line(), f"{TAG}dataset": self.plan.dataset}
+            tags = {f"{TAG}kind": "plan", f"{TAG}dataset": self.plan.dataset, f"{TAG}command": command_line()}
+            tags[MLFLOW_SOURCE_NAME] = "mltbench"
             run = self.client.create_run(self.mlflow_experiment, run_name=self.plan.name, tags=tags)
             self.parent = str(run.info.run_id)
         return self.parent
@@ -115,12 +116,12 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         "seed": str(experiment.seed),
         "numerics_version": str(experiment.numerics_version),
         "state": last.event,
-        "reason": str(last.details.get("reason", "")),
+        **{key: str(value) for key, value in last.details.items() if key == "reason"},
         **{f"provenance.{name}": value for name, value in provenance.items()},
     }
     return {f"{TAG}{name}": value for name, value in own.items()} | {
         MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
-        MLFLOW_SOURCE_NAME: provenance["command"] or "mltbench",
+        MLFLOW_SOURCE_NAME: "mltbench",
         MLFLOW_GIT_COMMIT: provenance["commit"],
     }
 

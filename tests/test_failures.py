@@ -1,0 +1,159 @@
+import multiprocessing
+import shutil
+
+import pytest
+import torch
+from mltbench.benchmark import plugins
+from mltbench.benchmark.execution import Execution
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.processes import Processes
+from mltbench.benchmark.journal import read_journal
+from mltbench.benchmark.plan import build_plan
+from mltbench.benchmark.run import Job
+from mltbench.benchmark.session import Surroundings, carry_out, split_plan
+from mltbench.benchmark.store import open_store
+from mltbench.datasets.registry import load_dataset
+from mltbench.reports.results import runs_frame
+
+# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
+REPORTED = pytest.mark.xfail(reason="reported: run_job lets this exception through, and the whole plan ends")
+
+# The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.
+MOODY = """
+import multiprocessing
+import os
+from pathlib import Path
+
+import torch
+import mltbench
+
+@mltbench.register_loss("moody", like="erm")
+class Moody(torch.nn.Module):
+    def __init__(self, statistics):
+        super().__init__()
+
+    def forward(self, logits, labels):
+        mood = Path(__file__).with_name("mood").read_text()
+        if mood == "killed" and multiprocessing.parent_process():
+            os._exit(9)
+        if mood == "nan":
+            return logits.sum() * float("nan")
+        if mood != "well":
+            raise {"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}[mood]("in a mood")
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+"""
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """The same for all test files, so that the scenes are rendered once."""
+    return tmp_path_factory.getbasetemp() / "digits-data"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """MLflow takes seconds to make its tables; a copy of them takes none."""
+    store = open_store(tmp_path_factory.mktemp("empty"))
+    store.client.search_experiments()
+    return store.root / "mlflow.db"
+
+
+@pytest.fixture
+def store(tmp_path, empty_database):
+    (tmp_path / "results").mkdir()
+    shutil.copy(empty_database, tmp_path / "results")
+    return open_store(tmp_path / "results")
+
+
+@pytest.fixture
+def surroundings(data_root):
+    return Surroundings(data_root=data_root, execution=Execution())
+
+
+@pytest.fixture
+def moody(tmp_path, own_registrations):
+    """The plugin's file; its mood is in the file `mood` beside it."""
+    file = tmp_path / "moody_plugin.py"
+    file.write_text(MOODY)
+    plugins.load_plugins([str(file)])
+    yield file
+    plugins.sys.modules.pop(plugins.plugin_module_name(file))
+
+
+def make_plan(data_root, methods, **more):
+    return build_plan(
+        load_dataset("digits-mlt", data_root=data_root), methods, overrides=QUICK, **{"seeds": [0], **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        ("nan", "DivergedError: the loss was not finite at step 0"),
+        ("RuntimeError", "RuntimeError: in a mood"),
+        pytest.param("ValueError", "ValueError: in a mood", marks=REPORTED),
+        pytest.param("KeyError", "KeyError: 'in a mood'", marks=REPORTED),
+    ],
+)
+def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, moody, store, data_root, surroundings):
+    moody.with_name("mood").write_text(mood)
+    plan = make_plan(data_root, ["moody", "erm"])
+    bad, good = plan.experiments
+    first = carry_out(plan, store, InProcess(), surroundings)
+    assert [planned for planned, _ in first.failed] == [bad]
+    assert first.failed[0][1].startswith(reason)
+    assert first.trained == [good]
+    status = {run.data.tags["mltbench.method"]: run.info.status for run in store.runs_of()}
+    assert status == {"moody": "FAILED", "erm": "FINISHED"}
+    failed = next(run for run in store.runs_of() if run.info.status == "FAILED")
+    assert failed.data.tags["mltbench.state"] == "failed"
+    assert failed.data.tags["mltbench.reason"].startswith(reason)
+    assert [run.info.status for run in store.runs_of(kind="plan")] == ["FAILED"]
+    assert split_plan(plan, store) == ([good], [bad])
+
+    moody.with_name("mood").write_text("well")
+    second = carry_out(plan, store, InProcess(), surroundings)
+    assert (second.skipped, second.trained, second.failed) == ([good], [bad], [])
+    frame = runs_frame(store)
+    assert sorted(frame.state) == ["finished", "finished"]
+    assert sorted(run.info.status for run in store.runs_of()) == ["FAILED", "FINISHED", "FINISHED"]
+    assert split_plan(plan, store)[1] == []
+
+
+def jobs_of(plan, folder, data_root, **more):
+    return [
+        Job(
+            experiment_json=planned.experiment.to_json(),
+            folder=str(folder / planned.experiment.method.name),
+            data_root=str(data_root),
+            execution=Execution(),
+            **more,
+        )
+        for planned in plan.experiments
+    ]
+
+
+def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
+    plan = make_plan(data_root, ["erm", "db-focal"])
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert len(list(InProcess().run(jobs_of(plan, here, data_root)))) == 2
+    assert len(list(Processes(2).run(jobs_of(plan, there, data_root)))) == 2
+    for name in ("erm", "db-focal"):
+        first, second = (torch.load(side / name / "weights.pt", weights_only=True) for side in (here, there))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+        tests = [next(e.metrics for e in read_journal(side / name) if e.event == "test") for side in (here, there)]
+        assert tests[0]["test/total"] == tests[1]["test/total"] > 0
+        assert (here / name / "per_class.json").read_text() == (there / name / "per_class.json").read_text()
+
+
+def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
+    moody.with_name("mood").write_text("killed")
+    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    ended = list(Processes(1).run(jobs))
+    last = {job.folder.rpartition("/")[2]: read_journal(tmp_path / "runs" / job.folder)[-1] for job in ended}
+    assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
+    assert "the worker process died" in last["moody"].details["reason"]
+    assert multiprocessing.active_children() == []
