@@ -54,10 +54,11 @@ def data_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables; a copy of them takes none."""
-    store = open_store(tmp_path_factory.mktemp("empty"))
-    store.client.search_experiments()
-    return store.root / "mlflow.db"
+    """MLflow takes seconds to make its tables; a copy of them, for all test files, takes none."""
+    root = tmp_path_factory.getbasetemp() / "empty-store"
+    if not root.exists():
+        open_store(root).client.search_experiments()
+    return root / "mlflow.db"
 
 
 @pytest.fixture

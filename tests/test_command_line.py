@@ -1,0 +1,173 @@
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mltbench import __main__, __version__
+from mltbench.benchmark.store import open_store
+from mltbench.methods.catalogue import CATALOGUE
+
+# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """The same for all test files, so that the scenes are rendered once."""
+    return tmp_path_factory.getbasetemp() / "digits-data"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """MLflow takes seconds to make its tables; a copy of them, for all test files, takes none."""
+    root = tmp_path_factory.getbasetemp() / "empty-store"
+    if not root.exists():
+        open_store(root).client.search_experiments()
+    return root / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch, tmp_path, data_root):
+    for name in ("MLTBENCH_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process; give its exit status, standard output and error."""
+
+    def calling(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mltbench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return calling
+
+
+@pytest.fixture
+def out(tmp_path, empty_database):
+    (tmp_path / "results").mkdir()
+    shutil.copy(empty_database, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def in_a_process(*arguments, cwd):
+    command = [sys.executable, "-m", "mltbench", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100)
+
+
+EVERY_HELP = """
+import contextlib, io, sys
+from mltbench.__main__ import main
+shown = {}
+for words in ([], ["run"], ["report"], ["check"], ["methods"], ["data"], ["runs"], ["data", "show"], ["runs", "list"]):
+    sys.argv = ["mltbench", *words, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        main()
+    shown[" ".join(words)] = text.getvalue()
+import json
+print(json.dumps([shown, [name for name in ("torch", "mlflow", "pandas", "numpy") if name in sys.modules]]))
+"""
+
+
+def test_help_lists_the_commands_and_loads_nothing_heavy(tmp_path):
+    done = subprocess.run([sys.executable, "-c", EVERY_HELP], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    shown, heavy = json.loads(done.stdout)
+    listed = [line.split()[0] for line in shown[""].partition("Commands:")[2].splitlines() if line.strip()]
+    assert {"methods", "data", "run", "runs", "report", "check"} <= set(listed)
+    assert heavy == []
+    for words, text in shown.items():
+        assert "Usage:" in text, words
+    assert all(option in shown["run"] for option in ("--table", "--method", "--seeds", "--override", "--dry-run"))
+
+
+def test_the_command_starts_as_module_and_as_script(tmp_path):
+    assert in_a_process("--version", cwd=tmp_path).stdout.strip() == __version__
+    script = Path(sys.executable).with_name("mltbench")
+    if script.exists():
+        done = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.stdout.strip() == __version__
+
+
+def test_without_a_command_there_is_help(call):
+    assert "Usage:" in "".join(call()[1:])
+
+
+def test_methods_are_listed_in_words_and_as_json(call):
+    status, shown, _ = call("methods", "--json")
+    rows = json.loads(shown)
+    assert status == 0
+    assert {method.name: method.title for method in CATALOGUE}.items() <= {r["name"]: r["title"] for r in rows}.items()
+    (row,) = json.loads(call("methods", "db-focal", "--dataset", "coco-mlt", "--json")[1])
+    assert (row["weights"]["mu"], row["adjustment"]["negative_scale"], row["schedule"]) == (0.2, 2, "re-sampled")
+    assert "rs+cb-focal" in call("methods")[1]
+
+
+def test_datasets_are_listed_and_shown(call, tmp_path):
+    assert "digits-mlt" in [row["name"] for row in json.loads(call("data", "list", "--json")[1])]
+    assert "digits-mlt" in call("data", "list")[1]
+    status, shown, _ = call("data", "show", "digits-mlt", "--json", "--out", tmp_path / "picture.png")
+    assert status == 0
+    assert json.loads(shown)["picture"] == str(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_dry_run_shows_the_plan_and_trains_nothing(call, out):
+    status, shown, _ = call("run", "--table", 2, "--seeds", 3, "--dry-run", "--out", out)
+    assert status == 0
+    assert "15 to train" in shown
+    assert "Nothing was trained" in shown
+    assert "RS+CB-Focal" in shown
+    assert not (out / "runs").exists()
+
+
+def test_from_run_to_report(call, out, tmp_path):
+    status, shown, _ = call("run", "--method", "erm", "--method", "db", "--seeds", "1", *QUICK, "--out", out)
+    assert status == 0
+    assert "trained 2, failed 0, skipped 0" in shown
+    status, shown, _ = call("run", "--method", "erm", *QUICK, "--out", out)
+    assert (status, "nothing to train" in shown) == (0, True)
+    assert "1 finished, 0 to train" in call("run", "--method", "erm", *QUICK, "--dry-run", "--out", out)[1]
+
+    rows = json.loads(call("runs", "list", "--json", "--out", out)[1])
+    assert sorted(row["method"].split(" ")[0] for row in rows) == ["db", "erm"]
+    assert all(0 < row["total"] < 1 and row["state"] == "finished" for row in rows)
+    assert [r["experiment"] for r in json.loads(call("runs", "list", "--json", "--method", "db", "--out", out)[1])] == [
+        row["experiment"] for row in rows if row["method"].startswith("db ")
+    ]
+    name = rows[0]["experiment"]
+    assert name in call("runs", "list", "--out", out)[1]
+    status, shown, _ = call("runs", "show", name[:10], "--out", out)
+    assert (status, rows[0]["run_id"] in shown, "test/total" in shown) == (0, True, True)
+
+    status, shown, _ = call("report", "--out", out, "--to", tmp_path / "pages")
+    files = {file.name for file in (tmp_path / "pages").iterdir()}
+    tables = {f"table{number}-digits-mlt.{ending}" for number in (1, 2) for ending in ("md", "tex", "csv")}
+    assert tables | {"index.html", "table1-digits-mlt.png"} <= files
+    assert f"{100 * rows[0]['total']:.2f}" in shown
+    assert f"{100 * rows[0]['total']:.2f}" in (tmp_path / "pages" / "index.html").read_text()
+    assert name[:8] in (tmp_path / "pages" / "table1-digits-mlt.md").read_text()
+
+
+def test_a_deleted_run_is_trained_anew(call, out, monkeypatch):
+    call("run", "--method", "erm", *QUICK, "--out", out)
+    (row,) = json.loads(call("runs", "list", "--json", "--out", out)[1])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert call("runs", "delete", row["experiment"], "--out", out)[0] == 1
+    assert len(json.loads(call("runs", "list", "--json", "--out", out)[1])) == 1
+    status, shown, _ = call("runs", "delete", row["experiment"], "--yes", "--out", out)
+    assert (status, "deleted" in shown) == (0, True)
+    assert json.loads(call("runs", "list", "--json", "--out", out)[1]) == []
+    assert not (out / "runs" / row["experiment"]).exists()
+    assert "0 finished before, 1 to train" in call("run", "--method", "erm", *QUICK, "--out", out)[1]
+    (again,) = json.loads(call("runs", "list", "--json", "--out", out)[1])
+    assert again["experiment"] == row["experiment"]
+    assert again["total"] == row["total"]

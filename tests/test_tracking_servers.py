@@ -1,0 +1,145 @@
+import contextlib
+import http.server
+import socket
+import sys
+import threading
+import time
+
+import pytest
+from mltbench import __main__
+from mltbench.benchmark.provenance import command_line
+from mltbench.benchmark.store import open_store, without_password
+from mltbench.datasets.errors import InputError
+
+# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates; raised while MLflow loads, it breaks later tests too.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+SECRET = "s3cret"
+
+
+@contextlib.contextmanager
+def listening(answer=None):
+    """A port that takes connections, and says `answer` or nothing at all; gives its number."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(answer)
+
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def healthy():
+    """A server that answers as MLflow's does; gives its port and the paths that were asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, asked
+        server.shutdown()
+
+
+@pytest.fixture(params=["closed", "silent"])
+def dead(request):
+    """A port at which no tracking server is."""
+    if request.param == "closed":
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            number = server.getsockname()[1]
+        yield number
+    else:
+        with listening() as number:
+            yield number
+
+
+@pytest.mark.parametrize("command", ["runs list", "report", "run --method erm --dry-run"])
+def test_a_server_that_does_not_answer_is_an_error_within_five_seconds(
+    dead, command, monkeypatch, capsys, tmp_path, tmp_path_factory
+):
+    # The same for all test files, so that the scenes are rendered once.
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path_factory.getbasetemp() / "digits-data"))
+    monkeypatch.chdir(tmp_path)
+    uri = f"http://127.0.0.1:{dead}"
+    monkeypatch.setattr(sys, "argv", ["mltbench", *command.split(), "--tracking-uri", uri])
+    before = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert time.monotonic() - before < 5
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: the tracking server http://127.0.0.1:{dead} does not answer")
+    assert "--tracking-uri" in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_the_error_keeps_the_password_to_itself(dead, tmp_path):
+    with pytest.raises(InputError) as caught:
+        open_store(tmp_path, f"http://user:{SECRET}@127.0.0.1:{dead}")
+    assert f"http://user:***@127.0.0.1:{dead}" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_environment_names_the_server_too(monkeypatch, tmp_path):
+    with listening() as port:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        with pytest.raises(InputError, match=f"127.0.0.1:{port} does not answer"):
+            open_store(tmp_path)
+        assert open_store(tmp_path, "sqlite:///elsewhere.db").tracking_uri == "sqlite:///elsewhere.db"
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["", pytest.param(f"user:{SECRET}@", marks=pytest.mark.xfail(reason="reported: urllib reads no user from a URI"))],
+)
+def test_a_server_that_answers_is_taken(user, tmp_path):
+    with healthy() as (port, asked):
+        uri = f"http://{user}127.0.0.1:{port}"
+        assert open_store(tmp_path, uri).tracking_uri == uri
+    assert [path for path, _ in asked] == ["/health"]
+
+
+def test_a_server_that_wants_a_login_is_there(tmp_path):
+    with listening(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+        assert open_store(tmp_path, f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.xfail(reason="reported: HTTPException is no OSError, so this ends in a traceback")
+def test_something_that_is_no_web_server_is_an_input_error(tmp_path):
+    with listening(b"SSH-2.0-hello\r\n\r\n") as port, pytest.raises(InputError, match="does not answer"):
+        open_store(tmp_path, f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (f"http://user:{SECRET}@host:5000/x", "http://user:***@host:5000/x"),
+        (f"postgresql+psycopg2://user:{SECRET}@host/base?a=b", "postgresql+psycopg2://user:***@host/base?a=b"),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+    ],
+)
+def test_passwords_are_not_shown(uri, shown):
+    assert without_password(uri) == shown
+
+
+@pytest.mark.xfail(reason="reported: the recorded command line holds the password of --tracking-uri")
+@pytest.mark.parametrize("form", ["--tracking-uri {}", "--tracking-uri={}"])
+def test_passwords_are_not_recorded(form, monkeypatch):
+    uri = f"http://user:{SECRET}@host:5000"
+    monkeypatch.setattr(sys, "argv", ["mltbench", "run", "--table", "1", *form.format(uri).split(" ")])
+    assert command_line().startswith("mltbench run --table 1 --tracking-uri")
+    assert SECRET not in command_line()
