@@ -112,6 +112,8 @@ def check(
     Example:
         mltbench check --plugin my_loss.py --method my-loss
     """
+    from rich.markup import escape
+
     from ..methods.catalogue import get_method, list_methods
     from .check import check_method
     from .plugins import load_plugins
@@ -123,7 +125,8 @@ def check(
     for item in chosen:
         problem = check_method(item)
         bad += problem is not None
-        console().print(f"[red]bad[/red]   {item.name}: {problem}" if problem else f"[green]good[/green]  {item.name}")
+        verdict = f"[red]bad[/red]   {item.name}: {escape(problem)}" if problem else f"[green]good[/green]  {item.name}"
+        console().print(verdict, soft_wrap=True)
     console().print(f"{len(chosen) - bad} of {len(chosen)} methods passed")
     raise typer.Exit(1 if bad else 0)
 
@@ -177,17 +180,20 @@ def _executor(workers: int) -> Executor:
 
 
 def _tell(console: Console, store: Store, missing: list[PlannedExperiment], summary: Summary) -> None:
+    from rich.markup import escape
+
     from .store import without_password
 
     if missing:
         console.print(f"trained {len(summary.trained)}, failed {len(summary.failed)}, skipped {len(summary.skipped)}")
     for planned, reason in summary.failed:
-        console.print(f"[red]failed[/red] {planned.label}, seed {planned.experiment.seed}: {reason}", soft_wrap=True)
+        words = escape(f"{planned.label}, seed {planned.experiment.seed}: {reason}")
+        console.print(f"[red]failed[/red] {words}", soft_wrap=True)
     if summary.not_uploaded:
         console.print(
             f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
-            f"({without_password(store.tracking_uri)}: {summary.not_uploaded[0][1]}); they are kept under "
-            f"{store.runs}, and the same command brings them there without training again.",
+            f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
+            f"under {store.runs}, and the same command brings them there without training again.",
             soft_wrap=True,
         )
     elif summary.trained:

@@ -6,11 +6,12 @@ Training writes here alone. What is written can be replayed to MLflow at any lat
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -35,7 +36,7 @@ class Entry:
 
 
 class Journal:
-    """Appends entries to `journal.jsonl` in a run's folder."""
+    """Appends entries to `journal.jsonl` in a run's folder; a last line cut short by a crash is taken away first."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL_NAME
@@ -44,8 +45,17 @@ class Journal:
         """Write one entry and flush it."""
         line = {"event": event, "time": time.time_ns() // 1_000_000, "step": step}
         line |= {"metrics": dict(metrics or {}), "details": details}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with self._path.open("a+b") as file:
+            _cut_torn_line(file)
+            file.write(json.dumps(line).encode() + b"\n")
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 1, 0))
+    if end and file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_journal(folder: Path) -> list[Entry]:

@@ -37,7 +37,7 @@ def _parse_value(text: str) -> Any:
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -75,11 +75,12 @@ def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> li
 
 def settings_text(**rooms: Mapping[str, Any]) -> tuple[str, ...]:
     """Settings as the command line takes them, such as `recipe.plain.decay_after=18,23`."""
-    return tuple(
-        f"{room}.{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for room, values in rooms.items()
-        for name, value in values.items()
-    )
+    return tuple(f"{room}.{name}={_as_text(value)}" for room, values in rooms.items() for name, value in values.items())
+
+
+def _as_text(value: Any) -> str:
+    """A value as `parse_overrides` reads it, without spaces."""
+    return repr(value).replace(" ", "").strip("()") or "()" if isinstance(value, tuple) else str(value)
 
 
 def changed_settings(recipe: Recipe, values: Mapping[str, Any], method: Method) -> dict[str, Any]:

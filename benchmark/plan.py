@@ -148,8 +148,9 @@ def training_images(method: Method, recipe: Recipe, dataset: Dataset) -> int:
     """Training images that a method takes from first to last epoch."""
     schedule = recipe.plain if method.schedule == "plain" else recipe.resampled
     length = method.sampler.epoch_length(dataset.split("train").labels)
-    whole = length // recipe.batch_size * recipe.batch_size
-    return schedule.epochs * (whole if method.sampler.drop_last else length)
+    rest = length % recipe.batch_size
+    left_out = rest if method.sampler.drop_last or rest == 1 else 0
+    return schedule.epochs * (length - left_out)
 
 
 def _vectors_digest(method: Method, dataset: Dataset, file: Path | None) -> str | None:

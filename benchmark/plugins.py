@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -37,5 +38,6 @@ def load_plugins(files: Sequence[str]) -> None:
 
 
 def plugin_module_name(path: Path) -> str:
-    """Module name of a plugin file; the same file has the same name in every process."""
-    return "mltbench_plugin_" + re.sub(r"\W", "_", path.stem)
+    """Module name of a plugin file; the same text under the same name has it in every process and every folder."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    return f"mltbench_plugin_{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{digest[:8]}"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from .store import without_password
+
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,8 +47,8 @@ def machine(device: str, threads: int) -> Mapping[str, str]:
 
 
 def command_line() -> str:
-    """The command that this process was started with."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command that this process was started with, passwords in addresses left out."""
+    return without_password(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def _git(*arguments: str) -> str | None:

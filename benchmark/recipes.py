@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from ..datasets.errors import InputError, unknown_name
+
+
+def _require(key: str, value: float, *, least: float, above: bool = False) -> None:
+    if not (math.isfinite(value) and value >= least) or (above and value == least):
+        raise InputError(f"{key}={value!r} must be a finite number {'above' if above else 'of at least'} {least:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +24,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise InputError(f"a schedule needs at least 1 epoch; got {self.epochs}")
+        if not all(type(epoch) is int and epoch >= 0 for epoch in self.decay_after):
+            raise InputError(f"decay_after={self.decay_after!r} must be epoch numbers, such as 55,70")
 
     def shortened(self, divisor: int) -> Schedule:
         """Divide every epoch number, rounding down."""
@@ -51,6 +59,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not 0 < self.smallest_crop <= 1:
             raise InputError(f"smallest_crop={self.smallest_crop!r} must lie in (0, 1]")
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            _require(f"augmentation.{name}", getattr(self, name), least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +103,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "neck_width", "image_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"recipe.{name}={getattr(self, name)!r} must be at least 1")
+            _require(f"recipe.{name}", getattr(self, name), least=1)
+        for name in ("momentum", "weight_decay", "warmup_iterations", "warmup_ratio", "decay_factor", "dropout"):
+            _require(f"recipe.{name}", getattr(self, name), least=0)
+        for name in ("learning_rate", "clip_norm"):
+            _require(f"recipe.{name}", getattr(self, name), least=0, above=True)
         if self.batch_size < 2:
             raise InputError("recipe.batch_size=1 leaves the neck's BatchNorm nothing to average; take at least 2")
-        if not 0 <= self.dropout < 1:
+        if self.dropout >= 1:
             raise InputError(f"recipe.dropout={self.dropout!r} must lie in [0, 1)")
-        if self.learning_rate <= 0:
-            raise InputError(f"recipe.learning_rate={self.learning_rate!r} must be positive")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise unknown_name("recipe.precision", str(self.precision), ("auto", "float32", "bfloat16"))
 

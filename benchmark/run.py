@@ -13,7 +13,7 @@ import numpy as np
 from ..datasets.errors import InputError
 from ..datasets.registry import load_dataset
 from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
-from .execution import DivergedError, Execution
+from .execution import Execution
 from .experiment import Experiment
 from .journal import Journal
 from .provenance import code_version, machine
@@ -67,7 +67,7 @@ def run_job(job: Job) -> bool:
         load_plugins(job.plugins)
         experiment = Experiment.from_json(job.experiment_json)
         _train(experiment, job, folder, journal)
-    except (InputError, DivergedError, RuntimeError, OSError) as error:
+    except Exception as error:
         journal.append("failed", reason=f"{type(error).__name__}: {error}")
         return False
     return True

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from .commands import Out, TrackingUri
 
@@ -67,16 +68,16 @@ def show(name: Name, out: Out = None, tracking_uri: TrackingUri = None) -> None:
     from .terminal import console
 
     run = _find(_open(out, tracking_uri), name)
-    table = Table(show_header=False, title=run.info.run_name, title_justify="left")
+    table = Table(show_header=False, title=escape(run.info.run_name), title_justify="left")
     table.add_row("MLflow run", run.info.run_id)
     table.add_row("status", run.info.status)
     for key, value in sorted(run.data.metrics.items()):
         table.add_row(key, f"{value:.6g}")
     for key, value in sorted(run.data.params.items()):
-        table.add_row(key, value)
+        table.add_row(key, escape(value))
     for key, value in sorted(run.data.tags.items()):
         if key.startswith(TAG) and value:
-            table.add_row(key.removeprefix(TAG), value)
+            table.add_row(key.removeprefix(TAG), escape(value))
     table.add_row("artifacts", run.info.artifact_uri)
     console().print(table)
 
@@ -150,4 +151,4 @@ def _summary(run: Run) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
-    return "-" if value is None else str(value)
+    return "-" if value is None else escape(str(value))

@@ -15,7 +15,7 @@ from .plan import Plan, PlannedExperiment
 from .provenance import command_line
 from .run import Job
 from .store import Store
-from .tracking import Uploader, is_uploaded
+from .tracking import Uploader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +81,13 @@ def carry_out(
         on_end: called when an experiment has ended, well or not.
     """
     done, missing = split_plan(plan, store)
+    known = store.finished(plan.dataset)
     uploader = Uploader(store, plan)
     summary = Summary(skipped=done)
     status = "KILLED"
     try:
         for planned in done:
-            folder = store.runs / planned.experiment.id
-            if is_finished(folder) and not is_uploaded(folder, store.tracking_uri):
+            if planned.experiment.id not in known:
                 _upload(uploader, planned, summary)
         by_folder = {str(store.runs / planned.experiment.id): planned for planned in missing}
         jobs = [_job(planned, folder, surroundings) for folder, planned in by_folder.items()]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ..datasets.errors import InputError
 
@@ -123,16 +125,21 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     # MLflow tells of every table that it creates; a newcomer would wonder.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
+    store = Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
+    try:
+        store.client.search_experiments(max_results=1)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
+            "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
+        ) from error
+    return store
 
 
-def without_password(uri: str) -> str:
-    """A URI that may be shown and recorded."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+def without_password(text: str) -> str:
+    """A URI, or a text with URIs in it, that may be shown and recorded."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
 
 
 def _require_writable(root: Path) -> None:
@@ -149,19 +156,19 @@ def _require_writable(root: Path) -> None:
 
 def _require_answer(uri: str) -> None:
     """Ask a server once, with a short time limit; MLflow itself would retry for minutes."""
-    parts = urlsplit(uri)
-    if not parts.hostname:
-        return
-    ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
-    port = parts.port or ports.get(parts.scheme.partition("+")[0], 443)
     try:
+        parts = urlsplit(uri)
+        if not parts.hostname:
+            return
+        ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+        port = parts.port or ports.get(parts.scheme.partition("+")[0], 443)
         socket.create_connection((parts.hostname, port), timeout=ANSWER_WITHIN_SECONDS).close()
         if parts.scheme in ("http", "https"):
-            with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_SECONDS / 2):
-                pass
+            address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/health"
+            urllib.request.urlopen(address, timeout=ANSWER_WITHIN_SECONDS / 2).close()
     except urllib.error.HTTPError:
         return
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise InputError(
             f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri "
             "or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"

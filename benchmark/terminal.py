@@ -36,7 +36,7 @@ def parse_seeds(text: str) -> list[int]:
     ([0, 1, 2], [4, 5])
     """
     parts = [part.strip() for part in text.split(",")]
-    numbers = [int(part) for part in parts if part.isdigit()]
+    numbers = [int(part) for part in parts if part.isdecimal()]
     if len(numbers) != len([part for part in parts if part]) or not numbers or (len(parts) == 1 and numbers[0] < 1):
         raise InputError(f"--seeds {text!r} must be a number from 1 (3 means seeds 0, 1, 2) or a list such as 4,5,6")
     return list(range(numbers[0])) if len(parts) == 1 else list(dict.fromkeys(numbers))

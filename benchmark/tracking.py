@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from .experiment import Experiment
@@ -50,13 +51,13 @@ class Uploader:
                 self.client.log_artifact(run_id, str(folder / name))
         finished = entries[-1].event == "finished"
         self.client.set_terminated(run_id, "FINISHED" if finished else "FAILED", entries[-1].time)
-        _mark_uploaded(folder, run_id, self.store.tracking_uri)
         return run_id
 
     def close(self, status: str) -> None:
-        """End the plan's own run, if there is one."""
+        """End the plan's own run, if there is one; a store that has gone away keeps it open and costs nothing else."""
         if self.parent is not None:
-            self.client.set_terminated(self.parent, status)
+            with suppress(MlflowException, OSError):
+                self.client.set_terminated(self.parent, status)
 
     def _run_for(self, planned: PlannedExperiment, start: Entry, tags: Mapping[str, str]) -> str:
         """The MLflow run of this try: found again if an earlier upload was cut short, else created."""
@@ -79,12 +80,6 @@ class Uploader:
             run = self.client.create_run(self.mlflow_experiment, run_name=self.plan.name, tags=tags)
             self.parent = str(run.info.run_id)
         return self.parent
-
-
-def is_uploaded(folder: Path, tracking_uri: str) -> bool:
-    """Tell whether this folder's run was wholly brought to this store."""
-    marker = folder / "uploaded.json"
-    return marker.exists() and json.loads(marker.read_text())["tracking_uri"] == tracking_uri
 
 
 def _log(
@@ -150,9 +145,3 @@ def _dataset_input(experiment: Experiment) -> DatasetInput:
         source=json.dumps({"mltbench_dataset": experiment.dataset, "sha256": experiment.dataset_digest}),
     )
     return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", "training")])
-
-
-def _mark_uploaded(folder: Path, run_id: str, tracking_uri: str) -> None:
-    aside = folder / "uploaded.json.aside"
-    aside.write_text(json.dumps({"run_id": run_id, "tracking_uri": tracking_uri}))
-    aside.replace(folder / "uploaded.json")

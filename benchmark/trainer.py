@@ -77,7 +77,9 @@ class Trainer:
         )
         self.data = DeviceData(dataset.split("train"), self.device)
         self.drop_last = method.sampler.drop_last
-        self.loss = method.build_loss(dataset.statistics).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(seed, "loss"))
+            self.loss = method.build_loss(dataset.statistics).to(self.device)
         self.network = build_network(
             self.backbone, method.head, self.training, dataset.statistics, seed=seed, word_vectors=word_vectors
         ).to(self.device)

@@ -23,8 +23,11 @@ def methods(
     from rich.console import Console
     from rich.table import Table
 
-    from .catalogue import get_method, list_methods
+    from ..datasets.errors import unknown_name
+    from .catalogue import VALUES, get_method, list_methods
 
+    if dataset is not None and dataset not in VALUES:
+        raise unknown_name("dataset with hyper-parameters of its own", dataset, VALUES)
     names = [name] if name else [method.name for method in list_methods()]
     chosen = [get_method(item, dataset=dataset) for item in names]
     if as_json:

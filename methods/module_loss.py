@@ -58,8 +58,8 @@ class ModuleLoss:
             source = b""
         if not source or "<locals>" in loss_class.__qualname__:
             raise InputError(
-                f"{loss_class.__qualname__} is not defined at the top level of a file, where other processes could find "
-                "it; move it into one, and bring it with --plugin"
+                f"{loss_class.__qualname__} is not defined at the top level of a file, where other processes could "
+                "find it; move it into one, and bring it with --plugin"
             )
         return cls(
             address=f"{loss_class.__module__}:{loss_class.__qualname__}",

@@ -39,7 +39,7 @@ def draw_groups(table: ResultTable, runs: pd.DataFrame) -> Figure:
             axes.scatter(
                 means, range(len(rows)), s=62, color=COLOURS[group], marker=MARKERS[group], label=group, zorder=3
             )
-        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        axes.set_yticks(range(len(rows)), [row.label.replace("$", r"\$") for row in rows])
         axes.invert_yaxis()
         axes.set_xlabel(f"average precision on {table.dataset}, percent (small marks: seeds; large: mean)")
         axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)

@@ -47,7 +47,7 @@ def terminal(table: ResultTable) -> Table:
 def markdown(table: ResultTable) -> str:
     """A Markdown table with its caption and notes."""
     heads = ["method", *_group_heads(table), "seeds", "experiments"]
-    lines = [f"**{table.title}**", "", "| " + " | ".join(heads) + " |"]
+    lines = [f"**{_markdown_text(table.title)}**", "", "| " + " | ".join(heads) + " |"]
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(heads) - 2), " --- "]) + "|")
     for row in table.rows:
         cells = _cells(table, row, bold=lambda text: f"**{text}**")
@@ -142,12 +142,16 @@ def _joined(numbers: tuple[int, ...]) -> str:
     return " ".join(map(str, numbers))
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", _one_line(text))
 
 
 def _latex_text(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+    return "".join(LATEX_ESCAPES.get(character, character) for character in _one_line(text))
 
 
 def _spreadsheet_text(text: str) -> str:

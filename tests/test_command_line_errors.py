@@ -4,7 +4,7 @@ import pytest
 from mltbench import __main__
 from mltbench.benchmark import plugins
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates; raised while MLflow loads, it breaks later tests too.
+# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 
 
@@ -83,9 +83,6 @@ def test_bad_input_is_one_paragraph_that_says_what_to_do(fail, tmp_path, line, w
     assert not (tmp_path / "mltbench-results" / "runs").exists()
 
 
-@pytest.mark.xfail(
-    reason="reported: these end in a traceback, or are taken in silence", raises=(Exception, AssertionError)
-)
 @pytest.mark.parametrize(
     ("line", "word"),
     [

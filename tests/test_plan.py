@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.experiment import Experiment
@@ -80,7 +79,7 @@ def test_the_device_decides_the_precision_of_auto_alone(dataset):
         ("erm", 5),
         ("erm", 18),
         ("erm", 32),
-        pytest.param("erm", 17, marks=pytest.mark.xfail(reason="reported: a last batch of one image is counted")),
+        pytest.param("erm", 17),
         ("rs", 4),
         ("rs", 5),
         ("rs", 16),
@@ -100,7 +99,6 @@ def test_planned_images_are_those_that_training_takes(name, batch_size):
         word_vectors_digest=None,
         seed=0,
     )
-    torch.set_num_threads(1)
     trainer = Trainer(experiment, tiny, Execution())
     taken = sum(trainer.train_epoch(epoch)[1] for epoch in range(2))
     assert training_images(method, recipe, tiny) == taken

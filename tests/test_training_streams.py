@@ -169,9 +169,6 @@ def test_what_is_shown_depends_on_nothing_else(change, tmp_path):
     assert unchanged == ("evaluate_every" in change)
 
 
-@pytest.mark.xfail(
-    reason="reported: a loss is built outside every random stream, so that its own weights are arbitrary"
-)
 def test_a_loss_with_weights_of_its_own_starts_from_the_seed():
     losses = []
     for state in (1, 2):
