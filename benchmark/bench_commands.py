@@ -34,6 +34,7 @@ def loop(
     it is measured with 0, 1, 2, 4 ... loader workers. The ratio is to the fastest plain loop that runs alone; it holds
     where the speeds themselves move with the load.
 
+    \b
     Example:
         mltbench bench loop --seconds 6 --json loop.json
     """

@@ -54,11 +54,10 @@ def run(
 ) -> None:
     """Train methods on datasets with several seeds; what is finished is never trained again.
 
+    \b
     Examples:
         mltbench run --table 1 --table 2 --seeds 3
-
         mltbench run --method db --method rs --override method.mu=.2 --dry-run
-
         mltbench run --plugin my_loss.py --method my-loss --seeds 3
     """
     from ..datasets.registry import load_dataset, resolve_data_root
@@ -109,6 +108,7 @@ def check(
 ) -> None:
     """Let every registered method take two steps on a tiny set: the smoke test for a new method.
 
+    \b
     Example:
         mltbench check --plugin my_loss.py --method my-loss
     """

@@ -31,6 +31,7 @@ def list_runs(
 ) -> None:
     """List the runs, oldest first.
 
+    \b
     Example:
         mltbench runs list --method db-focal
     """
@@ -59,6 +60,7 @@ def list_runs(
 def show(name: Name, out: Out = None, tracking_uri: TrackingUri = None) -> None:
     """Show one run: its parameters, metrics, provenance, and how to repeat it.
 
+    \b
     Example:
         mltbench runs show 3f2a91c0
     """
@@ -91,6 +93,7 @@ def delete(
 ) -> None:
     """Delete one run from MLflow and its local folder, so that the next `mltbench run` trains it anew.
 
+    \b
     Example:
         mltbench runs delete 3f2a91c0 --yes
     """

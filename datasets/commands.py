@@ -18,6 +18,7 @@ DataRoot = Annotated[
 def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the datasets with their sources.
 
+    \b
     Example:
         mltbench data list
     """
@@ -50,6 +51,7 @@ def show(
 ) -> None:
     """Show a dataset's statistics, and write a picture: scenes with labels, class sizes by group, p(i|j).
 
+    \b
     Example:
         mltbench data show digits-mlt --out digits-mlt.png
     """

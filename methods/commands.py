@@ -15,9 +15,9 @@ def methods(
 ) -> None:
     """List the methods, with their parts, hyper-parameters and sources.
 
+    \b
     Examples:
         mltbench methods
-
         mltbench methods db-focal --dataset coco-mlt
     """
     from rich.console import Console

@@ -27,6 +27,7 @@ def report(
 ) -> None:
     """Print the tables and write them as a page, Markdown, LaTeX and CSV.
 
+    \b
     Example:
         mltbench report --table 1 --dataset digits-mlt
     """

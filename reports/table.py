@@ -76,7 +76,7 @@ class ResultTable:
     Attributes:
         number: 1 or 2.
         dataset: on which.
-        rows: standard methods in the paper's order, then overridden ones.
+        rows: the paper's methods in its order, then others (in Table 1), then overridden ones.
         notes: what a reader must know; quoted suspects among them, numbered from 1.
     """
 
@@ -111,14 +111,17 @@ def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | 
         recipe: only runs of this recipe; None takes the dataset's own.
     """
     wanted = recipe or get_dataset_entry(dataset).recipe
-    own = runs[(runs.dataset == dataset) & (runs.recipe == wanted) & runs.method.isin(TABLES[number])]
+    own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
+    elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
+    own = own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
+    plain = own[own.overrides == ""]
+    further = [str(name) for name in plain.method.unique() if name not in TABLES[number]]
     seeds = sorted(own[own.state == "finished"].seed.unique().tolist())
     rows = []
-    for name in TABLES[number]:
-        rows += _standard_rows(own[(own.method == name) & (own.overrides == "")], name, number, dataset, seeds)
+    for name in [*TABLES[number], *further]:
+        rows += _standard_rows(plain[plain.method == name], name, number, dataset, seeds)
     for (label, _), group in own[own.overrides != ""].groupby(["overrides", "configuration_id"], sort=False):
-        title = get_method(str(group.method.iloc[0])).title
-        rows.append(_row(group, f"{title} ({label})", str(group.method.iloc[0]), seeds, None))
+        rows.append(_row(group, f"{group.title.iloc[0]} ({label})", str(group.method.iloc[0]), seeds, None))
     rows = _mark_best(rows)
     suspects = [f"{row.label}, quoted: {row.quoted.suspect}" for row in rows if row.quoted and row.quoted.suspect]
     return ResultTable(number=number, dataset=dataset, rows=tuple(rows), notes=tuple(suspects))
@@ -126,7 +129,8 @@ def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | 
 
 def _standard_rows(runs: pd.DataFrame, name: str, number: int, dataset: str, seeds: Sequence[int]) -> list[Row]:
     """Usually one row; more where a name has several configurations (another precision, another version)."""
-    title = get_method(name).title
+    # Somebody's own method is known to its runs alone; the paper's are known without any.
+    title = get_method(name).title if runs.empty else str(runs.title.iloc[0])
     quoted = quoted_row(number, title, dataset)
     if runs.empty:
         return [_row(runs, title, name, seeds, quoted)]

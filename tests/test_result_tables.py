@@ -5,10 +5,12 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
-from mltbench.methods.catalogue import TABLES, get_method
+from mltbench.methods.catalogue import TABLES, get_method, list_methods
 from mltbench.reports.quoted import quoted_rows
 from mltbench.reports.results import COLUMNS, GROUPS
 from mltbench.reports.table import build_table
+
+TITLES = {method.name: method.title for method in list_methods()}
 
 
 def record(method, seed, marks=(50.0, 60.0, 50.0, 40.0), **changes):
@@ -16,7 +18,8 @@ def record(method, seed, marks=(50.0, 60.0, 50.0, 40.0), **changes):
     row = {
         "experiment_id": f"{method}{changes.get('overrides', '')}{seed}",
         "configuration_id": f"c-{method}{changes.get('overrides', '')}",
-        "dataset": "digits-mlt", "method": method, "overrides": "", "recipe": "digits", "seed": seed,
+        "dataset": "digits-mlt", "method": method, "title": TITLES.get(method, method), "overrides": "",
+        "recipe": "digits", "seed": seed,
         "state": "finished", **dict(zip(GROUPS, marks, strict=True)),
     }  # fmt: skip
     return row | changes
@@ -109,7 +112,7 @@ def test_only_runs_of_this_dataset_recipe_and_table_count():
         record("erm", 0, (10, 10, 10, 10)),
         record("erm", 1, dataset="other"),
         record("erm", 2, recipe="paper"),
-        record("nt-bce", 3),
+        record("rs+rw-focal", 3),
     )
     table = build_table(runs, 1, "digits-mlt")
     assert (row_of(table, "ERM").number, texts(row_of(table, "ERM"))[0]) == ("1", "10.00")
@@ -128,6 +131,20 @@ def test_an_overridden_method_is_a_row_of_its_own():
     assert texts(row_of(table, "DB"))[0] == "50.00"
     assert texts(row_of(table, "DB (mu=0.2)"))[0] == "90.00"
     assert row_of(table, "DB (mu=0.2)").cells["total"].best
+
+
+def test_other_methods_follow_the_rows_of_table_1():
+    runs = frame(
+        record("erm", 0),
+        record("own-loss", 0),
+        record("nt-bce", 1),
+        record("hers", 0, overrides="margin=2"),
+        record("rs+rw-focal", 0),
+    )
+    rows = build_table(runs, 1, "digits-mlt").rows[len(TABLES[1]) :]
+    assert [row.label for row in rows] == ["own-loss", "NT-BCE", "hers (margin=2)"]
+    assert [row.number for row in rows] == ["1 of 2", "1 of 2", "1 of 2"]
+    assert [row.method for row in build_table(runs, 2, "digits-mlt").rows] == list(TABLES[2])
 
 
 def test_two_configurations_of_one_name_are_two_rows():

@@ -106,7 +106,8 @@ def test_the_environment_names_the_server_too(monkeypatch, tmp_path):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         with pytest.raises(InputError, match=f"127.0.0.1:{port} does not answer"):
             open_store(tmp_path)
-        assert open_store(tmp_path, "sqlite:///elsewhere.db").tracking_uri == "sqlite:///elsewhere.db"
+        other = f"sqlite:///{tmp_path / 'other.db'}"
+        assert open_store(tmp_path, other).tracking_uri == other
 
 
 @pytest.mark.parametrize("user", ["", f"user:{SECRET}@"])
