@@ -139,7 +139,7 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
 
 def without_password(text: str) -> str:
     """A URI, or a text with URIs in it, that may be shown and recorded."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
+    return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 def _require_writable(root: Path) -> None:

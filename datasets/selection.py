@@ -16,20 +16,22 @@ from .statistics import ClassStatistics
 CUT_QUANTILE = 0.99
 
 
-def pareto_targets(num_classes: int, *, largest: int, power: float = 6.0) -> list[int]:
-    """Wanted class sizes from head to tail: int((largest - 1) x^-(power+1) + 1) on x from 1 to the .99 quantile.
+def pareto_targets(num_classes: int, *, largest: int, smallest: int = 1, power: float = 6.0) -> list[int]:
+    """Wanted class sizes from head to tail: int((max - min) x^-(power+1) + min) on x from 1 to the .99 quantile.
 
-    The density of Sec. 4.1, alpha x_min^alpha / x^(alpha+1), scaled so that its first value is `largest`.
+    The density of Sec. 4.1, alpha x_min^alpha / x^(alpha+1), scaled to `largest` at its beginning and to `smallest` at
+    infinity; the last class, at the quantile, has a few more. The paper has 800 (VOC) and 1,200 (COCO), and 1.
 
     >>> pareto_targets(20, largest=800)[:3], pareto_targets(20, largest=800)[-1]
     ([800, 529, 359], 4)
     """
-    if num_classes < 2 or largest < 1 or power <= 0:
+    if num_classes < 2 or not 1 <= smallest <= largest or power <= 0:
         raise InputError(
-            f"need at least 2 classes, largest >= 1 and power > 0; got {num_classes} classes, {largest=}, {power=}"
+            "need at least 2 classes, largest >= smallest >= 1 and power > 0; "
+            f"got {num_classes} classes, {largest=}, {smallest=}, {power=}"
         )
     x = np.linspace(1.0, (1.0 - CUT_QUANTILE) ** (-1.0 / power), num_classes)
-    return [int((largest - 1) * value ** -(power + 1) + 1) for value in x]
+    return [int((largest - smallest) * value ** -(power + 1) + smallest) for value in x]
 
 
 def head_to_tail_order(labels: NDArray[np.uint8]) -> list[int]:

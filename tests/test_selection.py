@@ -63,7 +63,7 @@ def test_targets_fall_along_the_pareto_curve(classes, largest):
 
 @pytest.mark.parametrize(("classes", "largest"), [(1, 800), (20, 0)])
 def test_targets_without_a_curve_are_refused(classes, largest):
-    with pytest.raises(InputError, match="at least 2 classes, largest >= 1 and power > 0"):
+    with pytest.raises(InputError, match="at least 2 classes, largest >= smallest >= 1 and power > 0"):
         pareto_targets(classes, largest=largest)
 
 

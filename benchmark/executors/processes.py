@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from ...datasets.errors import InputError
 from ..journal import Journal, read_journal
 from ..run import Job, run_job
 
@@ -23,6 +24,9 @@ class Processes:
         """Run all jobs; yield each when it has ended.
 
         A worker that dies fails the jobs that were running; the waiting ones go on.
+
+        Raises:
+            InputError: if no worker can be started.
         """
         waiting = list(jobs)
         while waiting:
@@ -35,6 +39,11 @@ class Processes:
                 for job in _died(job for job in waiting if job not in ended):
                     ended.append(job)
                     yield job
+                if not ended:
+                    raise InputError(
+                        "worker processes end before they begin: memory is too short, or a script starts them without "
+                        '`if __name__ == "__main__":`; run one experiment at a time with --workers 1'
+                    ) from None
             waiting = [job for job in waiting if job not in ended]
 
     def _run_pool(self, jobs: Sequence[Job]) -> Iterator[Job]:
