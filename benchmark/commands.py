@@ -73,6 +73,7 @@ def run(
     methods = choose_methods(table or [], method or [])
     chosen_seeds, chosen_device = parse_seeds(seeds), resolve_device(device)
     root = resolve_data_root(data_root)
+    store = open_store(resolve_results_root(out), tracking_uri)
     plans = [
         build_plan(
             load_dataset(name, data_root=root),
@@ -86,7 +87,6 @@ def run(
         )
         for name in dataset or ["digits-mlt"]
     ]
-    store = open_store(resolve_results_root(out), tracking_uri)
     surroundings = Surroundings(
         data_root=root,
         execution=Execution(device=chosen_device, threads=threads, evaluate_every=evaluate_every),

@@ -8,6 +8,8 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -126,8 +128,11 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     store = Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
+    # A server that fails once work goes on is retried later by the uploader; MLflow's seven tries would take minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     try:
-        store.client.search_experiments(max_results=1)
+        with _impatient():
+            store.client.search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -140,6 +145,22 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
 def without_password(text: str) -> str:
     """A URI, or a text with URIs in it, that may be shown and recorded."""
     return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Within, MLflow asks a server once and waits no longer than we would."""
+    names = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS / 2))}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _require_writable(root: Path) -> None:
@@ -166,10 +187,16 @@ def _require_answer(uri: str) -> None:
         if parts.scheme in ("http", "https"):
             address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/health"
             urllib.request.urlopen(address, timeout=ANSWER_WITHIN_SECONDS / 2).close()
-    except urllib.error.HTTPError:
-        return
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            return
+        raise _no_answer(uri, error) from error
     except (OSError, ValueError, HTTPException) as error:
-        raise InputError(
-            f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri "
-            "or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
-        ) from error
+        raise _no_answer(uri, error) from error
+
+
+def _no_answer(uri: str, error: Exception) -> InputError:
+    return InputError(
+        f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri or "
+        "MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
+    )

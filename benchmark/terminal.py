@@ -44,9 +44,12 @@ def parse_seeds(text: str) -> list[int]:
 
 def plan_table(plan: Plan, finished: set[str]) -> Table:
     """The plan as a table: one row per method, its seeds and their states."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"Plan: {plan.name}", title_justify="left", caption="* is finished", caption_justify="left")
+    table = Table(
+        title=f"Plan: {escape(plan.name)}", title_justify="left", caption="* is finished", caption_justify="left"
+    )
     for column in ("method", "recipe", "backbone", "seeds", "images each", "experiment ids"):
         table.add_column(column, overflow="fold", justify="right" if column == "images each" else "left")
     rows: dict[str, list[int]] = {}
@@ -57,5 +60,7 @@ def plan_table(plan: Plan, finished: set[str]) -> Table:
         marks = [f"{p.experiment.seed}{'*' if p.experiment.id in finished else ''}" for p in group]
         first = group[0]
         ids = " ".join(p.experiment.id[:8] for p in group)
-        table.add_row(first.label, first.recipe, first.experiment.backbone, " ".join(marks), f"{first.images:,}", ids)
+        table.add_row(
+            escape(first.label), first.recipe, first.experiment.backbone, " ".join(marks), f"{first.images:,}", ids
+        )
     return table

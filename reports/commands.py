@@ -32,6 +32,7 @@ def report(
         mltbench report --table 1 --dataset digits-mlt
     """
     from ..benchmark.plan import choose_methods
+    from ..benchmark.recipes import get_recipe
     from ..benchmark.store import resolve_results_root
     from ..benchmark.terminal import console
     from ..datasets.errors import InputError
@@ -40,6 +41,8 @@ def report(
     from .results import load_runs
 
     choose_methods(table or [1], [])
+    if recipe is not None:
+        get_recipe(recipe)
     root = resolve_results_root(out)
     with console().status("reading runs"):
         runs = load_runs(root, tracking_uri=tracking_uri)

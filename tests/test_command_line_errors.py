@@ -4,9 +4,6 @@ import pytest
 from mltbench import __main__
 from mltbench.benchmark import plugins
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
-
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch, tmp_path, tmp_path_factory, own_registrations):

@@ -7,8 +7,6 @@ from mltbench import __main__
 from mltbench.benchmark import plugins
 from mltbench.benchmark.store import open_store
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
 
 PLUGIN = """

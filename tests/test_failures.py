@@ -1,5 +1,7 @@
 import multiprocessing
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,8 +17,6 @@ from mltbench.benchmark.store import open_store
 from mltbench.datasets.registry import load_dataset
 from mltbench.reports.results import runs_frame
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
 
 # The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.
@@ -157,3 +157,23 @@ def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
     assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
     assert "the worker process died" in last["moody"].details["reason"]
     assert multiprocessing.active_children() == []
+
+
+# A spawned worker imports the script again, and without `if __name__ == "__main__"` dies of it.
+UNGUARDED = """
+import sys
+from mltbench.benchmark.execution import Execution
+from mltbench.benchmark.executors.processes import Processes
+from mltbench.benchmark.run import Job
+
+jobs = [Job(experiment_json="", folder=sys.argv[1], data_root="", execution=Execution())]
+print(len(list(Processes(1).run(jobs))))
+"""
+
+
+def test_workers_that_never_start_end_the_plan(tmp_path):
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "InputError: worker processes end before they begin" in done.stderr

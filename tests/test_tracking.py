@@ -15,8 +15,6 @@ from mltbench.benchmark.trainer import Trainer
 from mltbench.datasets.registry import load_dataset
 from sklearn.metrics import average_precision_score
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 METHODS = ("erm", "db-focal")
 GROUPS = ("head", "medium", "tail")
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=2")

@@ -12,8 +12,6 @@ from mltbench.benchmark.store import open_store, without_password
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.registry import load_dataset
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 SECRET = "s3cret"
 
 
@@ -36,9 +34,9 @@ def listening(answer=None):
 
 
 @contextlib.contextmanager
-def healthy():
-    """A server that answers as MLflow's does; gives its port and the paths that were asked."""
-    asked = []
+def healthy(*, answers=True):
+    """A server that is well, and answers as MLflow's does or never; gives its port and the paths that were asked."""
+    asked, over = [], threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -47,6 +45,9 @@ def healthy():
             self.end_headers()
 
         def do_POST(self):
+            if not answers:
+                over.wait(20)
+                return
             self.rfile.read(int(self.headers["Content-Length"]))
             self.do_GET()
             self.wfile.write(b"{}")
@@ -57,6 +58,7 @@ def healthy():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port, asked
+        over.set()
         server.shutdown()
 
 
@@ -106,8 +108,11 @@ def test_the_environment_names_the_server_too(monkeypatch, tmp_path):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         with pytest.raises(InputError, match=f"127.0.0.1:{port} does not answer"):
             open_store(tmp_path)
-        other = f"sqlite:///{tmp_path / 'other.db'}"
-        assert open_store(tmp_path, other).tracking_uri == other
+        with (
+            listening(b"no web server") as given,
+            pytest.raises(InputError, match=f"127.0.0.1:{given} does not answer"),
+        ):
+            open_store(tmp_path, f"http://127.0.0.1:{given}")
 
 
 @pytest.mark.parametrize("user", ["", f"user:{SECRET}@"])
@@ -124,6 +129,19 @@ def test_a_server_that_wants_a_login_is_an_input_error(tmp_path):
         open_store(tmp_path, f"http://127.0.0.1:{port}")
 
 
+def test_a_proxy_without_its_server_is_an_input_error(tmp_path):
+    refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+    with listening(refusal) as port, pytest.raises(InputError, match=r"does not answer .*503"):
+        open_store(tmp_path, f"http://127.0.0.1:{port}")
+
+
+def test_a_server_that_is_healthy_but_never_answers_is_an_error_within_five_seconds(tmp_path):
+    before = time.monotonic()
+    with healthy(answers=False) as (port, _), pytest.raises(InputError, match="MLflow cannot open"):
+        open_store(tmp_path, f"http://127.0.0.1:{port}")
+    assert time.monotonic() - before < 5
+
+
 def test_something_that_is_no_web_server_is_an_input_error(tmp_path):
     with listening(b"SSH-2.0-hello\r\n\r\n") as port, pytest.raises(InputError, match="does not answer"):
         open_store(tmp_path, f"http://127.0.0.1:{port}")
@@ -133,6 +151,7 @@ def test_something_that_is_no_web_server_is_an_input_error(tmp_path):
     ("uri", "shown"),
     [
         (f"http://user:{SECRET}@host:5000/x", "http://user:***@host:5000/x"),
+        (f"http://user:p@{SECRET}@host", "http://user:***@host"),
         (f"postgresql+psycopg2://user:{SECRET}@host/base?a=b", "postgresql+psycopg2://user:***@host/base?a=b"),
         ("http://host:5000", "http://host:5000"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),

@@ -11,8 +11,6 @@ from mltbench.benchmark.store import Store, open_store
 from mltbench.benchmark.tracking import Uploader
 from mltbench.datasets.registry import load_dataset
 
-# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
 
 
