@@ -38,6 +38,7 @@ def report(
     from ..datasets.errors import InputError
     from ..datasets.registry import get_dataset_entry
     from .formats import terminal
+    from .quoted import quoted_datasets
     from .results import load_runs
 
     choose_methods(table or [1], [])
@@ -52,7 +53,8 @@ def report(
             f"no finished run under {root}: run `mltbench run --table 1` first, or point to them with --out"
         )
     for name in names:
-        get_dataset_entry(name)
+        if name not in quoted_datasets():
+            get_dataset_entry(name)
     folder = to or root / "report"
     sections = []
     for name in names:

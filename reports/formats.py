@@ -67,7 +67,7 @@ def latex(table: ResultTable) -> str:
             c.replace("±", r"$\pm$").replace("–", "--") for c in _cells(table, row, bold=lambda t: rf"\textbf{{{t}}}")
         ]
         line = " & ".join([_latex_text(row.label), *cells, _latex_text(row.number)])
-        lines.append(rf"{line} \\ % {_short_ids(row)}".rstrip())
+        lines.append(rf"{line} \\" + (f" % {_short_ids(row)}" if row.experiments else ""))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize {_latex_text(note)}" for note in _notes(table)]
     return "\n".join([*lines, r"\end{table}"]) + "\n"

@@ -45,6 +45,11 @@ def quoted_rows() -> tuple[QuotedRow, ...]:
     )
 
 
+def quoted_datasets() -> tuple[str, ...]:
+    """Datasets that the paper has numbers for."""
+    return tuple(dict.fromkeys(row.dataset for row in quoted_rows()))
+
+
 def quoted_row(table: int, title: str, dataset: str) -> QuotedRow | None:
     """One row of the paper, or None where it has none."""
     matching = [r for r in quoted_rows() if (r.table, r.title, r.dataset) == (table, title, dataset)]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..datasets.registry import get_dataset_entry
 from ..methods.catalogue import TABLES, get_method
-from .quoted import QuotedRow, quoted_row
+from .quoted import QuotedRow, quoted_datasets, quoted_row
 from .results import GROUPS
 
 DECIMALS = 2
@@ -110,7 +110,7 @@ def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | 
         dataset: name of the dataset.
         recipe: only runs of this recipe; None takes the dataset's own.
     """
-    wanted = recipe or get_dataset_entry(dataset).recipe
+    wanted = recipe or ("paper" if dataset in quoted_datasets() else get_dataset_entry(dataset).recipe)
     own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
     own = own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]

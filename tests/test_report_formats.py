@@ -59,7 +59,7 @@ SMALL_LATEX = r"""\begin{table}
 method & total & head & medium & tail & seeds \\
 \midrule
 ERM & \textbf{50.12 $\pm$ 1.50} & 60.00 $\pm$ 0.25 & 50.00 $\pm$ 0.00 & \textbf{40.50 $\pm$ 2.00} & 2 of 3 \\ % aaaaaaaa bbbbbbbb
-RS & -- & -- & -- & -- & 0 of 3, 1 failed \\ %
+RS & -- & -- & -- & -- & 0 of 3, 1 failed \\
 DB (mu=0.2) & 9.00 & 8.00 & 7.00 & 6.00 & 1 \\ % 01234567
 \bottomrule
 \end{tabular}

@@ -197,3 +197,12 @@ def test_rows_quoted_in_both_tables_agree_or_are_marked():
     assert len(shared) == 6
     for key in shared:
         assert first[key].values == second[key].values or (first[key].suspect and second[key].suspect), key
+
+
+@pytest.mark.parametrize("dataset", ["voc-mlt", "coco-mlt"])
+def test_without_runs_the_paper_stands_beside_dashes(dataset):
+    table = build_table(frame(record("erm", 0)), 1, dataset)
+    assert table.has_quoted
+    assert [row.method for row in table.rows] == list(TABLES[1])
+    assert {text for row in table.rows for text in texts(row)} == {"–"}
+    assert {row.number for row in table.rows} == {"0"}
