@@ -52,16 +52,18 @@ class PlanProgress:
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> PlanProgress:
-        self.bar.start()
-        self._thread.start()
+        if self.experiments:
+            self.bar.start()
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.bar.stop()
+        if self.experiments:
+            self._stop.set()
+            self._thread.join()
+            self.bar.stop()
 
     def end(self, planned: PlannedExperiment) -> None:
         """Print one line for an experiment that has ended."""

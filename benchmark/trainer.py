@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ class Trainer:
         validation = self.evaluate("validation")[0]
         test, test_scores = self.evaluate("test")
         cost = {"cost/train_seconds": seconds, "cost/images_per_second": images / seconds}
-        cost["cost/peak_memory_mib"] = peak_memory_mib(self.device)
+        if (peak := peak_memory_mib(self.device)) is not None:
+            cost["cost/peak_memory_mib"] = peak
         return Outcome(test=test, validation=validation, test_scores=test_scores, network=self.network, cost=cost)
 
     def train_epoch(self, epoch: int) -> tuple[float, int]:
@@ -195,13 +197,14 @@ class Trainer:
             group["lr"] = rate
 
 
-def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory: of the device's allocator on CUDA, of this process on the CPU."""
+def peak_memory_mib(device: torch.device) -> float | None:
+    """Peak memory: of the device's allocator on CUDA, of this process on the CPU; None where nothing tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource
-    import sys
-
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from .method import Method
+
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method with all its hyper-parameters.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show one method with its parts and hyper-parameters.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Whose hyper-parameters of the paper to show.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the methods, with their parts, hyper-parameters and sources.
+    """List the methods with their sources, or show one with its hyper-parameters.
 
     \b
     Examples:
@@ -21,7 +28,6 @@ def methods(
         mltbench methods db-focal --dataset coco-mlt
     """
     from rich.console import Console
-    from rich.table import Table
 
     from ..datasets.errors import unknown_name
     from .catalogue import VALUES, get_method, list_methods
@@ -38,11 +44,43 @@ def methods(
         typer.echo(json.dumps(rows, indent=1))
         return
     console = Console()
-    console = console if console.is_terminal else Console(width=140)
-    table = Table(caption="hyper-parameters for " + (dataset or "voc-mlt (the paper's)"), caption_justify="left")
-    for column in ("name", "what it is", "source", "sampler", "schedule", "hyper-parameters"):
+    console = console if console.is_terminal else Console(width=120)
+    console.print(_parameters(chosen[0], dataset) if name else _overview(chosen))
+
+
+def _overview(chosen: Sequence[Method]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, caption="mltbench methods NAME shows hyper-parameters", caption_justify="left")
+    table.add_column("name", no_wrap=True)
+    for column in ("what it is", "equation or source", "sampler"):
         table.add_column(column, overflow="fold")
     for m in chosen:
-        values = ", ".join(f"{key}={value}" for key, value in m.parameters.items())
-        table.add_row(m.name, m.summary, m.reference, m.sampler.kind, m.schedule, values)
-    console.print(table)
+        table.add_row(m.name, m.summary, m.reference, m.sampler.kind)
+    return table
+
+
+def _parameters(method: Method, dataset: str | None) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from .catalogue import DEFAULT_VALUES
+    from .method import PARTS
+
+    title = f"{method.title}: {method.summary} ({method.reference})"
+    caption = f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption=caption, caption_justify="left")
+    for column in ("part", "kind", "hyper-parameter", "value", "range"):
+        table.add_column(column, overflow="fold")
+    for slot in PARTS:
+        part = getattr(method, slot)
+        if part is None:
+            continue
+        ranges = getattr(part, "ranges", {})
+        table.add_row(slot, part.kind, "", "", "")
+        for name, value in method.parameters_of(slot).items():
+            low, high = ranges.get(name, (None, None))
+            table.add_row("", "", name, str(value), "" if low is None else f"{low:g} to {high:g}")
+    table.add_row("schedule", method.schedule, "", "", "")
+    return table

@@ -67,12 +67,12 @@ class Method:
     @property
     def parameters(self) -> dict[str, Any]:
         """All hyper-parameters of the method's parts, flat."""
-        return {name: value for slot in PARTS for name, value in self._parameters_of(slot).items()}
+        return {name: value for slot in PARTS for name, value in self.parameters_of(slot).items()}
 
     @property
     def loss_parameters(self) -> dict[str, Any]:
         """The hyper-parameters that the loss alone has."""
-        return {name: value for slot in LOSS_SLOTS for name, value in self._parameters_of(slot).items()}
+        return {name: value for slot in LOSS_SLOTS for name, value in self.parameters_of(slot).items()}
 
     def with_parameters(self, **values: Any) -> Method:
         """Return the method with other hyper-parameters.
@@ -82,7 +82,7 @@ class Method:
         """
         changes: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
-            slots = [slot for slot in PARTS if name in self._parameters_of(slot)]
+            slots = [slot for slot in PARTS if name in self.parameters_of(slot)]
             if not slots:
                 raise unknown_name(f"hyper-parameter of {self.name}", name, self.parameters)
             changes.setdefault(slots[0], {})[name] = value
@@ -107,7 +107,8 @@ class Method:
         parts = {slot: data[slot] and _part_from_json(slot, data[slot]) for slot in PARTS}
         return cls(name=name, title=name, summary="", reference="", schedule=data["schedule"], **parts)
 
-    def _parameters_of(self, slot: str) -> dict[str, Any]:
+    def parameters_of(self, slot: str) -> dict[str, Any]:
+        """The hyper-parameters of one part, by slot: one of the keys of `PARTS`."""
         part = getattr(self, slot)
         if isinstance(part, ModuleLoss):
             return dict(part.parameters)

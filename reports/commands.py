@@ -60,7 +60,7 @@ def report(
     for name in names:
         for number in table or [1, 2]:
             section = _write_table(runs, number, name, recipe, folder)
-            console().print(terminal(section.table))
+            console().print(terminal(section.table, width=console().width))
             console().print()
             sections.append(section)
     _write_page(sections, folder)

@@ -19,28 +19,34 @@ LATEX_ESCAPES = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
 SHORT_ID = 8
+WIDTH_WITH_IDS = 105
 
 
-def terminal(table: ResultTable) -> Table:
-    """For `rich`: the best of each column in bold."""
+def terminal(table: ResultTable, *, width: int = 120) -> Table:
+    """For `rich`: the best of each column in bold; experiment ids where the terminal is wide enough for them."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    rich = Table(title=table.title, title_justify="left", caption=_caption(table), caption_justify="left")
-    rich.add_column("method")
+    with_ids = width >= WIDTH_WITH_IDS + 9 * len(GROUPS) * table.has_quoted
+    caption = _caption(table) + ("" if with_ids else "\nexperiment ids stand in the report's files")
+    rich = Table(title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=0)
+    rich.title_justify = rich.caption_justify = "left"
+    rich.add_column("method", overflow="fold", min_width=11)
     for group in GROUPS:
         rich.add_column(group, justify="right", no_wrap=True)
         if table.has_quoted:
             rich.add_column("paper", justify="right", style="dim", no_wrap=True)
     rich.add_column("seeds", justify="right")
-    rich.add_column("experiments", overflow="fold", style="dim")
+    if with_ids:
+        rich.add_column("experiments", overflow="fold", style="dim")
     for row in table.rows:
         cells = [escape(row.label)]
         for group in GROUPS:
             cell = row.cells[group]
             cells.append(f"[bold]{cell.text}[/bold]" if cell.best else cell.text)
             cells += [_quoted_text(table, row, group)] * table.has_quoted
-        rich.add_row(*cells, row.number, _short_ids(row))
+        rich.add_row(*cells, row.number, *([_short_ids(row)] if with_ids else []))
     return rich
 
 
