@@ -1,12 +1,26 @@
-"""What the tests of several rooms share: published facts, a small label matrix, and registrations that do not leak."""
+"""What the tests of several rooms share: published facts, small labels, rendered scenes, an empty store."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mltbench.benchmark.execution import Execution
+from mltbench.benchmark.session import Surroundings
+from mltbench.benchmark.store import open_store
 from mltbench.datasets import registry
 from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Two threads beside another busy process run many times slower; one also makes results repeatable."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +62,29 @@ def own_registrations(monkeypatch):
     registry.list_datasets()
     monkeypatch.setattr(catalogue, "_METHODS", dict(catalogue._METHODS))
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """One for all test files, so that the scenes are rendered once."""
+    return tmp_path_factory.getbasetemp() / "digits-data"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """MLflow takes seconds to make its tables; a copy of them takes none."""
+    root = tmp_path_factory.mktemp("empty-store")
+    open_store(root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def store(tmp_path, empty_database):
+    (tmp_path / "results").mkdir()
+    shutil.copy(empty_database, tmp_path / "results")
+    return open_store(tmp_path / "results")
+
+
+@pytest.fixture
+def surroundings(data_root):
+    return Surroundings(data_root=data_root, execution=Execution())

@@ -23,14 +23,6 @@ NOTHING = Augmentation(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def random_images(number, height=20, width=24, seed=0):
     return torch.randint(0, 256, (number, height, width, 3), generator=torch.Generator().manual_seed(seed)).byte()
 

@@ -18,14 +18,6 @@ NOTHING = Augmentation(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def random_images(number, side):
     return torch.randint(0, 256, (number, side, side, 3), generator=torch.Generator().manual_seed(0)).byte()
 

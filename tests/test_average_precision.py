@@ -10,14 +10,6 @@ from mltbench.datasets.statistics import ClassStatistics
 from sklearn.metrics import average_precision_score
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def random_case(seed, *, images=400, classes=7, share=0.2):
     generator = np.random.default_rng(seed)
     labels = (generator.random((images, classes)) < share).astype(np.uint8)

@@ -7,25 +7,9 @@ from pathlib import Path
 
 import pytest
 from mltbench import __main__, __version__
-from mltbench.benchmark.store import open_store
 from mltbench.methods.catalogue import CATALOGUE
 
 QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
-
-
-@pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
-    """The same for all test files, so that the scenes are rendered once."""
-    return tmp_path_factory.getbasetemp() / "digits-data"
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables; a copy of them, for all test files, takes none."""
-    root = tmp_path_factory.getbasetemp() / "empty-store"
-    if not root.exists():
-        open_store(root).client.search_experiments()
-    return root / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,10 @@ from mltbench.benchmark import plugins
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch, tmp_path, tmp_path_factory, own_registrations):
+def _surroundings(monkeypatch, tmp_path, data_root, own_registrations):
     for name in ("MLTBENCH_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    # The same for all test files, so that the scenes are rendered once.
-    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path_factory.getbasetemp() / "digits-data"))
+    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "broken.py").write_text("import nowhere_to_be_found")

@@ -15,11 +15,6 @@ METHODS = [method.name for method in list_methods()]
 DATASETS = [entry.name for entry in list_datasets()]
 
 
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(3)

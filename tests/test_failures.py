@@ -1,5 +1,4 @@
 import multiprocessing
-import shutil
 import subprocess
 import sys
 
@@ -12,8 +11,7 @@ from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plan import build_plan
 from mltbench.benchmark.run import Job
-from mltbench.benchmark.session import Surroundings, carry_out, split_plan
-from mltbench.benchmark.store import open_store
+from mltbench.benchmark.session import carry_out, split_plan
 from mltbench.datasets.registry import load_dataset
 from mltbench.reports.results import runs_frame
 
@@ -43,33 +41,6 @@ class Moody(torch.nn.Module):
             raise {"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}[mood]("in a mood")
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 """
-
-
-@pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
-    """The same for all test files, so that the scenes are rendered once."""
-    return tmp_path_factory.getbasetemp() / "digits-data"
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables; a copy of them, for all test files, takes none."""
-    root = tmp_path_factory.getbasetemp() / "empty-store"
-    if not root.exists():
-        open_store(root).client.search_experiments()
-    return root / "mlflow.db"
-
-
-@pytest.fixture
-def store(tmp_path, empty_database):
-    (tmp_path / "results").mkdir()
-    shutil.copy(empty_database, tmp_path / "results")
-    return open_store(tmp_path / "results")
-
-
-@pytest.fixture
-def surroundings(data_root):
-    return Surroundings(data_root=data_root, execution=Execution())
 
 
 @pytest.fixture

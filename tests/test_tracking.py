@@ -21,12 +21,6 @@ QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=2")
 
 
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
-    """The same for all test files, so that the scenes are rendered once."""
-    return tmp_path_factory.getbasetemp() / "digits-data"
-
-
-@pytest.fixture(scope="session")
 def plan(data_root):
     return build_plan(load_dataset("digits-mlt", data_root=data_root), METHODS, seeds=[0], overrides=QUICK)
 
@@ -37,12 +31,10 @@ def surroundings(data_root):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, plan, surroundings):
+def finished(tmp_path_factory, empty_database, plan, surroundings):
     """A store in which the plan was carried out, with the summary of that."""
-    empty, root = tmp_path_factory.getbasetemp() / "empty-store", tmp_path_factory.mktemp("results")
-    if not empty.exists():  # MLflow takes seconds to make its tables; other test files copy them too
-        open_store(empty).client.search_experiments()
-    shutil.copy(empty / "mlflow.db", root)
+    root = tmp_path_factory.mktemp("results")
+    shutil.copy(empty_database, root)
     store = open_store(root)
     return store, carry_out(plan, store, InProcess(), surroundings)
 

@@ -10,7 +10,6 @@ from mltbench import __main__
 from mltbench.benchmark.provenance import command_line
 from mltbench.benchmark.store import open_store, without_password
 from mltbench.datasets.errors import InputError
-from mltbench.datasets.registry import load_dataset
 
 SECRET = "s3cret"
 
@@ -76,11 +75,8 @@ def dead(request):
 
 @pytest.mark.parametrize("command", ["runs list", "report", "run --method erm --dry-run"])
 def test_a_server_that_does_not_answer_is_an_error_within_five_seconds(
-    dead, command, monkeypatch, capsys, tmp_path, tmp_path_factory
+    dead, command, monkeypatch, capsys, tmp_path, data_root
 ):
-    # The same for all test files, so that the scenes are rendered once; here before the clock starts.
-    data_root = tmp_path_factory.getbasetemp() / "digits-data"
-    load_dataset("digits-mlt", data_root=data_root).split("train")
     monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
     monkeypatch.chdir(tmp_path)
     uri = f"http://127.0.0.1:{dead}"

@@ -17,14 +17,6 @@ from mltbench.methods.catalogue import get_method
 from torch import nn
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make_trainer(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
     """A trainer on the tiny set of 18 images, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)

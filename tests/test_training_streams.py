@@ -19,14 +19,6 @@ from mltbench.methods.catalogue import get_method
 from torch import nn
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def make_trainer(name="erm", *, seed=0, loss=None, evaluate_every=0, **recipe):
     """A trainer on the tiny set of 18 images, two epochs, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=2, decay_after=())

@@ -2,43 +2,15 @@ import shutil
 import sqlite3
 
 import pytest
-from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plan import build_plan
-from mltbench.benchmark.session import Surroundings, carry_out
+from mltbench.benchmark.session import carry_out
 from mltbench.benchmark.store import Store, open_store
 from mltbench.benchmark.tracking import Uploader
 from mltbench.datasets.registry import load_dataset
 
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
-
-
-@pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
-    """The same for all test files, so that the scenes are rendered once."""
-    return tmp_path_factory.getbasetemp() / "digits-data"
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables; a copy of them, for all test files, takes none."""
-    root = tmp_path_factory.getbasetemp() / "empty-store"
-    if not root.exists():
-        open_store(root).client.search_experiments()
-    return root / "mlflow.db"
-
-
-@pytest.fixture
-def store(tmp_path, empty_database):
-    (tmp_path / "results").mkdir()
-    shutil.copy(empty_database, tmp_path / "results")
-    return open_store(tmp_path / "results")
-
-
-@pytest.fixture
-def surroundings(data_root):
-    return Surroundings(data_root=data_root, execution=Execution())
 
 
 def make_plan(data_root, methods, **more):
