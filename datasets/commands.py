@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+# What the columns of the printed table are called; their JSON names are longer.
+COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
 
 data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, and what they look like.")
 DataRoot = Annotated[
@@ -44,7 +47,10 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
 @data.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The dataset.")],
+    name: Annotated[str | None, typer.Argument(help="The dataset; with --labels, how to call it.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A label matrix alone, .npz or CSV, instead of a registered dataset.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The picture [default: NAME.png].")] = None,
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -52,31 +58,65 @@ def show(
     """Show a dataset's statistics, and write a picture: scenes with labels, class sizes by group, p(i|j).
 
     \b
-    Example:
+    Examples:
         mltbench data show digits-mlt --out digits-mlt.png
+        mltbench data show --labels labels.csv
     """
-    from rich.console import Console
-    from rich.table import Table
+    from .errors import InputError
 
+    if name is None and labels is None:
+        raise InputError("nothing to show: name a dataset (`mltbench data list` shows them), or give --labels FILE")
+    title = name or (labels.stem if labels else "")
+    path = out or Path(f"{title}.png")
+    description = _show_labels(title, labels, path) if labels else _show_dataset(title, data_root, path)
+    if as_json:
+        typer.echo(json.dumps(description | {"picture": str(path)}, indent=1))
+    else:
+        _print_description(description, path)
+
+
+def _show_dataset(name: str, data_root: Path | None, picture: Path) -> dict[str, Any]:
     from .description import describe
     from .picture import draw_dataset
     from .registry import load_dataset
 
     dataset = load_dataset(name, data_root=data_root)
-    path = out or Path(f"{name}.png")
-    draw_dataset(dataset, path)
-    description = describe(dataset)
-    if as_json:
-        typer.echo(json.dumps(description | {"picture": str(path)}, indent=1))
-        return
-    table = Table(title=f"{name}: {description['digest'][:16]}", title_justify="left", show_header=False)
+    draw_dataset(dataset, picture)
+    return describe(dataset)
+
+
+def _show_labels(name: str, file: Path, picture: Path) -> dict[str, Any]:
+    from .description import describe_labels
+    from .label_files import read_label_file
+    from .picture import draw_labels
+    from .statistics import ClassStatistics
+
+    found = read_label_file(file)
+    statistics = ClassStatistics.from_labels(found.labels, class_names=found.classes)
+    draw_labels(name, statistics, found.classes, picture)
+    return describe_labels(name, found.labels, found.classes)
+
+
+def _print_description(description: dict[str, Any], picture: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    summary = Table(title=escape(description["name"]), title_justify="left", show_header=False, box=box.SIMPLE_HEAD)
     for key, value in description.items():
         if key not in ("name", "classes"):
-            table.add_row(key.replace("_", " "), str(value))
+            summary.add_row(key.replace("_", " "), escape(str(value)))
+    classes = Table(box=box.SIMPLE_HEAD)
+    for key in description["classes"][0]:
+        classes.add_column(COLUMNS.get(key, key), justify="left" if key in ("name", "group") else "right")
+    for row in description["classes"]:
+        classes.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row.values()))
     console = Console()
     console = console if console.is_terminal else Console(width=120)
-    console.print(table)
-    console.print(f"picture: {path}", soft_wrap=True)
+    console.print(summary)
+    console.print(classes)
+    console.print(f"picture: {escape(str(picture))}", soft_wrap=True)
 
 
 @data.command()

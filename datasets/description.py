@@ -1,37 +1,50 @@
-"""A dataset in numbers."""
+"""A dataset, or a label matrix alone, in numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .dataset import SPLITS, Dataset
-from .statistics import GROUPS, within_class_sampling_variance
+from .statistics import GROUPS, ClassStatistics, within_class_sampling_variance
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Sizes, labels per image, groups and per-class statistics, as plain JSON."""
-    statistics = dataset.statistics
-    splits = {name: dataset.split(name) for name in SPLITS}
-    variance = within_class_sampling_variance(splits["train"].labels)
+def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, Any]:
+    """Sizes, labels per image, groups and per-class statistics of a training label matrix, as plain JSON."""
+    statistics = ClassStatistics.from_labels(labels, class_names=classes)
+    variance = within_class_sampling_variance(labels)
     return {
-        "name": dataset.name,
-        "digest": dataset.digest,
-        "images": ", ".join(f"{name} {len(split)}" for name, split in splits.items()),
-        "image_shape": str(splits["train"].images.shape[1:]),
-        "labels_per_image": ", ".join(f"{name} {split.labels.sum(1).mean():.3f}" for name, split in splits.items()),
+        "name": name,
+        "images": f"train {len(labels)}",
+        "labels_per_image": f"train {labels.sum(1).mean():.3f}",
         "groups": ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS),
         "largest_class": int(statistics.counts.max()),
         "smallest_class": int(statistics.counts.min()),
         "classes": [
             {
-                "name": name,
+                "name": class_name,
                 "group": statistics.group_names[i],
                 "train": int(statistics.counts[i]),
-                "validation": int(splits["validation"].labels[:, i].sum()),
-                "test": int(splits["test"].labels[:, i].sum()),
                 "expected_frequency_class_aware": round(float(statistics.expected_frequencies[i]), 6),
                 "within_class_sampling_variance": round(float(variance[i]), 6),
             }
-            for i, name in enumerate(dataset.classes)
+            for i, class_name in enumerate(classes)
         ],
+    }
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What `describe_labels` says of the training split, with digest, image shape and the other splits."""
+    splits = {name: dataset.split(name) for name in SPLITS}
+    description = describe_labels(dataset.name, splits["train"].labels, dataset.classes)
+    for i, row in enumerate(description["classes"]):
+        row |= {name: int(splits[name].labels[:, i].sum()) for name in ("validation", "test")}
+    return description | {
+        "digest": dataset.digest,
+        "images": ", ".join(f"{name} {len(split)}" for name, split in splits.items()),
+        "image_shape": str(splits["train"].images.shape[1:]),
+        "labels_per_image": ", ".join(f"{name} {split.labels.sum(1).mean():.3f}" for name, split in splits.items()),
     }

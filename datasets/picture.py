@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from .dataset import Dataset
 from .errors import InputError
-from .statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW
+from .statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW, ClassStatistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
 # Okabe and Ito's colours, told apart with any colour vision.
 GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
@@ -24,7 +25,7 @@ MOST_NAMED_CLASSES = 40
 
 
 def draw_dataset(dataset: Dataset, path: Path) -> None:
-    """Write the picture as PNG, PDF or SVG, by the path's ending.
+    """Write the picture of a dataset as PNG, PDF or SVG, by the path's ending.
 
     Raises:
         InputError: if the file cannot be written.
@@ -35,16 +36,39 @@ def draw_dataset(dataset: Dataset, path: Path) -> None:
     with sns.axes_style("white"):
         figure = matplotlib.figure.Figure(figsize=(13, 9.2), layout="constrained")
         grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.15])
-        above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
-        _draw_scenes(above, dataset)
-        left, right = below.subplots(1, 2, width_ratios=[1.15, 1])
-        _draw_counts(left, dataset)
-        _draw_conditional(right, dataset)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=110)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot write the picture to {path}: {error}; give a writable .png with --out") from error
+        _draw_scenes(figure.add_subfigure(grid[0]), dataset)
+        _draw_statistics(figure.add_subfigure(grid[1]), dataset.statistics, dataset.classes)
+        _save(figure, path)
+
+
+def draw_labels(name: str, statistics: ClassStatistics, classes: Sequence[str], path: Path) -> None:
+    """Write the picture of a label matrix alone: class sizes by group, co-occurrence.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    import matplotlib.figure
+    import seaborn as sns
+
+    with sns.axes_style("white"):
+        figure = matplotlib.figure.Figure(figsize=(13, 5.4), layout="constrained")
+        figure.suptitle(f"{name}: {statistics.num_images:,} training images, {len(classes)} classes", weight="bold")
+        _draw_statistics(figure.add_subfigure(figure.add_gridspec(1, 1)[0]), statistics, classes)
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write the picture to {path}: {error}; give a writable .png with --out") from error
+
+
+def _draw_statistics(figure: SubFigure, statistics: ClassStatistics, classes: Sequence[str]) -> None:
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    _draw_counts(left, statistics, classes)
+    _draw_conditional(right, statistics, classes)
 
 
 def _draw_scenes(figure: SubFigure, dataset: Dataset) -> None:
@@ -58,14 +82,13 @@ def _draw_scenes(figure: SubFigure, dataset: Dataset) -> None:
         axes.set_axis_off()
 
 
-def _draw_counts(axes: Axes, dataset: Dataset) -> None:
-    statistics = dataset.statistics
+def _draw_counts(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]) -> None:
     order = np.argsort(-statistics.counts, kind="stable")
     colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
     bars = axes.bar(range(len(order)), statistics.counts[order], color=colours, width=0.8)
     axes.set_yscale("log")
     axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01)
-    _name_classes(axes, [dataset.classes[i] for i in order])
+    _name_classes(axes, [classes[i] for i in order])
     if len(order) <= MOST_NAMED_CLASSES:
         axes.bar_label(bars, fontsize=7, padding=1)
     bounds = {"head": f"at least {HEAD_AT_LEAST}", "medium": f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}"}
@@ -77,14 +100,13 @@ def _draw_counts(axes: Axes, dataset: Dataset) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_conditional(axes: Axes, dataset: Dataset) -> None:
+def _draw_conditional(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]) -> None:
     import seaborn as sns
 
-    statistics = dataset.statistics
     order = np.argsort(-statistics.counts, kind="stable")
     # Fig. 5: column i, row j holds p(i|j); `conditional` has i along its rows.
     matrix = statistics.conditional[np.ix_(order, order)].T
-    names = [dataset.classes[i] for i in order] if len(order) <= MOST_NAMED_CLASSES else False
+    names = [classes[i] for i in order] if len(order) <= MOST_NAMED_CLASSES else False
     sns.heatmap(
         matrix, ax=axes, cmap="rocket_r", vmin=0, vmax=1, square=True, xticklabels=names, yticklabels=names,
         cbar_kws={"label": "p(i|j)", "shrink": 0.8},

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -91,3 +92,26 @@ def test_the_command_names_a_class_without_images(write, monkeypatch, capsys, tm
         __main__.main()
     assert ended.value.code == 2
     assert "class 'dog' has no training image" in capsys.readouterr().err
+
+
+def test_labels_alone_are_shown_without_any_image(tmp_path, coco_facts, monkeypatch, capsys):
+    np.savez(tmp_path / "coco.npz", ids=coco_facts["train_ids"], labels=coco_facts["train_labels"])
+    picture = tmp_path / "coco.png"
+    line = ["mltbench", "data", "show", "--labels", str(tmp_path / "coco.npz"), "--json", "--out", str(picture)]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert not ended.value.code
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["name"], shown["images"], shown["labels_per_image"]) == ("coco", "train 1909", "train 4.356")
+    assert shown["groups"] == "head 22, medium 33, tail 25"
+    assert [row["train"] for row in shown["classes"]] == coco_facts["train_labels"].sum(axis=0).tolist()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_to_show_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mltbench", "data", "show"])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 2
+    assert "mltbench data list" in capsys.readouterr().err
