@@ -56,7 +56,6 @@ def run_job(job: Job) -> bool:
 
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _clear(folder)
     journal = Journal(folder)
     torch.set_num_threads(job.execution.threads)
     (folder / "experiment.json").write_text(job.experiment_json)
@@ -110,10 +109,3 @@ def _write_outcome(outcome: Outcome, classes: Sequence[str], ids: np.ndarray[Any
     (folder / "per_class.json").write_text(json.dumps(report, indent=1))
     np.savez_compressed(folder / "test_scores.npz", scores=outcome.test_scores, ids=ids, classes=np.array(classes))
     torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, folder / "weights.pt")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier try left: failures are never cached."""
-    for file in folder.iterdir():
-        if file.is_file():
-            file.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,13 +54,7 @@ class Summary:
 
 def split_plan(plan: Plan, store: Store) -> tuple[list[PlannedExperiment], list[PlannedExperiment]]:
     """Experiments of a plan that are finished (in MLflow or in a local journal), and those that are not."""
-    finished = store.finished(plan.dataset)
-    done: list[PlannedExperiment] = []
-    missing: list[PlannedExperiment] = []
-    for planned in plan.experiments:
-        known = planned.experiment.id in finished or is_finished(store.runs / planned.experiment.id)
-        (done if known else missing).append(planned)
-    return done, missing
+    return _split(plan, store.runs, store.finished(plan.dataset))
 
 
 def carry_out(
@@ -80,14 +74,14 @@ def carry_out(
         surroundings: what every job needs.
         on_end: called when an experiment has ended, well or not.
     """
-    done, missing = split_plan(plan, store)
-    known = store.finished(plan.dataset)
+    in_mlflow = store.finished(plan.dataset)
+    done, missing = _split(plan, store.runs, in_mlflow)
     uploader = Uploader(store, plan)
     summary = Summary(skipped=done)
     status = "KILLED"
     try:
         for planned in done:
-            if planned.experiment.id not in known:
+            if planned.experiment.id not in in_mlflow:
                 _upload(uploader, planned, summary)
         by_folder = {str(store.runs / planned.experiment.id): planned for planned in missing}
         jobs = [_job(planned, folder, surroundings) for folder, planned in by_folder.items()]
@@ -102,7 +96,19 @@ def carry_out(
     return summary
 
 
+def _split(
+    plan: Plan, runs: Path, in_mlflow: Container[str]
+) -> tuple[list[PlannedExperiment], list[PlannedExperiment]]:
+    done: list[PlannedExperiment] = []
+    missing: list[PlannedExperiment] = []
+    for planned in plan.experiments:
+        known = planned.experiment.id in in_mlflow or is_finished(runs / planned.experiment.id)
+        (done if known else missing).append(planned)
+    return done, missing
+
+
 def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) -> Job:
+    # Failures are never cached: what an earlier try left goes before anybody reads its journal as this one's.
     shutil.rmtree(folder, ignore_errors=True)
     return Job(
         experiment_json=planned.experiment.to_json(),

@@ -1,15 +1,19 @@
 """What the tests of several rooms share: published facts, small labels, rendered scenes, an empty store."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mltbench import __main__
+from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.session import Surroundings
 from mltbench.benchmark.store import open_store
 from mltbench.datasets import registry
+from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
 
@@ -79,10 +83,50 @@ def empty_database(tmp_path_factory):
 
 
 @pytest.fixture
-def store(tmp_path, empty_database):
+def dataset(own_registrations):
+    """The tiny set under a name of the registry."""
+    tiny = tiny_dataset()
+    entry = DatasetEntry(
+        name="tiny", summary="", source="", open=lambda root: tiny, recipe="digits", backbone="digits-resnet"
+    )
+    register_dataset(entry)
+    return tiny
+
+
+@pytest.fixture
+def own_folder(monkeypatch, tmp_path, data_root):
+    """A command line in a folder of its own, whatever the environment says."""
+    for name in ("MLTBENCH_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process; give its exit status, standard output and error."""
+
+    def calling(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mltbench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return calling
+
+
+@pytest.fixture
+def out(tmp_path, empty_database):
+    """A results root with an empty store."""
     (tmp_path / "results").mkdir()
     shutil.copy(empty_database, tmp_path / "results")
-    return open_store(tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def store(out):
+    return open_store(out)
 
 
 @pytest.fixture

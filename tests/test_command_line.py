@@ -1,44 +1,16 @@
 import io
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from mltbench import __main__, __version__
+from mltbench import __version__
 from mltbench.methods.catalogue import CATALOGUE
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(monkeypatch, tmp_path, data_root):
-    for name in ("MLTBENCH_HOME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process; give its exit status, standard output and error."""
-
-    def calling(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mltbench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return calling
-
-
-@pytest.fixture
-def out(tmp_path, empty_database):
-    (tmp_path / "results").mkdir()
-    shutil.copy(empty_database, tmp_path / "results")
-    return tmp_path / "results"
 
 
 def in_a_process(*arguments, cwd):

@@ -6,11 +6,7 @@ from mltbench.benchmark import plugins
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch, tmp_path, data_root, own_registrations):
-    for name in ("MLTBENCH_HOME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
-    monkeypatch.chdir(tmp_path)
+def _bad_files(own_folder, tmp_path, own_registrations):
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "broken.py").write_text("import nowhere_to_be_found")
     yield

@@ -1,25 +1,13 @@
 import shlex
 
 import pytest
-from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.plan import build_plan
 from mltbench.benchmark.terminal import parse_seeds
 from mltbench.datasets.errors import InputError
-from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.methods.catalogue import CATALOGUE, get_method
 
 ALL = [method.name for method in CATALOGUE]
 RESAMPLED = {name for name in ALL if get_method(name).schedule == "re-sampled"}
-
-
-@pytest.fixture
-def dataset(own_registrations):
-    tiny = tiny_dataset()
-    entry = DatasetEntry(
-        name="tiny", summary="", source="", open=lambda root: tiny, recipe="digits", backbone="digits-resnet"
-    )
-    register_dataset(entry)
-    return tiny
 
 
 def ids(plan):

@@ -8,18 +8,7 @@ from mltbench.benchmark.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.recipes import RECIPES, Schedule
 from mltbench.benchmark.trainer import Trainer
 from mltbench.datasets.errors import InputError
-from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.methods.catalogue import TABLES, get_method
-
-
-@pytest.fixture
-def dataset(own_registrations):
-    tiny = tiny_dataset()
-    entry = DatasetEntry(
-        name="tiny", summary="", source="", open=lambda root: tiny, recipe="digits", backbone="digits-resnet"
-    )
-    register_dataset(entry)
-    return tiny
 
 
 def ids(plan):
