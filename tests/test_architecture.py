@@ -91,7 +91,10 @@ def test_the_checker_itself_finds_wrong_imports_alone(location, source, found):
 
 def our_folders():
     for folder, names, files in os.walk(ROOT):
-        names[:] = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in NOT_OURS)]
+        names[:], files[:] = (
+            [name for name in some if not any(fnmatch.fnmatch(name, pattern) for pattern in NOT_OURS)]
+            for some in (names, files)
+        )
         yield Path(folder), files
 
 
