@@ -19,6 +19,7 @@ from .journal import Journal
 from .provenance import code_version, machine
 
 if TYPE_CHECKING:
+    from ..datasets.dataset import Dataset
     from .trainer import Outcome
 
 
@@ -87,7 +88,7 @@ def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal) -> 
         source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
         vectors = source.vectors
     outcome = Trainer(experiment, dataset, job.execution, word_vectors=vectors).run(journal)
-    _write_outcome(outcome, dataset.classes, dataset.split("test").ids, folder)
+    _write_outcome(outcome, dataset, folder)
     epochs = experiment.training["schedule"]["epochs"]
     validation = {f"validation/{name}": value for name, value in outcome.validation.as_metrics().items()}
     test = {f"test/{name}": value for name, value in outcome.test.as_metrics().items()}
@@ -96,16 +97,28 @@ def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal) -> 
     journal.append("finished", step=epochs)
 
 
-def _write_outcome(outcome: Outcome, classes: Sequence[str], ids: np.ndarray[Any, Any], folder: Path) -> None:
+def _write_outcome(outcome: Outcome, dataset: Dataset, folder: Path) -> None:
     import torch
 
+    classes, test = dataset.classes, dataset.split("test")
     per_class = {
         split: dict(zip(classes, [None if np.isnan(ap) else ap for ap in scores.per_class.tolist()], strict=True))
         for split, scores in (("test", outcome.test), ("validation", outcome.validation))
     }
     excluded = {"test": outcome.test.excluded, "validation": outcome.validation.excluded}
-    without = {split: [classes[i] for i in indices] for split, indices in excluded.items()}
-    report: Mapping[str, Any] = {"average_precision": per_class, "classes_without_positives": without}
+    report: Mapping[str, Any] = {
+        "average_precision": per_class,
+        "classes_without_positives": {split: [classes[i] for i in indices] for split, indices in excluded.items()},
+        # Reports need class sizes and groups, and must not have to open the dataset for them.
+        "training_images_per_class": dict(zip(classes, dataset.statistics.counts.tolist(), strict=True)),
+        "training_images": dataset.statistics.num_images,
+    }
     (folder / "per_class.json").write_text(json.dumps(report, indent=1))
-    np.savez_compressed(folder / "test_scores.npz", scores=outcome.test_scores, ids=ids, classes=np.array(classes))
+    np.savez_compressed(
+        folder / "test_scores.npz",
+        scores=outcome.test_scores,
+        labels=test.labels,
+        ids=test.ids,
+        classes=np.array(classes),
+    )
     torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, folder / "weights.pt")
