@@ -71,8 +71,9 @@ class Store:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        local = self.tracking_uri.startswith("sqlite:")
-        artifacts = (self.root / "artifacts" / dataset).resolve().as_uri() if local else None
+        # A database keeps no files: they lie beside the journals. A server says itself where files go.
+        served = urlsplit(self.tracking_uri).scheme in ("http", "https")
+        artifacts = None if served else (self.root / "artifacts" / dataset).resolve().as_uri()
         return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
 
     def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:

@@ -1,7 +1,12 @@
-"""What the tests of several rooms share: published facts, small labels, rendered scenes, an empty store."""
+"""What the tests of several rooms share: published facts, small labels, rendered scenes, empty stores, PostgreSQL."""
 
+import os
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +137,52 @@ def store(out):
 @pytest.fixture
 def surroundings(data_root):
     return Surroundings(data_root=data_root, execution=Execution())
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL of our own on 127.0.0.1, from Debian's package; gives the URI of its maintenance database."""
+    binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("nowhere"))
+    program = shutil.which("pg_ctl") or shutil.which("pg_ctl", path=str(binaries))
+    if program is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    # PostgreSQL refuses to run as root, and another user does not see pytest's folders.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="mltbench-postgresql-"))
+    data, password, port = folder / "data", "correct-horse", free_port()
+    (folder / "password").write_text(password)
+    if user:
+        for path in (folder, folder / "password"):
+            shutil.chown(path, user)
+
+    def run(*words):
+        done = subprocess.run(words, user=user, cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    initialise = Path(program).resolve().with_name("initdb")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=60"
+    try:
+        run(initialise, "-D", data, "-U", "mltbench", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "-N")
+        run(program, "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+        yield f"postgresql://mltbench:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        if (data / "postmaster.pid").exists():
+            run(program, "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgresql_uri(postgresql_server):
+    """An empty database on PostgreSQL, with room for MLflow, for Optuna, for claims; gives its URI."""
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mltbench[postgresql]'")
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgresql_server.removesuffix("postgres") + name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
