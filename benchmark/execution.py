@@ -13,12 +13,18 @@ class Execution:
         device: `cpu`, `cuda` or `cuda:N`.
         threads: torch threads on the CPU.
         evaluate_every: epochs between evaluations on the validation split; 0 is after the last epoch only.
+        score_test: whether the test split is opened and scored at the end; what is searched must not see it.
     """
 
     device: str = "cpu"
     threads: int = 1
     evaluate_every: int = 0
+    score_test: bool = True
 
 
 class DivergedError(RuntimeError):
     """A loss was not finite; the message names the step and the images."""
+
+
+class StoppedEarly(Exception):  # noqa: N818 - no error: somebody who watches the epochs has seen enough
+    """Raised by a callback after an epoch to end the run; its text is the reason."""

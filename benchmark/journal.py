@@ -21,7 +21,8 @@ class Entry:
     """One line of a journal.
 
     Attributes:
-        event: `start`, `epoch`, `test`, `finished` or `failed`.
+        event: `start`, `epoch`, `evaluation`, `test` (`cost` where the test split is not scored), then `finished`,
+            `failed` or `stopped`.
         time: milliseconds since 1970.
         step: epochs done.
         metrics: numbers by MLflow name.

@@ -32,9 +32,9 @@ class Scores:
     groups: dict[str, float]
     excluded: tuple[int, ...]
 
-    def as_metrics(self) -> dict[str, float]:
-        """Return total and groups by name, in 0..1."""
-        return {"total": self.total, **self.groups}
+    def as_metrics(self, split: str) -> dict[str, float]:
+        """Return total and groups of a split by MLflow name (`test/total`), in 0..1."""
+        return {f"{split}/{name}": value for name, value in {"total": self.total, **self.groups}.items()}
 
 
 def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,35 +17,15 @@ from .device_data import DeviceData
 from .execution import DivergedError, Execution
 from .experiment import Experiment
 from .metrics import Scores, score
-from .network import Network, build_network
+from .network import build_network
 from .optimisation import LossMeter, learning_rate
 from .recipes import Augmentation
 from .streams import numpy_stream, stream_seed, torch_stream
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
-    from .journal import Journal
 
 EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """What a finished training leaves.
-
-    Attributes:
-        test: scores on the test split.
-        validation: scores on the validation split after the last epoch.
-        test_scores: `(N, C)` float32 raw logits of the test split.
-        network: as trained.
-        cost: seconds, images per second, peak memory by MLflow name.
-    """
-
-    test: Scores
-    validation: Scores
-    test_scores: NDArray[np.float32]
-    network: Network
-    cost: dict[str, float]
 
 
 class Trainer:
@@ -96,32 +73,6 @@ class Trainer:
         self.crops = torch_stream(seed, "augmentation")
         self.dropout_seed = stream_seed(seed, "dropout")
         self.steps = 0
-
-    def run(self, journal: Journal) -> Outcome:
-        """Train to the last epoch, then score the validation and the test split once.
-
-        Raises:
-            DivergedError: at the end of the epoch in which a loss was not finite.
-        """
-        started, images = time.perf_counter(), 0
-        epochs = self.training["schedule"]["epochs"]
-        every = self.execution.evaluate_every
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.dropout_seed)
-            for epoch in range(epochs):
-                mean_loss, seen = self.train_epoch(epoch)
-                images += seen
-                metrics = {"train/loss": mean_loss, "train/learning_rate": self.optimiser.param_groups[0]["lr"]}
-                if every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
-                    metrics |= _named("validation", self.evaluate("validation")[0])
-                journal.append("epoch", step=epoch + 1, metrics=metrics, images=images)
-        seconds = time.perf_counter() - started
-        validation = self.evaluate("validation")[0]
-        test, test_scores = self.evaluate("test")
-        cost = {"cost/train_seconds": seconds, "cost/images_per_second": images / seconds}
-        if (peak := peak_memory_mib(self.device)) is not None:
-            cost["cost/peak_memory_mib"] = peak
-        return Outcome(test=test, validation=validation, test_scores=test_scores, network=self.network, cost=cost)
 
     def train_epoch(self, epoch: int) -> tuple[float, int]:
         """Train one epoch; return its mean loss and the images that it took."""
@@ -195,19 +146,3 @@ class Trainer:
         """Set the optimiser's learning rate."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-
-
-def peak_memory_mib(device: torch.device) -> float | None:
-    """Peak memory: of the device's allocator on CUDA, of this process on the CPU; None where nothing tells."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows has no such module
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _named(split: str, scores: Scores) -> dict[str, float]:
-    return {f"{split}/{name}": value for name, value in scores.as_metrics().items()}

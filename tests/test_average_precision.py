@@ -118,7 +118,8 @@ def test_group_means_are_those_of_a_plain_loop():
     assert result.total == pytest.approx(sum(everything) / 6, abs=1e-12)
     assert result.excluded == (3,)
     assert np.isnan(result.per_class[3])
-    assert result.as_metrics() == {"total": result.total, **result.groups}
+    named = {"total": result.total, **result.groups}
+    assert result.as_metrics("test") == {f"test/{name}": value for name, value in named.items()}
 
 
 def test_a_group_without_positives_is_absent():

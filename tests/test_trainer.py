@@ -12,6 +12,7 @@ from mltbench.benchmark.optimisation import LossMeter, learning_rate
 from mltbench.benchmark.recipes import RECIPES, Schedule
 from mltbench.benchmark.streams import numpy_stream
 from mltbench.benchmark.trainer import Trainer
+from mltbench.benchmark.training_run import train
 from mltbench.datasets.errors import InputError
 from mltbench.methods.catalogue import get_method
 from torch import nn
@@ -75,7 +76,7 @@ def test_every_step_is_taken_at_its_learning_rate(tmp_path):
     trainer = make_trainer(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
     used = []
     trainer.optimiser.register_step_pre_hook(lambda optimiser, *_: used.append(optimiser.param_groups[0]["lr"]))
-    trainer.run(Journal(tmp_path))
+    train(trainer, Journal(tmp_path))
     assert used == pytest.approx([0.1, 0.1 + 0.2 / 3, 0.1 + 0.4 / 3, *[0.3] * 3, *[0.03] * 3], rel=1e-12)
     epochs = [entry for entry in read_journal(tmp_path) if entry.event == "epoch"]
     assert [entry.step for entry in epochs] == [1, 2, 3]
@@ -86,7 +87,7 @@ def test_every_step_is_taken_at_its_learning_rate(tmp_path):
 def test_what_is_frozen_stays_and_the_rest_learns(tmp_path):
     trainer = make_trainer("rs-focal")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    trainer.run(Journal(tmp_path))
+    train(trainer, Journal(tmp_path))
     after = trainer.network.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
@@ -151,7 +152,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value, tmp_pa
     draws = get_method("erm").sampler.open(split.labels, numpy_stream(0, "sampling"))
     order = np.concatenate([draws.next_epoch() for _ in range(3)])
     with pytest.raises(DivergedError) as caught:
-        trainer.run(Journal(tmp_path))
+        train(trainer, Journal(tmp_path))
     assert f"step {step} (epoch {step // 3 + 1})" in str(caught.value)
     assert ", ".join(split.ids[order[6 * step : 6 * step + 6]]) + "." in str(caught.value)
     assert len(read_journal(tmp_path)) == step // 3

@@ -14,6 +14,7 @@ from mltbench.benchmark.journal import Journal
 from mltbench.benchmark.recipes import RECIPES, Schedule
 from mltbench.benchmark.streams import numpy_stream, stream_seed, torch_stream
 from mltbench.benchmark.trainer import Trainer
+from mltbench.benchmark.training_run import train
 from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.methods.catalogue import get_method
 from torch import nn
@@ -47,7 +48,7 @@ def trained(folder, *arguments, **named):
     trainer.network.register_forward_pre_hook(
         lambda network, inputs: shown.append(inputs[0].clone()) if network.neck.training else None
     )
-    outcome = trainer.run(Journal(folder))
+    outcome = train(trainer, Journal(folder))
     return initial, shown, outcome
 
 

@@ -1,0 +1,97 @@
+"""The course of a training: epoch after epoch into the journal, then the scores of the last epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .metrics import Scores
+from .network import Network
+from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What a finished training leaves.
+
+    Attributes:
+        validation: scores on the validation split after the last epoch.
+        test: scores on the test split, or None where it was not to be opened.
+        test_scores: `(N, C)` float32 raw logits of the test split, or None.
+        network: as trained.
+        cost: seconds, images per second, peak memory by MLflow name.
+    """
+
+    validation: Scores
+    test: Scores | None
+    test_scores: NDArray[np.float32] | None
+    network: Network
+    cost: dict[str, float]
+
+
+def train(trainer: Trainer, journal: Journal, *, on_epoch: OnEpoch | None = None) -> Outcome:
+    """Train to the last epoch, then score the validation split and, unless the execution says no, the test split.
+
+    Args:
+        trainer: at its first step.
+        journal: gets one entry per epoch.
+        on_epoch: called after each entry with the epochs done and its metrics; may raise `StoppedEarly`.
+
+    Raises:
+        DivergedError: at the end of the epoch in which a loss was not finite.
+        StoppedEarly: as `on_epoch` raised it.
+    """
+    started, device = time.perf_counter(), trainer.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(trainer.dropout_seed)
+        images = _train_epochs(trainer, journal, on_epoch)
+    seconds = time.perf_counter() - started
+    validation, _ = trainer.evaluate("validation")
+    test, test_scores = trainer.evaluate("test") if trainer.execution.score_test else (None, None)
+    cost = {"cost/train_seconds": seconds, "cost/images_per_second": images / seconds}
+    if (peak := peak_memory_mib(device)) is not None:
+        cost["cost/peak_memory_mib"] = peak
+    return Outcome(validation=validation, test=test, test_scores=test_scores, network=trainer.network, cost=cost)
+
+
+def _train_epochs(trainer: Trainer, journal: Journal, on_epoch: OnEpoch | None) -> int:
+    images, epochs = 0, trainer.training["schedule"]["epochs"]
+    for epoch in range(epochs):
+        mean_loss, seen = trainer.train_epoch(epoch)
+        images += seen
+        metrics = {"train/loss": mean_loss, "train/learning_rate": trainer.optimiser.param_groups[0]["lr"]}
+        if _evaluated(epoch + 1, epochs, trainer.execution.evaluate_every):
+            metrics |= trainer.evaluate("validation")[0].as_metrics("validation")
+        journal.append("epoch", step=epoch + 1, metrics=metrics, images=images)
+        if on_epoch is not None:
+            on_epoch(epoch + 1, metrics)
+    return images
+
+
+def _evaluated(done: int, epochs: int, every: int) -> bool:
+    """Whether the validation split is scored after so many epochs; after the last one it is in any case, later."""
+    return bool(every) and done % every == 0 and done < epochs
+
+
+def peak_memory_mib(device: torch.device) -> float | None:
+    """Peak memory: of the device's allocator on CUDA, of this process on the CPU; None where nothing tells."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
