@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from .methods.catalogue import get_method as get_method
     from .methods.catalogue import list_methods as list_methods
     from .methods.catalogue import register_loss as register_loss
+    from .methods.search_space import Choice as Choice
+    from .methods.search_space import Interval as Interval
 
 __version__ = "0.1.0"
 
 # Public names load on first use, so that `import mltbench` and `mltbench --help` need neither torch nor mlflow.
 _HOMES = {
+    "Choice": "methods.search_space",
     "ClassStatistics": "datasets.statistics",
     "Dataset": "datasets.dataset",
     "InputError": "datasets.errors",
+    "Interval": "methods.search_space",
     "Split": "datasets.dataset",
     "create_loss": "methods.catalogue",
     "get_method": "methods.catalogue",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..datasets.dataset import Dataset
@@ -28,6 +28,7 @@ class PlannedExperiment:
         recipe: name of its recipe.
         settings: what differs from method and recipe, such as `method.mu=0.2`; empty for none.
         images: training images that it takes.
+        tags: what MLflow keeps with it besides, each as `mltbench.KEY`.
     """
 
     experiment: Experiment
@@ -35,6 +36,7 @@ class PlannedExperiment:
     recipe: str
     settings: tuple[str, ...]
     images: int
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def overrides(self) -> str:

@@ -114,7 +114,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         **{key: str(value) for key, value in last.details.items() if key == "reason"},
         **{f"provenance.{name}": value for name, value in provenance.items()},
     }
-    return {f"{TAG}{name}": value for name, value in own.items()} | {
+    return {f"{TAG}{name}": value for name, value in [*own.items(), *planned.tags.items()]} | {
         MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
         MLFLOW_SOURCE_NAME: "mltbench",
         MLFLOW_GIT_COMMIT: provenance["commit"],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..datasets.errors import InputError
 from .parameters import Part
+from .search_space import Choice, Interval, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,11 +66,17 @@ class NegativeTolerant(Part):
     Attributes:
         negative_scale: lambda, the slope on negatives: 5 for VOC-MLT, 2 for COCO-MLT.
         kappa: scale of the class-specific bias.
-        nu: `published` divides the bias by lambda, as the code that made the paper's numbers; `paper` does not.
+        nu: `published` divides the bias by lambda, as the code that made the paper's numbers; `paper` does not. Not
+            tuned: with lambda and kappa free, both reach the same losses.
     """
 
     kind: ClassVar[str] = "negative-tolerant"
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"negative_scale": (1e-3, 1e3), "kappa": (0, 10)}
+    search_space: ClassVar[SearchSpace] = {
+        "negative_scale": Interval(low=1, high=20, scale="log", paper=5.0),
+        "kappa": Interval(low=0, high=0.3, paper=0.05),
+        "nu": Choice(options=("published", "paper"), paper="published", tuned=False),
+    }
 
     negative_scale: float = 5.0
     kappa: float = 0.05
@@ -86,6 +93,21 @@ class NegativeTolerant(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SymmetricTolerant(NegativeTolerant):
+    """NTR on negatives and positives alike: (lambda (z - nu), 1/lambda) on every cell.
+
+    The ablation of Sec. 4.5, "adding the same form of regularization to positive logits", after which the paper's
+    results "slightly drop as expected".
+    """
+
+    kind: ClassVar[str] = "symmetric-tolerant"
+
+    def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return logits with slope lambda, and 1/lambda."""
+        return (logits - constants["bias"]) * self.negative_scale, 1 / self.negative_scale
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelMargin(Part):
     """LDAM: a larger margin for rare classes, Delta_i = c / n_i^(1/4) (Cao et al. 2019), on the logits of positives.
 
@@ -96,6 +118,7 @@ class LabelMargin(Part):
 
     kind: ClassVar[str] = "label-margin"
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"ldam_margin": (0, 100)}
+    search_space: ClassVar[SearchSpace] = {"ldam_margin": Interval(low=0.1, high=10, scale="log")}
 
     ldam_margin: float = 2.0
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..datasets.errors import InputError, unknown_name
-from .adjustments import LabelMargin, NegativeTolerant
+from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
 from .focal import Focal
 from .heads import LabelGraph
 from .method import Method
 from .module_loss import ModuleLoss
 from .samplers import ClassAware
+from .search_space import SearchSpace
 from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ CATALOGUE: tuple[Method, ...] = (
            **RESAMPLED, summary="re-sampling, effective-number weights, focal loss"),
     Method(name="nt-bce", title="NT-BCE", reference="Eq. 7", adjustment=NegativeTolerant(), **RESAMPLED,
            summary="negative-tolerant regularization alone, after re-sampling"),
+    Method(name="db-symmetric", title="DB-Symmetric", reference="Sec. 4.5", weights=Rebalanced(),
+           adjustment=SymmetricTolerant(), **RESAMPLED,
+           summary="distribution-balanced loss with the regularization on positive logits too, the paper's ablation"),
 )
 # fmt: on
 
@@ -164,15 +168,23 @@ def register_method(method: Method) -> Method:
 
 
 def register_loss(
-    name: str, *, like: str = "erm", title: str | None = None, summary: str = "", reference: str = "own loss"
+    name: str,
+    *,
+    like: str = "erm",
+    title: str | None = None,
+    summary: str = "",
+    reference: str = "own loss",
+    search_space: SearchSpace | None = None,
 ) -> Callable[[LossClass], LossClass]:
     """Decorate an `nn.Module` class to make a method of it, which trains `like` another method but for its loss.
 
-    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`.
+    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`. What
+    `mltbench study tune` may search stands in `search_space`, by hyper-parameter.
 
     Example:
         >>> import torch, mltbench
-        >>> @mltbench.register_loss("doctest-hinge", like="rs")
+        >>> space = {"margin": mltbench.Interval(low=0.1, high=10, scale="log")}
+        >>> @mltbench.register_loss("doctest-hinge", like="rs", search_space=space)
         ... class Hinge(torch.nn.Module):
         ...     def __init__(self, statistics, *, margin=1.0):
         ...         super().__init__()
@@ -182,7 +194,7 @@ def register_loss(
     """
 
     def decorate(loss_class: LossClass) -> LossClass:
-        model, loss = get_method(like), ModuleLoss.of(loss_class)
+        model, loss = get_method(like), ModuleLoss.of(loss_class, search_space)
         shared = sorted(loss.parameters.keys() & (model.parameters.keys() - model.loss_parameters.keys()))
         if shared:
             raise InputError(f"{name}: hyper-parameter {shared[0]!r} is one of {like}'s sampler or head; rename it")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .method import Method
+    from .search_space import Range
 
 
 def methods(
@@ -20,7 +21,7 @@ def methods(
     dataset: Annotated[str | None, typer.Option(help="Whose hyper-parameters of the paper to show.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the methods with their sources, or show one with its hyper-parameters.
+    """List the methods with their sources, or show one with its hyper-parameters and its search space.
 
     \b
     Examples:
@@ -39,6 +40,7 @@ def methods(
     if as_json:
         rows = [
             {"name": m.name, "title": m.title, "summary": m.summary, "reference": m.reference, **m.as_json()}
+            | {"search_space": {name: searched.as_json() for name, searched in m.search_space.items()}}
             for m in chosen
         ]
         typer.echo(json.dumps(rows, indent=1))
@@ -69,18 +71,37 @@ def _parameters(method: Method, dataset: str | None) -> Table:
     from .method import PARTS
 
     title = f"{method.title}: {method.summary} ({method.reference})"
-    caption = f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE"
+    caption = (
+        f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE\n"
+        "searched by mltbench study tune; (in brackets: not unless asked for with --parameter)"
+    )
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption=caption, caption_justify="left")
-    for column in ("part", "kind", "hyper-parameter", "value", "range"):
+    for column in ("part", "kind", "hyper-parameter", "value", "paper", "allowed", "searched"):
         table.add_column(column, overflow="fold")
     for slot in PARTS:
         part = getattr(method, slot)
         if part is None:
             continue
         ranges = getattr(part, "ranges", {})
-        table.add_row(slot, part.kind, "", "", "")
+        table.add_row(slot, part.kind, *[""] * 5)
         for name, value in method.parameters_of(slot).items():
             low, high = ranges.get(name, (None, None))
-            table.add_row("", "", name, str(value), "" if low is None else f"{low:g} to {high:g}")
-    table.add_row("schedule", method.schedule, "", "", "")
+            searched = part.search_space.get(name)
+            allowed = "" if low is None else f"{low:g} to {high:g}"
+            table.add_row("", "", name, str(value), _paper_value(name, searched, dataset), allowed, _searched(searched))
+    table.add_row("schedule", method.schedule, *[""] * 5)
     return table
+
+
+def _paper_value(name: str, searched: Range | None, dataset: str | None) -> str:
+    from .catalogue import DEFAULT_VALUES, VALUES
+
+    if searched is None or searched.paper is None:
+        return "-"
+    return str(VALUES[dataset or DEFAULT_VALUES].get(name, searched.paper))
+
+
+def _searched(searched: Range | None) -> str:
+    if searched is None:
+        return ""
+    return searched.text if searched.tuned else f"({searched.text})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from .parameters import Part
+from .search_space import Interval, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +28,16 @@ class Focal(Part):
 
     Attributes:
         gamma: focusing exponent.
-        focal_scale: the paper's "balance parameter of 2".
+        focal_scale: the paper's "balance parameter of 2"; a factor of the whole loss, which is not tuned, for the
+            learning rate does the same.
     """
 
     kind: ClassVar[str] = "focal"
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"gamma": (0, 20), "focal_scale": (0, 1e3)}
+    search_space: ClassVar[SearchSpace] = {
+        "gamma": Interval(low=0, high=5, paper=2.0),
+        "focal_scale": Interval(low=0.5, high=8, scale="log", paper=2.0, tuned=False),
+    }
 
     gamma: float = 2.0
     focal_scale: float = 2.0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .parameters import Part
+from .search_space import Choice, Interval, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +64,11 @@ class LabelGraph(Part):
         "graph_threshold": (0, 1),
         "graph_weight": (0, 1),
         "graph_width": (1, 65536),
+    }
+    search_space: ClassVar[SearchSpace] = {
+        "graph_threshold": Interval(low=0.05, high=0.95),
+        "graph_weight": Interval(low=0.05, high=0.95),
+        "graph_width": Choice(options=(256, 512, 1024)),
     }
 
     graph_threshold: float = 0.4

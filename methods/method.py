@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..datasets.errors import InputError, unknown_name
-from .adjustments import LabelMargin, LogitAdjustment, NegativeTolerant
+from .adjustments import LabelMargin, LogitAdjustment, NegativeTolerant, SymmetricTolerant
 from .focal import Focal
 from .heads import Head, LabelGraph, Linear
 from .module_loss import ModuleLoss
 from .samplers import ClassAware, InstanceBalanced, Sampler
+from .search_space import SearchSpace
 from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced, Weights
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PARTS: dict[str, tuple[type[Any], ...]] = {
     "sampler": (InstanceBalanced, ClassAware),
     "weights": (InverseSquareRoot, EffectiveNumber, Rebalanced),
-    "adjustment": (LabelMargin, NegativeTolerant),
+    "adjustment": (LabelMargin, NegativeTolerant, SymmetricTolerant),
     "focal": (Focal,),
     "loss": (ModuleLoss,),
     "head": (Linear, LabelGraph),
@@ -73,6 +74,12 @@ class Method:
     def loss_parameters(self) -> dict[str, Any]:
         """The hyper-parameters that the loss alone has."""
         return {name: value for slot in LOSS_SLOTS for name, value in self.parameters_of(slot).items()}
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """Over what the method's hyper-parameters are searched: the sum of its parts."""
+        parts = [getattr(self, slot) for slot in PARTS]
+        return {name: found for part in parts if part is not None for name, found in part.search_space.items()}
 
     def with_parameters(self, **values: Any) -> Method:
         """Return the method with other hyper-parameters.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..datasets.errors import InputError, unknown_name
+from .search_space import SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +28,7 @@ class ModuleLoss:
             `loss(logits (N, C), labels (N, C)) -> scalar`.
         parameters: its hyper-parameters by name.
         source_digest: SHA-256 of the file that defines it; another text is another experiment.
+        search_space: over what its hyper-parameters are tuned; no part of its identity.
     """
 
     kind: ClassVar[str] = "module"
@@ -34,13 +36,15 @@ class ModuleLoss:
     address: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     source_digest: str = ""
+    search_space: SearchSpace = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, loss_class: type[nn.Module]) -> ModuleLoss:
+    def of(cls, loss_class: type[nn.Module], search_space: SearchSpace | None = None) -> ModuleLoss:
         """Describe a loss class; its hyper-parameters are the keyword-only arguments of its constructor.
 
         Raises:
-            InputError: if a keyword-only argument has no plain default, or the class is not at the top level of a file.
+            InputError: if a keyword-only argument has no plain default, the class is not at the top level of a file, or
+                its search space does not fit its hyper-parameters.
         """
         parameters: dict[str, Any] = {}
         for name, argument in inspect.signature(loss_class).parameters.items():
@@ -52,6 +56,7 @@ class ModuleLoss:
                     f"boolean; got {argument.default!r}"
                 )
             parameters[name] = argument.default
+        _require_fitting(loss_class.__name__, parameters, search_space or {})
         try:
             source = Path(inspect.getfile(loss_class)).read_bytes()
         except (TypeError, OSError):
@@ -65,6 +70,7 @@ class ModuleLoss:
             address=f"{loss_class.__module__}:{loss_class.__qualname__}",
             parameters=parameters,
             source_digest=hashlib.sha256(source).hexdigest(),
+            search_space=search_space or {},
         )
 
     def with_parameters(self, **values: Any) -> ModuleLoss:
@@ -99,3 +105,14 @@ class ModuleLoss:
             "parameters": dict(self.parameters),
             "source_digest": self.source_digest,
         }
+
+
+def _require_fitting(loss: str, parameters: Mapping[str, Any], search_space: SearchSpace) -> None:
+    for name, searched in search_space.items():
+        if name not in parameters:
+            raise unknown_name(f"hyper-parameter in the search space of {loss}", name, parameters)
+        if parameters[name] not in searched:
+            raise InputError(
+                f"{loss}: the default {name}={parameters[name]!r} lies outside of its search space ({searched.text}); "
+                "tuning starts from the defaults"
+            )

@@ -8,17 +8,19 @@ from numbers import Real
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from ..datasets.errors import InputError
+from .search_space import SearchSpace
 
 
 class Part:
     """One part of a method: a frozen dataclass whose fields are its hyper-parameters.
 
     Fields are floats, ints, or `Literal` choices. A number's range is written beside it in `ranges`, as
-    (lowest, highest), both allowed.
+    (lowest, highest), both allowed; over what it is tuned, in `search_space`.
     """
 
     kind: ClassVar[str]
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}
+    search_space: ClassVar[SearchSpace] = {}
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

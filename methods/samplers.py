@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .parameters import Part
+from .search_space import Interval, SearchSpace
 
 
 class Sampler(Protocol):
@@ -63,12 +64,17 @@ class ClassAware(Part):
 
     Attributes:
         images_per_visit: consecutive images of one class visit.
-        epoch_fraction: N_e as a share of n_max.
+        epoch_fraction: N_e as a share of n_max; not tuned, for it changes how many images a training takes, and methods
+            are compared at equal numbers.
     """
 
     kind: ClassVar[str] = "class-aware"
     drop_last: ClassVar[bool] = True
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"images_per_visit": (1, 1000), "epoch_fraction": (1e-3, 100)}
+    search_space: ClassVar[SearchSpace] = {
+        "images_per_visit": Interval(low=1, high=12, scale="log", whole=True, paper=3),
+        "epoch_fraction": Interval(low=0.0625, high=1, scale="log", paper=0.25, tuned=False),
+    }
 
     images_per_visit: int = 3
     epoch_fraction: float = 0.25

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .parameters import Part
+from .search_space import Choice, Interval, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,6 +101,10 @@ class EffectiveNumber(Part):
 
     kind: ClassVar[str] = "effective-number"
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"cb_beta": (0.0, 0.999999)}
+    search_space: ClassVar[SearchSpace] = {
+        "cb_beta": Choice(options=(0.9, 0.99, 0.999, 0.9999)),
+        "cb_mode": Choice(options=("average_w", "by_class")),
+    }
 
     cb_beta: float = 0.9
     cb_mode: Literal["average_w", "by_class"] = "average_w"
@@ -126,6 +131,11 @@ class Rebalanced(Part):
 
     kind: ClassVar[str] = "rebalanced"
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"alpha": (0, 100), "beta": (0, 1e4), "mu": (0, 1)}
+    search_space: ClassVar[SearchSpace] = {
+        "alpha": Interval(low=0.01, high=1, scale="log", paper=0.1),
+        "beta": Interval(low=0.1, high=100, scale="log", paper=10.0),
+        "mu": Interval(low=0, high=1, paper=0.3),
+    }
 
     alpha: float = 0.1
     beta: float = 10.0
