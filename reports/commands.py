@@ -69,13 +69,14 @@ def report(
 
 def _write_table(runs: pd.DataFrame, number: int, dataset: str, recipe: str | None, folder: Path) -> Section:
     from ..datasets.errors import InputError
-    from .figure import as_svg, draw_groups
+    from .figures.groups import draw_groups, groups_frame
+    from .figures.style import as_svg
     from .formats import FORMATS
     from .page import Section
     from .table import build_table
 
     table = build_table(runs, number, dataset, recipe=recipe)
-    figure = draw_groups(table, runs) if any(row.seeds for row in table.rows) else None
+    figure = draw_groups(groups_frame(table, runs)) if any(row.seeds for row in table.rows) else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for ending, write in FORMATS.items():

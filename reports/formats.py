@@ -104,7 +104,7 @@ def comma_separated(table: ResultTable) -> str:
         numbers = [value for group in GROUPS for value in (row.cells[group].mean, row.cells[group].deviation)]
         paper = [row.quoted.values[group] for group in GROUPS] + [row.quoted.suspect] if row.quoted else [""] * 5
         counts = [len(row.seeds), _joined(row.seeds), _joined(row.missing), row.failed, " ".join(row.experiments)]
-        texts = [_spreadsheet_text(text) for text in (table.dataset, row.method, row.label)]
+        texts = [spreadsheet_text(text) for text in (table.dataset, row.method, row.label)]
         writer.writerow([table.number, *texts, *("" if n is None else repr(n) for n in numbers), *counts, *paper])
     return buffer.getvalue()
 
@@ -160,5 +160,6 @@ def _latex_text(text: str) -> str:
     return "".join(LATEX_ESCAPES.get(character, character) for character in _one_line(text))
 
 
-def _spreadsheet_text(text: str) -> str:
+def spreadsheet_text(text: str) -> str:
+    """A text as CSV holds it: one that a spreadsheet would take for a formula gets a leading apostrophe."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

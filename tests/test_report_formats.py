@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from mltbench.reports.figure import as_svg, draw_groups
+from mltbench.reports.figures.groups import draw_groups, groups_frame
+from mltbench.reports.figures.style import as_svg
 from mltbench.reports.formats import comma_separated, latex, markdown, terminal
 from mltbench.reports.page import Section, render_page
 from mltbench.reports.quoted import QuotedRow
@@ -137,7 +138,7 @@ def test_figures_show_dollars_as_dollars():
 
 def figure_of(label):
     runs = pd.DataFrame([{"experiment_id": "0123456789abcdef", **dict.fromkeys(GROUPS, 5.0)}], columns=list(COLUMNS))
-    return as_svg(draw_groups(table_of(row(label, (1, 2, 3, 4))), runs))
+    return as_svg(draw_groups(groups_frame(table_of(row(label, (1, 2, 3, 4))), runs)))
 
 
 def test_the_page_asks_no_network_and_runs_nothing():

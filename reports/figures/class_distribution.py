@@ -1,0 +1,112 @@
+"""Fig. 2 and 5: how often each class is drawn, before and after class-aware re-sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ...datasets.labels import as_label_matrix
+from ...datasets.statistics import ClassStatistics
+from ...methods.samplers import ClassAware
+from .registry import FigureEntry, register_figure
+from .source import FigureSource
+from .style import BLACK, BLUE, PALE, VERMILLION, legend_above, name_classes, new_figure, plain, style, width_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EPOCHS = 10
+
+
+def class_distribution(
+    labels: Any, classes: Sequence[str], *, dataset: str = "labels", epochs: int = EPOCHS, seed: int = 0
+) -> pd.DataFrame:
+    """Share of drawn images that hold each class: without re-sampling, by Eq. 1, and as the sampler really draws.
+
+    Args:
+        labels: `(N, C)` of 0/1.
+        classes: C class names.
+        dataset: how the figure calls it.
+        epochs: that the suite's class-aware sampler is run for.
+        seed: of that sampler.
+
+    Returns:
+        One row per class, largest first: dataset, class_name, class_size, group, original (n_i/N), expected (Eq. 1),
+        sampled (mean over epochs) and sampled_deviation (between epochs).
+    """
+    matrix = as_label_matrix(labels)
+    statistics = ClassStatistics.from_labels(matrix, class_names=classes)
+    stream = ClassAware().open(matrix, np.random.default_rng(seed))
+    shares = np.array([matrix[stream.next_epoch()].mean(axis=0) for _ in range(epochs)])
+    frame = pd.DataFrame(
+        {
+            "dataset": dataset,
+            "class_name": [str(name) for name in classes],
+            "class_size": statistics.counts,
+            "group": statistics.group_names,
+            "original": statistics.counts / statistics.num_images,
+            "expected": statistics.expected_frequencies,
+            "sampled": shares.mean(axis=0),
+            "sampled_deviation": shares.std(axis=0, ddof=1) if epochs > 1 else np.nan,
+        }
+    )
+    return frame.sort_values("class_size", ascending=False, kind="stable", ignore_index=True)
+
+
+@style()
+def draw_class_distribution(frame: pd.DataFrame) -> Figure:
+    """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses.
+
+    Args:
+        frame: as `class_distribution` returns it.
+    """
+    figure, axes = new_figure(width_for(len(frame)), 4.2)
+    x = np.arange(len(frame))
+    axes.bar(x, frame.original, width=0.85, color=PALE, label=r"without re-sampling, $n_i/N$")
+    axes.plot(x, frame.expected, color=BLUE, marker="o", markersize=5, fillstyle="none", linewidth=1,
+              label="class-aware re-sampling, Eq. 1")  # fmt: skip
+    axes.errorbar(x, frame.sampled, yerr=frame.sampled_deviation, color=VERMILLION, fmt="x", markersize=5,
+                  elinewidth=1, label=f"class-aware re-sampling, {EPOCHS} epochs drawn", zorder=4)  # fmt: skip
+    axes.axhline(1 / len(frame), color=BLACK, linewidth=0.8, linestyle=(0, (4, 3)), label="even, 1/C")
+    axes.set_ylabel("share of drawn images")
+    axes.set_yscale("log")
+    # plain shares instead of powers of ten
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    name_classes(axes, list(frame.class_name))
+    axes.set_xlabel(f"classes of {plain(frame.dataset.iloc[0])}, largest first")
+    legend_above(axes, 2 if len(frame) <= 40 else 4)
+    axes.spines[["right", "top"]].set_visible(False)
+    return figure
+
+
+def _collect(source: FigureSource) -> pd.DataFrame:
+    return class_distribution(source.training.labels, source.training.classes, dataset=source.dataset)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    before, after = (frame[column].max() / frame[column].min() for column in ("original", "expected"))
+    error = (frame.sampled - frame.expected).abs().max()
+    return (
+        f"Share of drawn images that hold each of {len(frame)} classes. The most frequent class is drawn {before:,.0f} "
+        f"times as often as the rarest without re-sampling and {after:.0f} times as often with it. "
+        f"The sampler's draws and Eq. 1 differ by at most {error:.1e}."
+    )
+
+
+register_figure(
+    FigureEntry(
+        name="class-distribution",
+        title="Class distribution before and after re-sampling (Fig. 2 and 5)",
+        caption="Share of drawn images of {dataset} that hold each class (logarithmic): without re-sampling, with "
+        "class-aware re-sampling by Eq. 1, and in epochs that the suite's sampler drew (bars: standard deviation "
+        "between epochs). An even distribution would lie on the dashed line.",
+        describe=_describe,
+        part="labels",
+        collect=_collect,
+        draw=draw_class_distribution,
+        place=20,
+    )
+)

@@ -1,0 +1,99 @@
+"""Fig. 5: which classes stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ...datasets.statistics import ClassStatistics
+from .registry import FigureEntry, register_figure
+from .source import FigureSource
+from .style import SEQUENTIAL, name_size, new_figure, plain, style, width_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
+    """Conditional probabilities p(i|j) = n_ij / n_j of a label matrix, largest classes first.
+
+    Args:
+        labels: `(N, C)` of 0/1.
+        classes: C class names.
+        dataset: how the figure calls it.
+
+    Returns:
+        One row per pair: dataset, given (j), given_size (n_j), class_name (i), class_size (n_i), probability.
+    """
+    statistics = ClassStatistics.from_labels(labels, class_names=classes)
+    order = np.argsort(-statistics.counts, kind="stable")
+    given, shown = (index.ravel() for index in np.meshgrid(order, order, indexing="ij"))
+    names = np.array([str(name) for name in classes], dtype=object)
+    return pd.DataFrame(
+        {
+            "dataset": dataset,
+            "given": names[given],
+            "given_size": statistics.counts[given],
+            "class_name": names[shown],
+            "class_size": statistics.counts[shown],
+            "probability": statistics.conditional[shown, given],
+        }
+    )
+
+
+@style("white")
+def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
+    """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5.
+
+    Args:
+        frame: as `co_occurrence` returns it.
+    """
+    import seaborn as sns
+
+    names = list(dict.fromkeys(frame.given))
+    matrix = frame.probability.to_numpy().reshape(len(names), len(names))
+    side = width_for(len(names), least=6.6, each=0.15)
+    figure, axes = new_figure(side + 0.6, side)
+    sns.heatmap(
+        matrix, ax=axes, cmap=SEQUENTIAL, vmin=0, vmax=1, square=True, rasterized=True,
+        xticklabels=[plain(name) for name in names], yticklabels=[plain(name) for name in names],
+        cbar_kws={"label": "p(i|j)", "shrink": 0.7, "aspect": 30},
+    )  # fmt: skip
+    axes.tick_params(labelsize=name_size(len(names)), length=0, pad=1)
+    axes.tick_params(axis="x", rotation=90)
+    axes.set_xlabel("class i, largest first")
+    axes.set_ylabel("given class j, largest first")
+    axes.set_title(f"{plain(frame.dataset.iloc[0])}: how often class i is there when class j is")
+    return figure
+
+
+def _collect(source: FigureSource) -> pd.DataFrame:
+    return co_occurrence(source.training.labels, source.training.classes, dataset=source.dataset)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    others = frame[frame.given != frame.class_name]
+    mean = others.groupby("class_name").probability.mean().sort_values(ascending=False)
+    leaders = ", ".join(f"{name} {value:.2f}" for name, value in mean.head(3).items())
+    return (
+        f"Heat map of p(i|j) for {frame.given.nunique()} classes. "
+        f"Highest on average over the other classes: {leaders}; the median class has {mean.median():.2f}."
+    )
+
+
+register_figure(
+    FigureEntry(
+        name="co-occurrence",
+        title="Co-occurrence (Fig. 5)",
+        caption="Conditional probabilities p(i|j) of the training labels of {dataset}: column i, row j, largest "
+        "classes first. A dark column is a class that comes along whatever else is sampled.",
+        describe=_describe,
+        part="labels",
+        collect=_collect,
+        draw=draw_co_occurrence,
+        place=10,
+    )
+)

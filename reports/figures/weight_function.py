@@ -1,0 +1,110 @@
+"""Eq. 4: how the smoothing function turns the re-balancing ratio r into a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ...datasets.statistics import ClassStatistics
+from ...methods.catalogue import create_loss
+from .registry import FigureEntry, register_figure
+from .source import FigureSource
+from .style import legend_above, look, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BETAS, MUS = (2.0, 5.0, 10.0, 20.0), (0.1, 0.2, 0.3, 0.5)
+CHOSEN_BETA, CHOSEN_MU = 10.0, 0.3
+IMAGES_OF_A_PAIR = 1000
+
+
+def weight_function(*, betas: Sequence[float] = BETAS, mus: Sequence[float] = MUS, alpha: float = 0.1) -> pd.DataFrame:
+    """The weight of Eq. 4 as the re-balanced loss applies it: its gradient over that of plain BCE.
+
+    Image k holds the classes a and b alone, with n_a + n_b = 1000, so that r_a = n_b / 1000 takes every value.
+
+    Returns:
+        One row per point: varied (`beta` or `mu`), beta, mu, alpha, ratio (r, Eq. 3), weight.
+    """
+    curves = [("beta", beta, CHOSEN_MU) for beta in betas] + [("mu", CHOSEN_BETA, mu) for mu in mus]
+    rows = []
+    for varied, beta, mu in curves:
+        ratio, weight = _weights(alpha, beta, mu)
+        rows.append(
+            pd.DataFrame({"varied": varied, "beta": beta, "mu": mu, "alpha": alpha, "ratio": ratio, "weight": weight})
+        )
+    return pd.concat(rows, ignore_index=True)
+
+
+@style()
+def draw_weight_function(frame: pd.DataFrame) -> Figure:
+    """Draw two panels: the weight over r for several beta, and for several mu.
+
+    Args:
+        frame: as `weight_function` returns it.
+    """
+    figure, panels = new_figure(8.4, 3.7, 1, 2, sharey=True)
+    for axes, varied, fixed in zip(panels, ("beta", "mu"), ("mu", "beta"), strict=True):
+        own = frame[frame.varied == varied]
+        for i, (value, curve) in enumerate(own.groupby(varied)):
+            axes.plot(curve.ratio, curve.weight, markevery=(4 + 3 * i, 18), markersize=4.5, linewidth=1.6,
+                      label=rf"$\{varied}$ = {value:g}", **look(i))  # fmt: skip
+        axes.set_title(rf"over $\{varied}$, with $\{fixed}$ = {own[fixed].iloc[0]:g}", pad=24)
+        axes.set_xlabel("ratio $r$ (Eq. 3)")
+        legend_above(axes, 4, columnspacing=1, handlelength=2.2)
+        axes.spines[["right", "top"]].set_visible(False)
+    panels[0].set_ylabel(r"weight $\hat{r}$ (Eq. 4)")
+    return figure
+
+
+def _weights(alpha: float, beta: float, mu: float) -> tuple[object, object]:
+    import torch
+
+    first = np.arange(5, IMAGES_OF_A_PAIR, 10)
+    pairs = np.stack([first, IMAGES_OF_A_PAIR - first], axis=1)
+    statistics = ClassStatistics.from_counts(pairs.ravel(), 10 * IMAGES_OF_A_PAIR)
+    labels = torch.eye(len(pairs)).repeat_interleave(2, dim=1)
+    gradients = []
+    for loss in (create_loss("r-bce", statistics, alpha=alpha, beta=beta, mu=mu), create_loss("erm", statistics)):
+        logits = torch.zeros(labels.shape, requires_grad=True)
+        loss(logits, labels).backward()
+        assert logits.grad is not None
+        gradients.append(logits.grad)
+    at = np.arange(len(pairs))
+    weight = (gradients[0] / gradients[1])[at, 2 * at].numpy()
+    ratio = pairs[:, 1] / IMAGES_OF_A_PAIR
+    order = np.argsort(ratio)
+    return ratio[order], weight[order]
+
+
+def _collect(_: FigureSource) -> pd.DataFrame:
+    return weight_function()
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    own = frame[(frame.varied == "mu") & np.isclose(frame.mu, CHOSEN_MU)]
+    low, high = own.weight.iloc[0], own.weight.iloc[-1]
+    return (
+        "Weight of Eq. 4 over the ratio r, for several beta and several mu. It rises from near alpha to alpha + 1: "
+        f"with beta {CHOSEN_BETA:g}, mu {CHOSEN_MU:g} from {low:.2f} at r = {own.ratio.iloc[0]:g} to {high:.2f} at "
+        f"{own.ratio.iloc[-1]:g}. Larger beta makes it steeper; larger mu moves it to the right."
+    )
+
+
+register_figure(
+    FigureEntry(
+        name="weight-function",
+        title="Weight function (Eq. 4)",
+        caption="The weight over the ratio r of expected to actual sampling (alpha = 0.1): beta is its slope, mu its "
+        "centre. Measured as the gradient of the suite's re-balanced loss over that of plain BCE.",
+        describe=_describe,
+        part="equations",
+        collect=_collect,
+        draw=draw_weight_function,
+        place=20,
+    )
+)

@@ -1,0 +1,115 @@
+import json
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from mltbench.datasets.errors import InputError
+from mltbench.reports.figures import registry
+from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures, register_figure
+from mltbench.reports.figures.source import FigureSource, MissingDataError, TrainingLabels, labels_source
+from mltbench.reports.figures.style import NotebookFigure
+
+HOSTILE = ("<script>alert(1)</script>", "=1+1", "$x_$", "a\nb & c")
+
+
+@pytest.fixture
+def source(small_labels):
+    training = TrainingLabels(labels=small_labels, classes=HOSTILE)
+    return FigureSource(dataset="<b>mine</b>", open_labels=lambda: training)
+
+
+def test_figures_with_data_are_written_in_every_format_and_the_others_named(source, tmp_path):
+    drawn, without = draw_figures(source, tmp_path)
+    names = {figure.name for figure in drawn}
+    assert {"co-occurrence", "class-distribution", "sampling-variance", "negative-gradient", "weight-function"} == names
+    assert {entry.name for entry in list_figures() if entry.part in ("results", "studies")} == set(without)
+    for name in names:
+        for ending, start in (("svg", b"<svg"), ("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"")):
+            content = (tmp_path / f"{name}.{ending}").read_bytes()
+            assert content.startswith(start)
+            assert len(content) > 200
+    listed = json.loads((tmp_path / "figures.json").read_text())
+    assert [item["name"] for item in listed] == [figure.name for figure in drawn]
+    assert all(item["alternative_text"].endswith(".") and "{" not in item["caption"] for item in listed)
+
+
+def test_the_csv_holds_what_is_drawn(source, tmp_path):
+    entry = get_figure("sampling-variance")
+    draw_figures(source, tmp_path, entries=[entry])
+    written, data = pd.read_csv(tmp_path / "sampling-variance.csv"), entry.collect(source)
+    assert np.array_equal(written.variance, data.variance)
+    assert set(written.class_name) == {"<script>alert(1)</script>", "'=1+1", "$x_$", "a\nb & c"}
+
+
+def test_the_same_data_gives_the_same_bytes(source, tmp_path):
+    for folder in ("one", "two"):
+        draw_figures(source, tmp_path / folder, entries=[get_figure("co-occurrence")])
+    for ending in ("svg", "pdf", "png", "csv"):
+        one, two = ((tmp_path / folder / f"co-occurrence.{ending}").read_bytes() for folder in ("one", "two"))
+        assert one == two, ending
+
+
+def test_hostile_class_names_stay_text(source, tmp_path):
+    draw_figures(source, tmp_path, entries=[get_figure("co-occurrence")])
+    root = ElementTree.fromstring((tmp_path / "co-occurrence.svg").read_text())
+    assert not [element for element in root.iter() if element.tag.endswith("script")]
+    shown = {"".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")}
+    assert {"<script>alert(1)</script>", "=1+1", "$x_$", "a b & c"} <= shown
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write figures to .*--to"):
+        draw_figures(source, tmp_path / "file" / "x", entries=[get_figure("weight-function")])
+
+
+def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
+    def nothing():
+        raise InputError("voc-mlt is not prepared")
+
+    drawn, without = draw_figures(FigureSource(dataset="voc-mlt", open_labels=nothing), tmp_path)
+    assert [figure.name for figure in drawn] == ["negative-gradient", "weight-function"]
+    assert re.search("voc-mlt is not prepared", without["co-occurrence"])
+
+
+def test_a_figure_of_ones_own_is_one_call(source, tmp_path, monkeypatch):
+    list_figures()
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    entry = FigureEntry(
+        name="mine", title="Mine", caption="Of {dataset}", describe=lambda frame: f"{len(frame)} points.",
+        part="labels", collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure(), place=1,
+    )  # fmt: skip
+    register_figure(entry)
+    drawn, _ = draw_figures(source, tmp_path)
+    mine = next(figure for figure in drawn if figure.name == "mine")
+    assert (mine.caption, mine.alternative_text) == ("Of <b>mine</b>", "1 points.")
+    with pytest.raises(InputError, match="'mine' is registered already"):
+        register_figure(entry)
+    with pytest.raises(InputError, match="did you mean 'co-occurrence'"):
+        get_figure("co-ocurrence")
+
+
+def test_what_is_not_missing_data_is_no_silence(source, tmp_path):
+    def broken(source):
+        raise InputError("a fault")
+
+    entry = FigureEntry(
+        name="x", title="", caption="", describe=str, part="labels", collect=broken, draw=lambda frame: NotebookFigure()
+    )
+    with pytest.raises(InputError, match="a fault"):
+        draw_figures(source, tmp_path, entries=[entry])
+
+
+def test_a_figure_shows_itself_in_a_notebook(source):
+    entry = get_figure("sampling-variance")
+    assert entry.draw(entry.collect(source))._repr_png_().startswith(b"\x89PNG")
+
+
+def test_labels_come_from_a_file_alone(small_labels, tmp_path):
+    np.savez(tmp_path / "own.npz", ids=np.arange(7), labels=small_labels, classes=["a", "b", "c", "d"])
+    source = labels_source("own", tmp_path / "own.npz")
+    assert source.training.classes == ("a", "b", "c", "d")
+    with pytest.raises(MissingDataError, match="no finished run on own"):
+        source.need_runs()
