@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -20,6 +21,7 @@ from .provenance import command_line
 from .store import TAG, Store
 
 ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "test_scores.npz", "weights.pt", "journal.jsonl")
+MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
 MAX_METRICS = 1000
 MAX_PARAMETER = 6000
 
@@ -30,27 +32,41 @@ class Uploader:
     Args:
         store: where to.
         plan: whose runs.
+        kind: tag of the runs: `experiment`, which tables read, or `trial` of a study.
+        runs: folder of the run folders; None takes the store's.
+        parent: MLflow run that the runs become children of; None makes one for the plan.
+        artifacts: which files of a run's folder are kept with it.
     """
 
-    def __init__(self, store: Store, plan: Plan) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        *,
+        kind: str = "experiment",
+        runs: Path | None = None,
+        parent: str | None = None,
+        artifacts: Sequence[str] = ARTIFACTS,
+    ) -> None:
         self.store, self.plan = store, plan
+        self.kind, self.runs, self.artifacts = kind, runs or store.runs, artifacts
         self.client: MlflowClient = store.client
         self.mlflow_experiment = store.experiment(plan.dataset)
-        self.parent: str | None = None
+        self.parent = parent
 
     def upload(self, planned: PlannedExperiment) -> str:
         """Replay one run's journal and artifacts; return the MLflow run id. Doing it again changes nothing."""
-        folder = self.store.runs / planned.experiment.id
+        folder = self.runs / planned.experiment.id
         entries = read_journal(folder)
         tags = _tags(planned, json.loads((folder / "provenance.json").read_text()), entries[-1])
         run_id = self._run_for(planned, entries[0], tags)
         _log(self.client, run_id, entries, _parameters(planned), tags)
         self.client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
-        for name in ARTIFACTS:
+        for name in self.artifacts:
             if (folder / name).exists():
                 self.client.log_artifact(run_id, str(folder / name))
-        finished = entries[-1].event == "finished"
-        self.client.set_terminated(run_id, "FINISHED" if finished else "FAILED", entries[-1].time)
+        status = MLFLOW_STATUS.get(entries[-1].event, "FAILED")
+        self.client.set_terminated(run_id, status, entries[-1].time)
         return run_id
 
     def close(self, status: str) -> None:
@@ -61,7 +77,9 @@ class Uploader:
 
     def _run_for(self, planned: PlannedExperiment, start: Entry, tags: Mapping[str, str]) -> str:
         """The MLflow run of this try: found again if an earlier upload was cut short, else created."""
-        attempt = f"{planned.experiment.id}/{start.time}"
+        # Trials of several studies may share one training; each has its own run.
+        trial = [planned.tags[key] for key in ("study", "trial") if key in planned.tags]
+        attempt = "/".join([planned.experiment.id, str(start.time), *trial])
         found = self.client.search_runs([self.mlflow_experiment], f"tags.`{TAG}attempt` = '{attempt}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
@@ -69,7 +87,7 @@ class Uploader:
             self.mlflow_experiment,
             start_time=start.time,
             run_name=tags[MLFLOW_RUN_NAME],
-            tags={MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}attempt": attempt, f"{TAG}kind": "experiment"},
+            tags={MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}attempt": attempt, f"{TAG}kind": self.kind},
         )
         return str(run.info.run_id)
 
