@@ -37,9 +37,9 @@ def report(
     from ..benchmark.terminal import console
     from ..datasets.errors import InputError
     from ..datasets.registry import get_dataset_entry
-    from .formats import terminal
     from .quoted import quoted_datasets
     from .results import load_runs
+    from .terminal import terminal
 
     choose_methods(table or [1], [])
     if recipe is not None:

@@ -1,147 +1,191 @@
-"""A table in every format: terminal, Markdown, LaTeX (booktabs), CSV, HTML."""
+"""A table as Markdown, LaTeX (booktabs) and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from .quoted import QuotedRow
 from .results import GROUPS
-from .table import ResultTable, Row
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from .rows import NOISE_MARK, Cell, ResultTable, Row
 
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$",
 }  # fmt: skip
 SHORT_ID = 8
-WIDTH_WITH_IDS = 105
+STANDING = "total, against the best"
+MEASURED = "Mean ± sample standard deviation over seeds, last epoch; the best mean of each column is bold."
+NOISE = (
+    f"{NOISE_MARK} is within noise of the best: the 95 % confidence interval of the paired difference over shared "
+    "seeds (Student's t) holds zero. Intervals are not corrected for the number of comparisons."
+)
+QUOTED_HEADS = ("method", *GROUPS, "source")
 
 
-def terminal(table: ResultTable, *, width: int = 120) -> Table:
-    """For `rich`: the best of each column in bold; experiment ids where the terminal is wide enough for them."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def legend(table: ResultTable) -> list[str]:
+    """How to read the table, in sentences; the one on noise only where several seeds were measured."""
+    compared = any(cell.behind and cell.behind.n > 1 for row in table.rows for cell in row.cells.values())
+    return [MEASURED, NOISE] if compared else [MEASURED]
 
-    with_ids = width >= WIDTH_WITH_IDS + 9 * len(GROUPS) * table.has_quoted
-    caption = _caption(table) + ("" if with_ids else "\nexperiment ids stand in the report's files")
-    rich = Table(title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=0)
-    rich.title_justify = rich.caption_justify = "left"
-    rich.add_column("method", overflow="fold", min_width=11)
-    for group in GROUPS:
-        rich.add_column(group, justify="right", no_wrap=True)
-        if table.has_quoted:
-            rich.add_column("paper", justify="right", style="dim", no_wrap=True)
-    rich.add_column("seeds", justify="right")
-    if with_ids:
-        rich.add_column("experiments", overflow="fold", style="dim")
-    for row in table.rows:
-        cells = [escape(row.label)]
-        for group in GROUPS:
-            cell = row.cells[group]
-            cells.append(f"[bold]{cell.text}[/bold]" if cell.best else cell.text)
-            cells += [_quoted_text(table, row, group)] * table.has_quoted
-        rich.add_row(*cells, row.number, *([_short_ids(row)] if with_ids else []))
-    return rich
+
+def numbered_notes(table: ResultTable) -> list[str]:
+    """The notes with their numbers."""
+    return [f"[{i}] {note}" for i, note in enumerate(table.notes, start=1)]
+
+
+def sources(table: ResultTable) -> dict[str, str]:
+    """Letter of each source of the quoted rows."""
+    return {source: _letter(i) for i, source in enumerate(dict.fromkeys(row.source for row in table.quoted))}
+
+
+def quoted_notes(table: ResultTable) -> list[str]:
+    """The sources with their letters."""
+    return [f"({letter}) {source}" for source, letter in sources(table).items()]
+
+
+def quoted_cells(table: ResultTable, quoted: QuotedRow) -> list[str]:
+    """Method, numbers and the source's letter of a quoted row; a suspect total has the number of its note."""
+    note = table.note_number(quoted)
+    numbers = [quoted.text(group) + (f" [{note}]" if note and group == "total" else "") for group in GROUPS]
+    return [quoted.title, *numbers, f"({sources(table)[quoted.source]})"]
+
+
+def short_ids(row: Row) -> list[str]:
+    """The beginnings of a row's experiment ids."""
+    return [name[:SHORT_ID] for name in row.experiments]
 
 
 def markdown(table: ResultTable) -> str:
-    """A Markdown table with its caption and notes."""
-    heads = ["method", *_group_heads(table), "seeds", "experiments"]
-    lines = [f"**{_markdown_text(table.title)}**", "", "| " + " | ".join(heads) + " |"]
-    lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(heads) - 2), " --- "]) + "|")
+    """A Markdown table with its caption and notes, and one of the quoted rows."""
+    rows = []
     for row in table.rows:
-        cells = _cells(table, row, bold=lambda text: f"**{text}**")
-        ids = " ".join(f"`{name[:SHORT_ID]}`" for name in row.experiments)
-        lines.append("| " + " | ".join([_markdown_text(row.label), *cells, row.number, ids]) + " |")
-    return "\n".join([*lines, "", *_notes(table)]) + "\n"
+        standing = row.cells["total"].standing
+        ids = " ".join(f"`{name}`" for name in short_ids(row))
+        cells = _cells(row, bold=lambda text: f"**{text}**")
+        rows.append([markdown_text(row.label), *cells, standing, row.number, ids])
+    heads = ["method", *GROUPS, STANDING, "seeds", "experiments"]
+    lines = [f"**{markdown_text(table.title)}**", "", *_markdown_table(heads, rows, text_from=5), ""]
+    lines += [f"- {sentence}" for sentence in legend(table)] + [""]
+    if table.quoted:
+        quoted = [[markdown_text(cell) for cell in quoted_cells(table, row)] for row in table.quoted]
+        lines += [
+            f"**{markdown_text(table.quoted_title)}**",
+            "",
+            *_markdown_table(QUOTED_HEADS, quoted, text_from=5),
+            "",
+        ]
+    lines += [f"- {markdown_text(note)}" for note in (*quoted_notes(table), *numbered_notes(table))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def latex(table: ResultTable) -> str:
     """A LaTeX table for `booktabs`; experiment ids stand in comments behind the rows."""
-    heads = [*_group_heads(table), "seeds"]
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_latex_text(table.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule"]
+    heads = [*GROUPS, "seeds"]
+    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
+    lines += [rf"\caption{{{latex_text(table.title)}}}", rf"\label{{tab:{table.number}-{_label(table.dataset)}}}"]
+    lines += [r"\setlength{\tabcolsep}{4pt}", rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule"]
     lines += ["method & " + " & ".join(heads) + r" \\", r"\midrule"]
     for row in table.rows:
-        cells = [
-            c.replace("±", r"$\pm$").replace("–", "--") for c in _cells(table, row, bold=lambda t: rf"\textbf{{{t}}}")
-        ]
-        line = " & ".join([_latex_text(row.label), *cells, _latex_text(row.number)])
-        lines.append(rf"{line} \\" + (f" % {_short_ids(row)}" if row.experiments else ""))
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {_latex_text(note)}" for note in _notes(table)]
+        # Escaped before it is made bold: the braces of \textbf stay.
+        cells = [rf"\textbf{{{latex_text(c.text)}}}" if c.best else latex_text(c.text + c.mark) for c in _in_order(row)]
+        line = " & ".join([latex_text(row.label), *cells, latex_text(row.number)])
+        lines.append(rf"{line} \\" + (f" % {_one_line(' '.join(short_ids(row)))}" if row.experiments else ""))
+    if table.quoted:
+        lines += [r"\midrule", rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{\emph{{quoted, not measured here}}}} \\"]
+    for quoted in table.quoted:
+        title, *numbers, source = quoted_cells(table, quoted)
+        lines.append(" & ".join(map(latex_text, [f"{title} {source}", *numbers])) + r" & \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+    notes = [*legend(table), *quoted_notes(table), *numbered_notes(table)]
+    # \raggedright in a group with its own \par: the notes would else be centred.
+    lines += [rf"{{\raggedright\scriptsize {latex_text(note)}\par}}" for note in notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 def comma_separated(table: ResultTable) -> str:
     """CSV with unrounded numbers; a text that a spreadsheet would take for a formula gets a leading apostrophe."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    quoted = [f"paper_{group}" for group in GROUPS] + ["paper_suspect"]
-    spread = [f"{group}_{what}" for group in GROUPS for what in ("mean", "std")]
-    writer.writerow(
-        [
-            "table",
-            "dataset",
-            "method",
-            "label",
-            *spread,
-            "n",
-            "seeds",
-            "missing_seeds",
-            "failed",
-            "experiments",
-            *quoted,
-        ]
-    )
+    numbers = [f"{group}_{what}" for group in GROUPS for what in ("mean", "std", "behind", "low", "high", "standing")]
+    heads = ["table", "dataset", "method", "label", "configuration", *numbers, "n", "seeds", "missing_seeds", "failed",
+             "experiments"]  # fmt: skip
+    rows = []
     for row in table.rows:
-        numbers = [value for group in GROUPS for value in (row.cells[group].mean, row.cells[group].deviation)]
-        paper = [row.quoted.values[group] for group in GROUPS] + [row.quoted.suspect] if row.quoted else [""] * 5
+        texts = [table.dataset, row.method, row.label, row.configuration]
+        cells = [part for group in GROUPS for part in _numbers(row, group)]
         counts = [len(row.seeds), _joined(row.seeds), _joined(row.missing), row.failed, " ".join(row.experiments)]
-        texts = [spreadsheet_text(text) for text in (table.dataset, row.method, row.label)]
-        writer.writerow([table.number, *texts, *("" if n is None else repr(n) for n in numbers), *counts, *paper])
-    return buffer.getvalue()
+        rows.append([table.number, *texts, *cells, *counts])
+    return write_csv(heads, rows)
+
+
+def quoted_comma_separated(table: ResultTable) -> str:
+    """The quoted rows as CSV, in the columns that `--quoted` reads."""
+    heads = ["table", "method", "dataset", *GROUPS, "source", "suspect"]
+    rows = [[q.table, q.title, q.dataset, *(q.values[g] for g in GROUPS), q.source, q.suspect] for q in table.quoted]
+    return write_csv(heads, rows)
 
 
 FORMATS: dict[str, Callable[[ResultTable], str]] = {"md": markdown, "tex": latex, "csv": comma_separated}
 
 
-def _cells(table: ResultTable, row: Row, *, bold: Callable[[str], str]) -> list[str]:
-    cells = []
-    for group in GROUPS:
-        cell = row.cells[group]
-        cells.append(bold(cell.text) if cell.best else cell.text)
-        cells += [_quoted_text(table, row, group)] * table.has_quoted
-    return cells
+def write_csv(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """CSV text: floats unrounded, nothing for None, texts safe to open in a spreadsheet."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows([[_csv_cell(value) for value in row] for row in rows])
+    return buffer.getvalue()
 
 
-def _group_heads(table: ResultTable) -> list[str]:
-    return [head for group in GROUPS for head in ([group, "paper"] if table.has_quoted else [group])]
+def spreadsheet_text(text: str) -> str:
+    """A text as CSV holds it: one that a spreadsheet would take for a formula gets a leading apostrophe."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _quoted_text(table: ResultTable, row: Row, group: str) -> str:
-    if row.quoted is None:
-        return "–"
-    note = table.note_number(row)
-    return f"{row.quoted.values[group]:.2f}" + (f" [{note}]" if note and group == "total" else "")
+def markdown_text(text: str) -> str:
+    """A text as Markdown shows it unchanged, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", _one_line(text))
 
 
-def _notes(table: ResultTable) -> list[str]:
-    return [f"[{i}] {note}" for i, note in enumerate(table.notes, start=1)]
+def latex_text(text: str) -> str:
+    """A text as LaTeX shows it unchanged, on one line."""
+    return "".join(LATEX_ESCAPES.get(character, character) for character in _one_line(text))
 
 
-def _caption(table: ResultTable) -> str:
-    return "\n".join(["mean ± sample standard deviation over seeds; best mean of each column in bold", *_notes(table)])
+def _csv_cell(value: object) -> object:
+    if isinstance(value, str):
+        return spreadsheet_text(value)
+    return "" if value is None else repr(value) if isinstance(value, float) else value
 
 
-def _short_ids(row: Row) -> str:
-    return " ".join(name[:SHORT_ID] for name in row.experiments)
+def _numbers(row: Row, group: str) -> list[object]:
+    cell = row.cells[group]
+    behind = [cell.behind.mean, cell.behind.low, cell.behind.high] if cell.behind else [None] * 3
+    return [cell.mean, cell.deviation, *behind, cell.standing]
+
+
+def _in_order(row: Row) -> list[Cell]:
+    return [row.cells[group] for group in GROUPS]
+
+
+def _cells(row: Row, *, bold: Callable[[str], str]) -> list[str]:
+    return [bold(cell.text) if cell.best else cell.text + cell.mark for cell in _in_order(row)]
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, text_from: int) -> list[str]:
+    """Lines of a table whose columns 1 to `text_from - 1` are numbers."""
+    rules = [" ---: " if 0 < i < text_from else " --- " for i in range(len(heads))]
+    return [f"| {' | '.join(heads)} |", f"|{'|'.join(rules)}|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", text)
+
+
+def _letter(i: int) -> str:
+    return chr(ord("a") + i % 26) * (i // 26 + 1)
 
 
 def _joined(numbers: tuple[int, ...]) -> str:
@@ -150,16 +194,3 @@ def _joined(numbers: tuple[int, ...]) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", _one_line(text))
-
-
-def _latex_text(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(character, character) for character in _one_line(text))
-
-
-def spreadsheet_text(text: str) -> str:
-    """A text as CSV holds it: one that a spreadsheet would take for a formula gets a leading apostrophe."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

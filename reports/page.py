@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from .quoted import SOURCE
 from .results import GROUPS
-from .table import ResultTable
+from .rows import ResultTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,4 @@ def render_page(sections: Sequence[Section]) -> str:
         loader=PackageLoader("mltbench.reports", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     shown = [{"table": s.table, "figure": Markup(s.figure) if s.figure else None} for s in sections]
-    return environment.get_template("page.html.jinja").render(
-        sections=shown, groups=GROUPS, source=SOURCE, version=__version__
-    )
+    return environment.get_template("page.html.jinja").render(sections=shown, groups=GROUPS, version=__version__)

@@ -1,107 +1,34 @@
-"""The one table object that every format prints: rows of methods, cells of mean, spread and n over seeds."""
+"""Building a table of the paper from runs: means and spread over seeds, the best, and what is within noise of it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from ..datasets.registry import get_dataset_entry
 from ..methods.catalogue import TABLES, get_method
-from .quoted import QuotedRow, quoted_datasets, quoted_row
+from .quoted import QuotedRow, quoted_datasets, quoted_rows
 from .results import GROUPS
+from .rows import DECIMALS, Cell, ResultTable, Row
+from .significance import class_weighted_total, paired_difference
 
-DECIMALS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One number of a table, in percent.
-
-    Attributes:
-        mean: over seeds; None where nothing was measured.
-        deviation: sample standard deviation over seeds; None for fewer than two.
-        best: whether no other mean of its column is larger as printed.
-    """
-
-    mean: float | None
-    deviation: float | None
-    best: bool = False
-
-    @property
-    def text(self) -> str:
-        """As tables print it; a dash where nothing was measured."""
-        if self.mean is None:
-            return "–"
-        spread = "" if self.deviation is None else f" ± {self.deviation:.{DECIMALS}f}"
-        return f"{self.mean:.{DECIMALS}f}{spread}"
+# Stored totals are means of the same doubles as the groups; anything larger is another number.
+TOTAL_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One method of a table.
-
-    Attributes:
-        label: of the method, overrides included.
-        method: its name.
-        cells: by group.
-        seeds: that were averaged.
-        missing: seeds that other rows have and this one lacks.
-        failed: runs that failed and have no later success.
-        experiments: ids of the averaged experiments, in order of seeds.
-        quoted: the paper's row, or None.
-    """
-
-    label: str
-    method: str
-    cells: dict[str, Cell]
-    seeds: tuple[int, ...]
-    missing: tuple[int, ...]
-    failed: int
-    experiments: tuple[str, ...]
-    quoted: QuotedRow | None
-
-    @property
-    def number(self) -> str:
-        """How many seeds were averaged, and what is missing."""
-        lacks = f" of {len(self.seeds) + len(self.missing)}" if self.missing else ""
-        return f"{len(self.seeds)}{lacks}" + (f", {self.failed} failed" if self.failed else "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultTable:
-    """A table of the paper, filled with measured numbers.
-
-    Attributes:
-        number: 1 or 2.
-        dataset: on which.
-        rows: the paper's methods in its order, then others (in Table 1), then overridden ones.
-        notes: what a reader must know; quoted suspects among them, numbered from 1.
-    """
-
-    number: int
-    dataset: str
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """Caption of the table."""
-        return f"Table {self.number}: mAP on {self.dataset} (test split, percent, last epoch)"
-
-    @property
-    def has_quoted(self) -> bool:
-        """Whether the paper has numbers for this dataset."""
-        return any(row.quoted is not None for row in self.rows)
-
-    def note_number(self, row: Row) -> int | None:
-        """Number of the note on a row's quoted values, or None."""
-        suspect = row.quoted.suspect if row.quoted else ""
-        return self.notes.index(f"{row.label}, quoted: {suspect}") + 1 if suspect else None
-
-
-def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | None = None) -> ResultTable:
+def build_table(
+    runs: pd.DataFrame,
+    number: int,
+    dataset: str,
+    *,
+    recipe: str | None = None,
+    per_class: pd.DataFrame | None = None,
+    quoted: Sequence[QuotedRow] = (),
+) -> ResultTable:
     """Build a table of the paper from runs.
 
     Args:
@@ -109,40 +36,67 @@ def build_table(runs: pd.DataFrame, number: int, dataset: str, *, recipe: str | 
         number: 1 or 2.
         dataset: name of the dataset.
         recipe: only runs of this recipe; None takes the dataset's own.
+        per_class: as `load_per_class` returns them; totals are then checked against their groups.
+        quoted: published rows besides the paper's, as `read_quoted` returns them.
     """
-    wanted = recipe or ("paper" if dataset in quoted_datasets() else get_dataset_entry(dataset).recipe)
-    own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
-    elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
-    own = own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
+    own = _runs_of_table(runs, number, dataset, recipe)
     plain = own[own.overrides == ""]
     further = [str(name) for name in plain.method.unique() if name not in TABLES[number]]
     seeds = sorted(own[own.state == "finished"].seed.unique().tolist())
     rows = []
     for name in [*TABLES[number], *further]:
-        rows += _standard_rows(plain[plain.method == name], name, number, dataset, seeds)
-    for (label, _), group in own[own.overrides != ""].groupby(["overrides", "configuration_id"], sort=False):
-        rows.append(_row(group, f"{group.title.iloc[0]} ({label})", str(group.method.iloc[0]), seeds, None))
-    rows = _mark_best(rows)
-    suspects = [f"{row.label}, quoted: {row.quoted.suspect}" for row in rows if row.quoted and row.quoted.suspect]
-    return ResultTable(number=number, dataset=dataset, rows=tuple(rows), notes=tuple(suspects))
+        rows += _standard_rows(plain[plain.method == name], name, seeds)
+    changed = list(own[own.overrides != ""].groupby(["overrides", "configuration_id"], sort=False))
+    labels = [f"{group.title.iloc[0]} ({overrides})" for (overrides, _), group in changed]
+    for label, ((_, configuration), group) in zip(labels, changed, strict=True):
+        unique = label if labels.count(label) == 1 else f"{label} [{str(configuration)[:6]}]"
+        rows.append(_row(group, unique, str(group.method.iloc[0]), seeds))
+    published = [row for row in (*quoted_rows(), *quoted) if (row.table, row.dataset) == (number, dataset)]
+    return ResultTable(
+        number=number,
+        dataset=dataset,
+        rows=tuple(_compare(rows, own)),
+        quoted=tuple(published),
+        notes=(*(row.note for row in published if row.suspect), *_doubtful_totals(rows, own, per_class)),
+    )
 
 
-def _standard_rows(runs: pd.DataFrame, name: str, number: int, dataset: str, seeds: Sequence[int]) -> list[Row]:
+def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Results of one group in percent: one line per row (by its label), one column per seed, NaN where missing.
+
+    Args:
+        rows: of the table; those without runs are left out.
+        runs: as `load_runs` returns them.
+        group: `total`, `head`, `medium` or `tail`.
+    """
+    by_experiment = runs.set_index("experiment_id")[group]
+    lines = {row.label: dict(zip(row.seeds, by_experiment.loc[list(row.experiments)], strict=True)) for row in rows}
+    frame = pd.DataFrame.from_dict({label: line for label, line in lines.items() if line}, orient="index")
+    return frame.reindex(sorted(frame.columns), axis=1)
+
+
+def _runs_of_table(runs: pd.DataFrame, number: int, dataset: str, recipe: str | None) -> pd.DataFrame:
+    wanted = recipe or ("paper" if dataset in quoted_datasets() else get_dataset_entry(dataset).recipe)
+    own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
+    elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
+    return own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
+
+
+def _standard_rows(runs: pd.DataFrame, name: str, seeds: Sequence[int]) -> list[Row]:
     """Usually one row; more where a name has several configurations (another precision, another version)."""
     # Somebody's own method is known to its runs alone; the paper's are known without any.
     title = get_method(name).title if runs.empty else str(runs.title.iloc[0])
-    quoted = quoted_row(number, title, dataset)
     if runs.empty:
-        return [_row(runs, title, name, seeds, quoted)]
+        return [_row(runs, title, name, seeds)]
     groups = list(runs.groupby("configuration_id", sort=False))
     several = len(groups) > 1
     return [
-        _row(group, f"{title} [{str(configuration)[:6]}]" if several else title, name, seeds, quoted)
+        _row(group, f"{title} [{str(configuration)[:6]}]" if several else title, name, seeds)
         for configuration, group in groups
     ]
 
 
-def _row(runs: pd.DataFrame, label: str, name: str, seeds: Sequence[int], quoted: QuotedRow | None) -> Row:
+def _row(runs: pd.DataFrame, label: str, name: str, seeds: Sequence[int]) -> Row:
     finished = runs[runs.state == "finished"].sort_values("seed")
     cells = {}
     for group in GROUPS:
@@ -150,6 +104,7 @@ def _row(runs: pd.DataFrame, label: str, name: str, seeds: Sequence[int], quoted
         cells[group] = Cell(
             mean=float(values.mean()) if len(values) else None,
             deviation=float(values.std(ddof=1)) if len(values) > 1 else None,
+            n=len(values),
         )
     have = tuple(int(seed) for seed in finished.seed)
     return Row(
@@ -160,16 +115,47 @@ def _row(runs: pd.DataFrame, label: str, name: str, seeds: Sequence[int], quoted
         missing=tuple(seed for seed in seeds if seed not in have),
         failed=int((runs.state == "failed").sum()),
         experiments=tuple(finished.experiment_id),
-        quoted=quoted,
+        configuration="" if runs.empty else str(runs.configuration_id.iloc[0]),
     )
 
 
-def _mark_best(rows: Sequence[Row]) -> list[Row]:
-    marked = [dict(row.cells) for row in rows]
+def _compare(rows: Sequence[Row], runs: pd.DataFrame) -> list[Row]:
+    """The rows with the best of each column marked, and every other compared with it over their shared seeds."""
+    compared = [dict(row.cells) for row in rows]
     for group in GROUPS:
-        means = [round(c[group].mean, DECIMALS) for c in marked if c[group].mean is not None]  # type: ignore[arg-type]
-        for cells in marked:
-            mean = cells[group].mean
-            if mean is not None and round(mean, DECIMALS) == max(means):
+        means = [-math.inf if c[group].mean is None else round(float(c[group].mean or 0), DECIMALS) for c in compared]
+        if max(means) == -math.inf:
+            continue
+        values = results_by_seed(rows, runs, group)
+        champion = values.loc[rows[means.index(max(means))].label]
+        for row, cells, mean in zip(rows, compared, means, strict=True):
+            if mean == max(means):
                 cells[group] = replace(cells[group], best=True)
-    return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
+            elif mean > -math.inf:
+                shared = pd.concat([champion, values.loc[row.label]], axis=1).dropna().to_numpy()
+                behind = paired_difference(shared[:, 0], shared[:, 1]) if len(shared) else None
+                cells[group] = replace(cells[group], behind=behind)
+    return [replace(row, cells=cells) for row, cells in zip(rows, compared, strict=True)]
+
+
+def _doubtful_totals(rows: Sequence[Row], runs: pd.DataFrame, per_class: pd.DataFrame | None) -> list[str]:
+    """Experiments whose stored total is not the class-weighted mean of their stored groups."""
+    if per_class is None:
+        return []
+    counted = per_class[(per_class.split == "test") & per_class.ap.notna() & (per_class.group != "")]
+    sizes: dict[Any, int] = counted.groupby(["experiment_id", "group"]).size().to_dict()
+    known = {experiment for experiment, _ in sizes}
+    results = runs.set_index("experiment_id")[list(GROUPS)].to_dict("index")
+    doubtful = []
+    for row in rows:
+        for name in row.experiments:
+            if name not in known:
+                continue
+            stored = [float(results[name][group]) for group in GROUPS]
+            mean = class_weighted_total(stored[1:], [sizes.get((name, group), 0) for group in GROUPS[1:]])
+            if not abs(mean - stored[0]) <= TOTAL_TOLERANCE:
+                doubtful.append(
+                    f"{row.label}, experiment {name}: the stored total {stored[0]:.4f} is not the class-weighted mean "
+                    f"of its groups ({mean:.4f}); was the store edited?"
+                )
+    return doubtful

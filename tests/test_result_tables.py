@@ -167,17 +167,17 @@ def test_no_run_at_all_is_a_table_of_dashes():
 def test_quoted_rows_stand_beside_ours_with_their_doubts(dataset, suspects):
     runs = frame(record("erm", 0, dataset=dataset, recipe="paper"), record("db", 0, dataset=dataset, recipe="paper"))
     table = build_table(runs, 1, dataset, recipe="paper")
-    assert table.has_quoted
-    assert [row.label for row in table.rows if table.note_number(row)] == suspects
+    assert [row.title for row in table.quoted if table.note_number(row)] == suspects
     assert [note.partition(",")[0] for note in table.notes] == suspects
-    assert [table.note_number(row_of(table, label)) for label in suspects] == [1, 2]
-    quoted = {(r.title): r.values for r in quoted_rows() if (r.table, r.dataset) == (1, dataset)}
-    assert {row.label: row.quoted.values for row in table.rows} == quoted
+    assert [table.note_number(row) for row in table.quoted if row.title in suspects] == [1, 2]
+    quoted = [row for row in quoted_rows() if (row.table, row.dataset) == (1, dataset)]
+    assert list(table.quoted) == quoted
+    assert [row.title for row in quoted] == [row.label for row in table.rows]
 
 
 def test_digits_mlt_quotes_nothing():
     table = build_table(frame(record("erm", 0)), 1, "digits-mlt")
-    assert not table.has_quoted
+    assert table.quoted == ()
     assert table.notes == ()
 
 
@@ -202,7 +202,62 @@ def test_rows_quoted_in_both_tables_agree_or_are_marked():
 @pytest.mark.parametrize("dataset", ["voc-mlt", "coco-mlt"])
 def test_without_runs_the_paper_stands_beside_dashes(dataset):
     table = build_table(frame(record("erm", 0)), 1, dataset)
-    assert table.has_quoted
+    assert len(table.quoted) == 12
     assert [row.method for row in table.rows] == list(TABLES[1])
     assert {text for row in table.rows for text in texts(row)} == {"–"}
     assert {row.number for row in table.rows} == {"0"}
+
+
+def per_class_of(*experiments, groups=("head", "medium", "tail", "tail")):
+    lines = [
+        {"experiment_id": name, "split": split, "group": group, "ap": 50.0}
+        for name in experiments
+        for split in ("test", "validation")
+        for group in groups
+    ]
+    return pd.DataFrame(lines)
+
+
+def test_stored_totals_that_do_not_add_up_are_noted():
+    runs = frame(record("erm", 0, (37.5, 60, 50, 20)), record("rs", 0, (45.0, 60, 50, 20)))
+    table = build_table(runs, 1, "digits-mlt", per_class=per_class_of("erm0", "rs0"))
+    (note,) = table.notes
+    assert note.startswith(
+        "RS, experiment rs0: the stored total 45.0000 is not the class-weighted mean of its groups (37.5"
+    )
+    without_tail = frame(record("erm", 0, (55, 60, 50, math.nan)))
+    assert (
+        build_table(without_tail, 1, "digits-mlt", per_class=per_class_of("erm0", groups=("head", "medium"))).notes
+        == ()
+    )
+
+
+def test_standing_is_decided_by_the_paired_interval():
+    noisy = {0: 50.0, 1: 60.0, 2: 70.0}
+    runs = frame(
+        *(record("db", seed, (total, 1, 1, 1)) for seed, total in noisy.items()),
+        # One point behind on every seed: told apart, although the spread over seeds is ten points.
+        *(record("rs", seed, (total - 1 - 0.01 * seed, 1, 1, 1)) for seed, total in noisy.items()),
+        *(record("erm", seed, (total - 3 + 5 * (-1) ** seed, 1, 1, 1)) for seed, total in noisy.items()),
+        record("ldam", 0, (40.0, 1, 1, 1)),
+        record("rw", 7, (40.0, 1, 1, 1)),
+    )
+    table = build_table(runs, 1, "digits-mlt")
+    standings = {row.label: row.cells["total"].standing for row in table.rows if row.seeds}
+    assert standings == {
+        "ERM": "within noise of the best",
+        "RW": "no shared seed with the best",
+        "RS": "1.01 behind [0.99, 1.03]",
+        "LDAM": "10.00 behind; noise unknown from one shared seed",
+        "DB": "best",
+    }
+    assert [row.label for row in table.rows if row.cells["total"].mark] == ["ERM"]
+
+
+def test_a_best_mean_over_other_seeds_may_be_behind_on_the_shared_ones():
+    runs = frame(
+        *(record("db", seed, (total, 1, 1, 1)) for seed, total in enumerate((50, 50.1, 99))),
+        *(record("rs", seed, (total, 1, 1, 1)) for seed, total in enumerate((60, 60.1))),
+    )
+    table = build_table(runs, 1, "digits-mlt")
+    assert row_of(table, "RS").cells["total"].standing == "10.00 ahead on shared seeds [10.00, 10.00]"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..results import GROUPS
-from ..table import ResultTable, build_table
+from ..rows import ResultTable
+from ..table import build_table
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
