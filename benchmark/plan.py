@@ -149,7 +149,7 @@ def build_plan(
 def training_images(method: Method, recipe: Recipe, dataset: Dataset) -> int:
     """Training images that a method takes from first to last epoch."""
     schedule = recipe.plain if method.schedule == "plain" else recipe.resampled
-    length = method.sampler.epoch_length(dataset.split("train").labels)
+    length = method.sampler.epoch_length(dataset.labels("train"))
     rest = length % recipe.batch_size
     left_out = rest if method.sampler.drop_last or rest == 1 else 0
     return schedule.epochs * (length - left_out)

@@ -8,29 +8,35 @@ from typing import Annotated, Any
 
 import typer
 
+from .import_command import import_dataset
+
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
 
-data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, and what they look like.")
+data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, what they look like, and making your own.")
+data.command("import")(import_dataset)
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
 ]
 
 
 @data.command("list")
-def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the datasets with their sources.
+def list_all(
+    data_root: DataRoot = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """List the datasets with their sources, imported ones included.
 
     \b
     Example:
         mltbench data list
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from .registry import list_datasets
+    from .registry import list_datasets, resolve_data_root
 
-    entries = list_datasets()
+    entries = list_datasets(data_root=resolve_data_root(data_root))
     if as_json:
         rows = [{"name": e.name, "summary": e.summary, "source": e.source, "recipe": e.recipe} for e in entries]
         typer.echo(json.dumps(rows, indent=1))
@@ -41,7 +47,7 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     for column in ("name", "what it is", "source", "recipe", "backbone"):
         table.add_column(column, overflow="fold")
     for entry in entries:
-        table.add_row(entry.name, entry.summary, entry.source, entry.recipe, entry.backbone)
+        table.add_row(*map(escape, (entry.name, entry.summary, entry.source, entry.recipe, entry.backbone)))
     console.print(table)
 
 

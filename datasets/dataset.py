@@ -25,11 +25,14 @@ class Split:
         images: `(N, H, W, 3)` uint8 RGB, in memory or memory-mapped.
         labels: `(N, C)` uint8 of 0/1.
         ids: `(N,)` unique strings.
+        recorded_digest: what names the split where its pixels are too many to be hashed at every start and are checked
+            by other means; None to hash them.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     ids: NDArray[np.str_]
+    recorded_digest: str | None = None
 
     def __post_init__(self) -> None:
         as_label_matrix(self.labels)
@@ -49,7 +52,9 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over shapes, ids, labels and pixels."""
+        """SHA-256 over shapes, ids, labels and pixels, or the recorded digest."""
+        if self.recorded_digest is not None:
+            return self.recorded_digest
         digest = hashlib.sha256(f"{self.images.shape} {self.labels.shape}\n".encode())
         digest.update("\n".join(self.ids.tolist()).encode())
         digest.update(np.ascontiguousarray(self.labels).data)
@@ -66,12 +71,14 @@ class Dataset:
         classes: C class names, in column order.
         digests: SHA-256 of each split, known without opening it.
         openers: how each split is opened; each runs at most once, when its split is first asked for.
+        label_openers: how the labels of a split are had without its images, where that is possible.
     """
 
     name: str
     classes: tuple[str, ...]
     digests: Mapping[str, str]
     openers: Mapping[str, Callable[[], Split]]
+    label_openers: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
     _opened: dict[str, Split] = field(default_factory=dict, init=False, repr=False)
 
     def split(self, name: str) -> Split:
@@ -93,10 +100,18 @@ class Dataset:
             self._opened[name] = split
         return self._opened[name]
 
+    def labels(self, name: str) -> NDArray[np.uint8]:
+        """Labels `(N, C)` of a split, without its images where they lie apart.
+
+        Raises:
+            InputError: as `split` does.
+        """
+        return self.label_openers[name]() if name in self.label_openers else self.split(name).labels
+
     @cached_property
     def statistics(self) -> ClassStatistics:
         """Class statistics of the training split."""
-        return ClassStatistics.from_labels(self.split("train").labels, class_names=self.classes)
+        return ClassStatistics.from_labels(self.labels("train"), class_names=self.classes)
 
     @property
     def digest(self) -> str:

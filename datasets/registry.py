@@ -1,11 +1,15 @@
-"""Which datasets exist. A file in `datasets/sources/` that calls `register_dataset` adds one; nothing else changes."""
+"""Which datasets exist: those of `datasets/sources/`, and those that were imported into the data root.
+
+A file in `datasets/sources/` that calls `register_dataset` adds one; nothing else changes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +39,8 @@ class DatasetEntry:
 
 
 _ENTRIES: dict[str, DatasetEntry] = {}
+# Imported datasets that were looked up, so that what follows in this process finds them without the data root.
+_IMPORTED: dict[str, DatasetEntry] = {}
 
 
 def register_dataset(entry: DatasetEntry) -> DatasetEntry:
@@ -49,22 +55,39 @@ def register_dataset(entry: DatasetEntry) -> DatasetEntry:
     return entry
 
 
-def list_datasets() -> list[DatasetEntry]:
-    """All registered datasets, by name."""
+def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:
+    """All datasets by name: the registered ones, and with a data root those that were imported into it."""
     _load_sources()
-    return [_ENTRIES[name] for name in sorted(_ENTRIES)]
+    found = dict(_ENTRIES)
+    folders = Path(data_root).glob("[!.]*") if data_root is not None else ()
+    for folder in folders:
+        # A damaged one is told of when it is asked for by name.
+        with contextlib.suppress(InputError):
+            if folder.name not in found and (entry := _imported_entry(folder)) is not None:
+                found[folder.name] = entry
+    return [found[name] for name in sorted(found)]
 
 
-def get_dataset_entry(name: str) -> DatasetEntry:
+def get_dataset_entry(name: str, *, data_root: Path | str | None = None) -> DatasetEntry:
     """Return one dataset's entry.
+
+    Args:
+        name: of a registered or imported dataset.
+        data_root: where imported ones are looked for; None takes `resolve_data_root`'s, then what was found before.
 
     Raises:
         InputError: if there is none of that name.
     """
     _load_sources()
-    if name not in _ENTRIES:
-        raise unknown_name("dataset", name, sorted(_ENTRIES))
-    return _ENTRIES[name]
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    root = resolve_data_root(data_root)
+    entry = _imported_entry(root / name) if Path(name).name == name else None
+    if entry is not None:
+        _IMPORTED[name] = entry
+    elif data_root is not None or name not in _IMPORTED:
+        raise unknown_name("dataset", name, [known.name for known in list_datasets(data_root=root)])
+    return _IMPORTED[name]
 
 
 def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
@@ -73,13 +96,20 @@ def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
     >>> load_dataset("digits-mlt").classes[:2]
     ('red 0', 'red 1')
     """
-    return get_dataset_entry(name).open(resolve_data_root(data_root))
+    root = resolve_data_root(data_root)
+    return get_dataset_entry(name, data_root=root).open(root)
 
 
-def prepare(name: str, data_root: Path) -> None:
-    """Open every split once, so that what has to be made is made before several processes ask for it."""
+def prepare(name: str, data_root: Path, *, splits: Sequence[str] = SPLITS) -> None:
+    """Open splits once, so that what has to be made is made before several processes ask for it.
+
+    Args:
+        name: of the dataset.
+        data_root: where datasets are kept.
+        splits: those that will be needed; a study leaves the test split closed.
+    """
     dataset = load_dataset(name, data_root=data_root)
-    for split in SPLITS:
+    for split in splits:
         dataset.split(split)
 
 
@@ -97,3 +127,19 @@ def _load_sources() -> None:
 
     for module in pkgutil.iter_modules(sources.__path__):
         importlib.import_module(f"{sources.__name__}.{module.name}")
+
+
+def _imported_entry(folder: Path) -> DatasetEntry | None:
+    from .prepared import open_prepared, read_manifest
+
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.name != folder.name:
+        return None
+    return DatasetEntry(
+        name=manifest.name,
+        summary=manifest.summary,
+        source=manifest.source,
+        open=lambda root: open_prepared(folder, manifest, cure=f"import {folder.name} again (`mltbench data import`)"),
+        recipe=manifest.recipe,
+        backbone=manifest.backbone,
+    )

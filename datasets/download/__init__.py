@@ -1,0 +1,1 @@
+"""Getting what others host: addresses, resumable downloads, archives that are not trusted."""

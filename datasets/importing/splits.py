@@ -1,0 +1,129 @@
+"""Three splits out of what was given, and a long-tailed training set out of the training images."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dataset import SPLITS
+from ..errors import InputError, unknown_name
+from ..label_balance import choose_like
+from ..selection import pareto_targets, select_head_to_tail
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongTail:
+    """The Pareto curve that the training set is cut to.
+
+    Attributes:
+        max: wanted size of the largest class.
+        min: wanted size far out in the tail.
+        power: of the Pareto density.
+    """
+
+    max: int
+    min: int = 1
+    power: float = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How images are divided.
+
+    Attributes:
+        test_share: of all images, when no test split is given.
+        validation_share: of the training images, when no validation split is given.
+        seed: of every draw.
+        long_tail: curve of the training set, or None to take all training images.
+    """
+
+    test_share: float = 0.3
+    validation_share: float = 0.15
+    seed: int = 0
+    long_tail: LongTail | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("test_share", "validation_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)!r} must lie between 0 and 1")
+
+
+def parse_long_tail(text: str) -> LongTail:
+    """Read `max=800,min=1` or `max=800,min=1,power=6`.
+
+    Raises:
+        InputError: if a key is unknown, a value is no number, or max is missing.
+
+    >>> parse_long_tail("max=800,min=2")
+    LongTail(max=800, min=2, power=6.0)
+    """
+    values: dict[str, float] = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key.strip() not in ("max", "min", "power"):
+            raise unknown_name("key of --long-tail", key.strip(), ("max", "min", "power"))
+        try:
+            values[key.strip()] = float(value) if key.strip() == "power" else int(value)
+        except ValueError as error:
+            raise InputError(f"--long-tail {part!r} must be a number, as in max=800,min=1") from error
+    if "max" not in values:
+        raise InputError(f"--long-tail {text!r} needs max, as in max=800,min=1")
+    return LongTail(max=int(values["max"]), min=int(values.get("min", 1)), power=values.get("power", 6.0))
+
+
+def divide(
+    labels: NDArray[np.uint8], given: Sequence[str | None], options: SplitOptions
+) -> tuple[dict[str, list[int]], list[str]]:
+    """Row numbers of each split, and remarks for the user.
+
+    Validation is set aside from train before the long tail is cut, so that no statistics are taken of it; its label
+    distribution follows the test split's as far as half of each class's training images allow. Training images without
+    any label are left out: the re-balanced losses divide by a sum over an image's labels.
+
+    Args:
+        labels: `(N, C)` of 0/1.
+        given: the split of each image, or None for all of them.
+        options: shares, seed and long tail.
+
+    Raises:
+        InputError: if a split stays empty or a class has no training image.
+    """
+    rows = {name: [i for i, split in enumerate(given) if split == name] for name in SPLITS}
+    remarks: list[str] = []
+    if not any(rows.values()):
+        rows["train"] = list(range(len(labels)))
+    if not rows["train"]:
+        raise InputError("the labels have a split column, but no image of the split train")
+    for name, share, model in (("test", options.test_share, "train"), ("validation", options.validation_share, "test")):
+        if not rows[name]:
+            rows[name] = _set_aside(labels, rows["train"], rows[model], share, options.seed)
+            taken = set(rows[name])
+            rows["train"] = [i for i in rows["train"] if i not in taken]
+            remarks.append(f"{name}: {len(taken)} images set aside from train, seed {options.seed}")
+    bare = [i for i in rows["train"] if not labels[i].any()]
+    if bare:
+        rows["train"] = [i for i in rows["train"] if labels[i].any()]
+        remarks.append(f"train: {len(bare)} images without any label left out")
+    if options.long_tail:
+        before = len(rows["train"])
+        rows["train"] = _cut(labels, rows["train"], options.long_tail, options.seed)
+        remarks.append(f"train: {len(rows['train'])} of {before} images make the long tail")
+    return rows, remarks
+
+
+def _set_aside(labels: NDArray[np.uint8], pool: list[int], model: list[int], share: float, seed: int) -> list[int]:
+    size = max(1, round(len(pool) * share))
+    chosen = choose_like(labels[pool], labels[model], size, seed=seed, largest_share=0.5)
+    return [pool[i] for i in chosen]
+
+
+def _cut(labels: NDArray[np.uint8], pool: list[int], curve: LongTail, seed: int) -> list[int]:
+    empty = np.flatnonzero(~labels[pool].any(axis=0))
+    if empty.size:
+        raise InputError(f"class number {int(empty[0])} has no training image; --long-tail needs one of each class")
+    targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
+    return [pool[i] for i in select_head_to_tail(labels[pool], targets, random.Random(seed), order=sorted)]

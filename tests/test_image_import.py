@@ -1,0 +1,144 @@
+"""Anybody's images become a dataset that every command takes by name."""
+
+import json
+
+import numpy as np
+import pytest
+from mltbench.datasets.registry import load_dataset
+from PIL import Image
+
+CLASSES = ("dining table", "éléphant", "=cmd", "<b>bold</b>")
+
+
+def picture(number, size=(40, 30)):
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Sixty small JPEGs with one or two of four classes, and their CSV without splits."""
+    folder = tmp_path / "photos" / "images"
+    (folder / "sub folder").mkdir(parents=True)
+    rows = ["image,labels"]
+    for i in range(60):
+        name = f"sub folder/ü {i:02d}.jpg" if i % 2 else f"{i:02d}.jpg"
+        picture(i).save(folder / name, quality=95)
+        rows.append(f"{name},{CLASSES[i % 4]}" + (f"|{CLASSES[0]}" if i % 3 == 0 and i % 4 else ""))
+    (tmp_path / "photos" / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def import_photos(call, own_folder, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
+
+    def importing(*arguments, name="my-photos", labels="labels.csv"):
+        words = ["--images", photos / "images", "--labels", photos / labels, "--workers", 1, *arguments]
+        return call("data", "import", name, *words)
+
+    return importing
+
+
+def test_an_imported_dataset_is_found_by_name(import_photos, call, tmp_path):
+    status, out, error = import_photos()
+    assert (status, error) == (0, "")
+    dataset = load_dataset("my-photos", data_root=tmp_path / "data")
+    assert set(dataset.classes) == set(CLASSES)
+    sizes = [len(dataset.split(name)) for name in ("train", "validation", "test")]
+    # 30 % test of 60; then 15 % validation of the remaining 42.
+    assert sizes == [36, 6, 18]
+    assert dataset.split("train").images.shape[1:] == (280, 280, 3)
+    assert dataset.split("test").images.shape[1:] == (224, 224, 3)
+    ids = [set(dataset.split(name).ids.tolist()) for name in ("train", "validation", "test")]
+    assert len(set.union(*ids)) == 60
+    listed = json.loads(call("data", "list", "--json")[1])
+    assert "my-photos" in [entry["name"] for entry in listed]
+
+
+def test_labels_and_pixels_are_those_of_the_files(import_photos, photos, tmp_path):
+    import_photos()
+    truth = dict(line.split(",") for line in (photos / "labels.csv").read_text(encoding="utf-8").splitlines()[1:])
+    dataset = load_dataset("my-photos", data_root=tmp_path / "data")
+    for name in ("train", "validation", "test"):
+        split = dataset.split(name)
+        for image_id, row, pixels in zip(split.ids.tolist(), split.labels, split.images, strict=True):
+            assert {dataset.classes[c] for c in np.flatnonzero(row)} == set(truth[image_id].split("|"))
+            with Image.open(photos / "images" / image_id) as image:
+                original = np.asarray(image).astype(float)
+            # Enlarged by bilinear interpolation, the mean stays.
+            assert pixels.mean() == pytest.approx(original.mean(), abs=2)
+
+
+def test_the_same_import_gives_the_same_digest(import_photos, tmp_path):
+    import_photos()
+    import_photos(name="again")
+    import_photos("--seed", 1, name="another")
+    digests = [load_dataset(name, data_root=tmp_path / "data").digest for name in ("my-photos", "again", "another")]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_statistics_need_no_image(import_photos, tmp_path):
+    import_photos()
+    for cache in (tmp_path / "data" / "my-photos").glob("*.npy"):
+        cache.unlink()
+    dataset = load_dataset("my-photos", data_root=tmp_path / "data")
+    assert dataset.statistics.num_images == 36
+    with pytest.raises(ValueError, match=r"the test images of my-photos are not under .*; import my-photos again"):
+        dataset.split("test")
+
+
+def test_every_command_takes_the_name(import_photos, call, tmp_path):
+    import_photos("--backbone", "digits-resnet", "--recipe", "digits-smoke")
+    words = ["--dataset", "my-photos", "--method", "db", "--override", "recipe.image_size=48", "--workers", 1]
+    status, out, _ = call("run", *words, "--out", tmp_path / "results")
+    assert status == 0, out
+    status, out, error = call("report", "--out", tmp_path / "results")
+    assert (status, error) == (0, "")
+    assert "DB" in out
+    status, out, _ = call("data", "show", "my-photos", "--out", tmp_path / "my.png")
+    assert status == 0
+    assert "dining table" in out
+
+
+def test_a_report_needs_no_data_root(import_photos, call, tmp_path, monkeypatch):
+    import_photos("--backbone", "digits-resnet", "--recipe", "digits-smoke")
+    monkeypatch.delenv("MLTBENCH_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    words = ["--dataset", "my-photos", "--method", "erm", "--override", "recipe.image_size=48", "--workers", 1]
+    status, out, error = call("run", *words, "--out", tmp_path / "results", "--data-root", tmp_path / "data")
+    assert status == 0, out + error
+    monkeypatch.setattr("mltbench.datasets.registry._IMPORTED", {})
+    status, out, error = call("report", "--out", tmp_path / "results")
+    assert (status, error) == (0, "")
+    assert "ERM" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("../up", "must be of small letters"), ("My", "must be of small letters"), ("digits-mlt", "one of mltbench's own")],
+)
+def test_names_that_cannot_be_used_are_refused(import_photos, name, reason, tmp_path):
+    status, _, error = import_photos(name=name)
+    assert status == 2
+    assert reason in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_long_tail_is_cut_from_the_training_images_alone(import_photos, tmp_path):
+    import_photos("--long-tail", "max=8,min=2")
+    dataset = load_dataset("my-photos", data_root=tmp_path / "data")
+    assert len(dataset.split("train")) < 36
+    assert [len(dataset.split(name)) for name in ("validation", "test")] == [6, 18]
+    assert dataset.statistics.counts.min() >= 2
+
+
+def test_another_content_under_the_same_name_is_refused_unless_replaced(import_photos, tmp_path):
+    import_photos()
+    before = load_dataset("my-photos", data_root=tmp_path / "data").digest
+    status, _, error = import_photos("--seed", 5)
+    assert status == 2
+    assert "--replace" in error
+    assert load_dataset("my-photos", data_root=tmp_path / "data").digest == before
+    assert import_photos("--seed", 5, "--replace")[0] == 0
+    assert load_dataset("my-photos", data_root=tmp_path / "data").digest != before
+    assert load_dataset("my-photos", data_root=tmp_path / "data").split("test").ids.size == 18
