@@ -53,7 +53,7 @@ def report(
             f"no finished run under {root}: run `mltbench run --table 1` first, or point to them with --out"
         )
     for name in names:
-        if name not in quoted_datasets():
+        if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
     folder = to or root / "report"
     sections = []

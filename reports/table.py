@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..datasets.errors import InputError
 from ..datasets.registry import get_dataset_entry
 from ..methods.catalogue import TABLES, get_method
 from .quoted import QuotedRow, quoted_datasets, quoted_rows
@@ -76,10 +77,20 @@ def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, group: str) -> pd.D
 
 
 def _runs_of_table(runs: pd.DataFrame, number: int, dataset: str, recipe: str | None) -> pd.DataFrame:
-    wanted = recipe or ("paper" if dataset in quoted_datasets() else get_dataset_entry(dataset).recipe)
+    wanted = recipe or _usual_recipe(runs, dataset)
     own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
     return own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
+
+
+def _usual_recipe(runs: pd.DataFrame, dataset: str) -> str:
+    """The dataset's own recipe; of an imported one that is not at hand here, the one that most runs have."""
+    if dataset in quoted_datasets():
+        return "paper"
+    try:
+        return get_dataset_entry(dataset).recipe
+    except InputError:
+        return str(runs[runs.dataset == dataset].recipe.mode().iloc[0])
 
 
 def _standard_rows(runs: pd.DataFrame, name: str, seeds: Sequence[int]) -> list[Row]:

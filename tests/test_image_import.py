@@ -40,7 +40,7 @@ def import_photos(call, own_folder, photos, tmp_path, monkeypatch):
 
 
 def test_an_imported_dataset_is_found_by_name(import_photos, call, tmp_path):
-    status, out, error = import_photos()
+    status, _, error = import_photos()
     assert (status, error) == (0, "")
     dataset = load_dataset("my-photos", data_root=tmp_path / "data")
     assert set(dataset.classes) == set(CLASSES)
@@ -89,7 +89,18 @@ def test_statistics_need_no_image(import_photos, tmp_path):
 
 def test_every_command_takes_the_name(import_photos, call, tmp_path):
     import_photos("--backbone", "digits-resnet", "--recipe", "digits-smoke")
-    words = ["--dataset", "my-photos", "--method", "db", "--override", "recipe.image_size=48", "--workers", 1]
+    words = [
+        "--dataset",
+        "my-photos",
+        "--method",
+        "db",
+        "--override",
+        "recipe.image_size=48",
+        "--override",
+        "recipe.batch_size=8",
+        "--workers",
+        1,
+    ]
     status, out, _ = call("run", *words, "--out", tmp_path / "results")
     assert status == 0, out
     status, out, error = call("report", "--out", tmp_path / "results")
@@ -104,7 +115,18 @@ def test_a_report_needs_no_data_root(import_photos, call, tmp_path, monkeypatch)
     import_photos("--backbone", "digits-resnet", "--recipe", "digits-smoke")
     monkeypatch.delenv("MLTBENCH_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    words = ["--dataset", "my-photos", "--method", "erm", "--override", "recipe.image_size=48", "--workers", 1]
+    words = [
+        "--dataset",
+        "my-photos",
+        "--method",
+        "erm",
+        "--override",
+        "recipe.image_size=48",
+        "--override",
+        "recipe.batch_size=8",
+        "--workers",
+        1,
+    ]
     status, out, error = call("run", *words, "--out", tmp_path / "results", "--data-root", tmp_path / "data")
     assert status == 0, out + error
     monkeypatch.setattr("mltbench.datasets.registry._IMPORTED", {})
@@ -115,7 +137,11 @@ def test_a_report_needs_no_data_root(import_photos, call, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("../up", "must be of small letters"), ("My", "must be of small letters"), ("digits-mlt", "one of mltbench's own")],
+    [
+        ("../up", "must be of small letters"),
+        ("My", "must be of small letters"),
+        ("digits-mlt", "one of mltbench's own"),
+    ],
 )
 def test_names_that_cannot_be_used_are_refused(import_photos, name, reason, tmp_path):
     status, _, error = import_photos(name=name)
