@@ -11,9 +11,9 @@ from numpy.random import RandomState
 
 from ..datasets.dataset import Dataset, Split
 from ..datasets.word_vectors import hashed_word_vectors
-from .backbones import weights_digest
 from .execution import Execution
 from .experiment import Experiment
+from .initial_weights import AS_THE_DATASET, choose_weights
 from .recipes import RECIPES, Schedule
 
 if TYPE_CHECKING:
@@ -39,14 +39,16 @@ def tiny_dataset() -> Dataset:
 def tiny_experiment(method: Method, *, seed: int = 0, **settings: Any) -> Experiment:
     """One epoch of a method on the tiny set; `settings` replace those of its recipe."""
     dataset, once = tiny_dataset(), Schedule(epochs=1, decay_after=())
+    weights = choose_weights(AS_THE_DATASET, default="digits-resnet")
     recipe = replace(RECIPES["digits"], **{"plain": once, "resampled": once, "batch_size": BATCH, **settings})
     return Experiment(
         dataset=dataset.name,
         dataset_digest=dataset.digest,
         method=method,
         training=recipe.resolved(method.schedule, device_type="cpu"),
-        backbone="digits-resnet",
-        weights_digest=weights_digest("digits-resnet"),
+        backbone=weights.backbone,
+        weights_digest=weights.digest,
+        input_format=weights.input,
         word_vectors_digest=None,
         seed=seed,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..datasets.errors import InputError
 from ..methods.method import Method
+from .backbones import InputFormat
 
 # Raised by hand whenever a change of the code moves numbers; every experiment then has a new id.
 NUMERICS_VERSION = 1
@@ -25,7 +26,8 @@ class Experiment:
         method: with all parameters (its name is a label).
         training: the resolved recipe as plain JSON.
         backbone: name of the backbone.
-        weights_digest: SHA-256 of its initial weights, or `random`.
+        weights_digest: SHA-256 of its initial weights, its first 8 digits for torchvision's own, or `random`.
+        input_format: what these weights expect: normalisation and padding.
         word_vectors_digest: SHA-256 of the class names' vectors, or None where the head needs none.
         seed: of sampling, augmentation, initialisation and dropout.
         numerics_version: of the code.
@@ -37,6 +39,7 @@ class Experiment:
     training: Mapping[str, Any]
     backbone: str
     weights_digest: str
+    input_format: InputFormat
     word_vectors_digest: str | None
     seed: int
     numerics_version: int = NUMERICS_VERSION
@@ -49,6 +52,7 @@ class Experiment:
             "training": dict(self.training),
             "backbone": self.backbone,
             "weights_digest": self.weights_digest,
+            "input_format": self.input_format.as_json(),
             "word_vectors_digest": self.word_vectors_digest,
             "seed": self.seed,
             "numerics_version": self.numerics_version,
@@ -74,10 +78,13 @@ class Experiment:
         """Rebuild an experiment from `to_json`.
 
         Raises:
-            InputError: if its content does not have the id that it carries.
+            InputError: if its content does not have the id that it carries, or another version wrote it.
         """
         data = json.loads(text)
         deciding = dict(data["deciding"])
+        if "input_format" not in deciding:
+            raise InputError(f"experiment {data['id']} was written by an older version of mltbench; plan it again")
+        deciding["input_format"] = InputFormat.from_json(deciding["input_format"])
         method = Method.from_json(deciding.pop("method"), name=data["labels"]["method"])
         experiment = cls(dataset=data["labels"]["dataset"], method=method, **deciding)
         if experiment.id != data["id"]:

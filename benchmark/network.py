@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .backbones import Backbone, load_initial_weights
+from .backbones import get_backbone
+from .initial_weights import RANDOM
 from .streams import stream_seed
+from .weight_files import put_in_place
 
 if TYPE_CHECKING:
     from ..datasets.statistics import ClassStatistics
-    from ..methods.heads import Head
+    from .experiment import Experiment
 
 
 class Network(nn.Module):
@@ -51,21 +53,33 @@ class Network(nn.Module):
 
 
 def build_network(
-    backbone: Backbone,
-    head: Head,
-    training: Mapping[str, Any],
+    experiment: Experiment,
     statistics: ClassStatistics,
     *,
-    seed: int,
     word_vectors: NDArray[np.float32] | None = None,
+    weights: Path | None = None,
 ) -> Network:
-    """Build the network of an experiment; all its random weights come from the stream `initialisation` of `seed`."""
+    """Build the network of an experiment; all its random weights come from the stream `initialisation` of its seed.
+
+    Args:
+        experiment: names backbone and head.
+        statistics: of the training split.
+        word_vectors: `(C, D)`, for heads that need them.
+        weights: file of the backbone's initial weights, as `find_weights` found it.
+    """
+    backbone, width = get_backbone(experiment.backbone), experiment.training["neck_width"]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "initialisation"))
+        torch.manual_seed(stream_seed(experiment.seed, "initialisation"))
         trunk, upper = backbone.build()
-        load_initial_weights(backbone, trunk, upper)
-        neck = _neck(backbone.width, training["neck_width"], training["dropout"])
-        network = Network(trunk, upper, neck, head.build(training["neck_width"], statistics, word_vectors))
+        if experiment.weights_digest != RANDOM:
+            put_in_place(backbone, trunk, upper, weights)
+        neck = _neck(backbone.width, width, experiment.training["dropout"])
+        network = Network(trunk, upper, neck, experiment.method.head.build(width, statistics, word_vectors))
+    if experiment.input_format.padding == "same":
+        from .torchvision_parts import use_same_padding
+
+        use_same_padding(network.trunk)
+        use_same_padding(network.upper)
     network.to(memory_format=torch.channels_last)
     return network.train()
 

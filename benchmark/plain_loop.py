@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
-from .backbones import Backbone, get_backbone
+from .backbones import InputFormat
 from .network import build_network
 from .optimisation import learning_rate
 from .recipes import Augmentation
@@ -58,7 +58,7 @@ def crop_and_resize(image: Tensor, smallest: float, size: int) -> Tensor:
     return cropped
 
 
-def plain_transform(augmentation: Augmentation, backbone: Backbone, *, size: int) -> Transform:
+def plain_transform(augmentation: Augmentation, pixels: InputFormat, *, size: int) -> Transform:
     """Make the per-image transform of a training image: PIL RGB to normalised `(3, size, size)` float32.
 
     Steps and ranges are the experiment's; saturation and hue are torchvision's own, which clip to 0..1.
@@ -77,7 +77,7 @@ def plain_transform(augmentation: Augmentation, backbone: Backbone, *, size: int
     steps.append(partial(crop_and_resize, smallest=augmentation.smallest_crop, size=size))
     if augmentation.flip:
         steps.append(v2.RandomHorizontalFlip(p=0.5))
-    return cast(Transform, v2.Compose([*steps, v2.Normalize(list(backbone.mean), list(backbone.deviation))]))
+    return cast(Transform, v2.Compose([*steps, v2.Normalize(list(pixels.mean), list(pixels.deviation))]))
 
 
 def write_images(split: Split, folder: Path) -> tuple[Path, ...]:
@@ -140,10 +140,10 @@ class PlainLoop:
         word_vectors: NDArray[np.float32] | None = None,
     ) -> None:
         self.training, self.device = dict(experiment.training), torch.device(device)
-        method, seed, backbone = experiment.method, experiment.seed, get_backbone(experiment.backbone)
+        method, seed = experiment.method, experiment.seed
         labels, size = dataset.split("train").labels, self.training["batch_size"]
         transform = plain_transform(
-            Augmentation(**self.training["augmentation"]), backbone, size=self.training["image_size"]
+            Augmentation(**self.training["augmentation"]), experiment.input_format, size=self.training["image_size"]
         )
         length = method.sampler.epoch_length(labels)
         self.loader = DataLoader(
@@ -155,9 +155,7 @@ class PlainLoop:
             pin_memory=self.device.type == "cuda",
             drop_last=method.sampler.drop_last or length % size == 1,
         )
-        self.network = build_network(
-            backbone, method.head, self.training, dataset.statistics, seed=seed, word_vectors=word_vectors
-        ).to(self.device)
+        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors).to(self.device)
         self.loss = method.build_loss(dataset.statistics).to(self.device)
         self.optimiser = torch.optim.SGD(
             [*self.network.trained_parameters(), *self.loss.parameters()],

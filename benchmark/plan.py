@@ -12,8 +12,8 @@ from ..datasets.registry import get_dataset_entry
 from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from ..methods.catalogue import TABLES, get_method, list_methods
 from ..methods.method import Method
-from .backbones import weights_digest
 from .experiment import Experiment
+from .initial_weights import AS_THE_DATASET, BackboneChoice, InitialWeights, choose_weights
 from .overrides import changed_settings, override_methods, override_recipe, parse_overrides, settings_text
 from .recipes import Recipe, get_recipe
 
@@ -28,6 +28,7 @@ class PlannedExperiment:
         recipe: name of its recipe.
         settings: what differs from method and recipe, such as `method.mu=0.2`; empty for none.
         images: training images that it takes.
+        weights: what its backbone starts from.
         tags: what MLflow keeps with it besides, each as `mltbench.KEY`.
     """
 
@@ -36,20 +37,21 @@ class PlannedExperiment:
     recipe: str
     settings: tuple[str, ...]
     images: int
+    weights: InitialWeights
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def overrides(self) -> str:
-        """The settings in short, such as `mu=0.2`."""
-        return ", ".join(setting.partition(".")[2] for setting in self.settings)
+        """What is not as the dataset's own, in short, such as `weights=random, mu=0.2`."""
+        return ", ".join(filter(None, [self.weights.label, *(setting.partition(".")[2] for setting in self.settings)]))
 
     @property
     def command(self) -> str:
         """The command that runs this experiment alone."""
         experiment = self.experiment
         words = [f"mltbench run --method {experiment.method.name} --dataset {experiment.dataset}"]
-        words += [f"--seeds {experiment.seed}, --recipe {self.recipe}"]
-        return " ".join([*words, *(f"--override {setting}" for setting in self.settings)])
+        words += [f"--seeds {experiment.seed}, --recipe {self.recipe}", self.weights.options]
+        return " ".join([*filter(None, words), *(f"--override {setting}" for setting in self.settings)])
 
     @property
     def label(self) -> str:
@@ -94,7 +96,7 @@ def build_plan(
     *,
     seeds: Sequence[int],
     recipe: str | None = None,
-    backbone: str | None = None,
+    backbone: BackboneChoice = AS_THE_DATASET,
     overrides: Sequence[str] = (),
     device_type: str = "cpu",
     word_vectors: Path | None = None,
@@ -107,7 +109,7 @@ def build_plan(
         methods: names from the catalogue.
         seeds: one experiment per method and seed.
         recipe: name of the recipe; None takes the dataset's.
-        backbone: name of the backbone; None takes the dataset's.
+        backbone: which backbone and weights.
         overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`.
         device_type: `cpu` or `cuda`, which decides the precision of `auto`.
         word_vectors: file of word vectors, for heads that need them.
@@ -118,6 +120,7 @@ def build_plan(
     """
     entry = get_dataset_entry(dataset.name)
     settings = parse_overrides(overrides)
+    weights = choose_weights(backbone, default=entry.backbone)
     standard = get_recipe(recipe or entry.recipe)
     training = override_recipe(standard, settings["recipe"])
     chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
@@ -128,8 +131,9 @@ def build_plan(
                 dataset_digest=dataset.digest,
                 method=method,
                 training=training.resolved(method.schedule, device_type=device_type),
-                backbone=backbone or entry.backbone,
-                weights_digest=weights_digest(backbone or entry.backbone),
+                backbone=weights.backbone,
+                weights_digest=weights.digest,
+                input_format=weights.input,
                 word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
                 seed=seed,
             ),
@@ -137,6 +141,7 @@ def build_plan(
             recipe=recipe or entry.recipe,
             settings=settings_text(method=changed, recipe=changed_settings(standard, settings["recipe"], method)),
             images=training_images(method, training, dataset),
+            weights=weights,
         )
         for method, changed in chosen
         for seed in seeds

@@ -77,7 +77,7 @@ def pretrain(scenes: Split, *, epochs: int = EPOCHS) -> nn.Module:
 
 def _features(body: nn.ModuleDict, pixels: Tensor) -> Tensor:
     backbone = get_backbone("digits-resnet")
-    normal = (pixels / 255 - backbone.mean[0]) / backbone.deviation[0]
+    normal = (pixels / 255 - backbone.input.mean[0]) / backbone.input.deviation[0]
     features: Tensor = body["upper"](body["trunk"](normal.contiguous(memory_format=torch.channels_last)))
     return features.mean(dim=(2, 3))
 

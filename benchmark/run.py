@@ -15,6 +15,7 @@ from ..datasets.registry import load_dataset
 from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from .execution import Execution, StoppedEarly
 from .experiment import Experiment
+from .initial_weights import find_weights
 from .journal import Journal, read_journal
 from .provenance import code_version, machine
 
@@ -34,6 +35,7 @@ class Job:
         execution: device, threads and when to evaluate.
         plugins: files that register somebody's own methods.
         word_vectors: file of word vectors, or None for the default.
+        weights: file of the backbone's initial weights, or None for its published ones.
         command: the command line that asked for it.
     """
 
@@ -43,6 +45,7 @@ class Job:
     execution: Execution
     plugins: Sequence[str] = ()
     word_vectors: str | None = None
+    weights: str | None = None
     command: str = ""
 
 
@@ -91,12 +94,13 @@ def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal, on_
             f"dataset {dataset.name} has digest {dataset.digest[:12]} here, "
             f"the experiment was planned with {experiment.dataset_digest[:12]}; plan it again"
         )
+    weights = find_weights(experiment, job.weights, job.data_root)
     vectors = None
     if experiment.method.head.needs_word_vectors:
         file = job.word_vectors
         source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
         vectors = source.vectors
-    trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors)
+    trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors, weights=weights)
     outcome = train(trainer, journal, on_epoch=on_epoch)
     _write_outcome(outcome, dataset, folder)
     epochs = experiment.training["schedule"]["epochs"]

@@ -117,6 +117,7 @@ def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) ->
         execution=surroundings.execution,
         plugins=tuple(surroundings.plugins),
         word_vectors=str(surroundings.word_vectors) if surroundings.word_vectors else None,
+        weights=str(planned.weights.file.resolve()) if planned.weights.file else None,
         command=command_line(),
     )
 

@@ -126,6 +126,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         "command": planned.command,
         "recipe": planned.recipe,
         "backbone": experiment.backbone,
+        "weights": planned.weights.name,
         "seed": str(experiment.seed),
         "numerics_version": str(experiment.numerics_version),
         "state": last.event,
@@ -143,7 +144,9 @@ def _parameters(planned: PlannedExperiment) -> dict[str, str]:
     experiment = planned.experiment
     flat = {"method": experiment.method.name, "dataset": experiment.dataset, "seed": str(experiment.seed)}
     flat |= {f"method.{name}": str(value) for name, value in experiment.method.parameters.items()}
-    flat |= {"backbone": experiment.backbone, "recipe": planned.recipe}
+    flat |= {"backbone": experiment.backbone, "recipe": planned.recipe, "weights": planned.weights.name}
+    flat |= {"weights_digest": experiment.weights_digest}
+    flat |= {f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()}
     return flat | _flatten("recipe", experiment.training)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from ..datasets.errors import InputError
 from .augmentation import DRAWS_PER_IMAGE, augment, crop_and_resize, parameters_from_draws, whole_image
-from .backbones import Backbone, get_backbone
 from .device_data import DeviceData
 from .execution import DivergedError, Execution
 from .experiment import Experiment
@@ -42,25 +42,25 @@ class Trainer:
         execution: Execution,
         *,
         word_vectors: NDArray[np.float32] | None = None,
+        weights: Path | None = None,
     ) -> None:
         self.training: dict[str, Any] = dict(experiment.training)
         self.dataset, self.execution = dataset, execution
         self.device = torch.device(execution.device)
         method, seed = experiment.method, experiment.seed
         self.augmentation = Augmentation(**self.training["augmentation"])
-        self.backbone: Backbone = get_backbone(experiment.backbone)
         self.mean, self.deviation = (
             255 * torch.tensor(values, device=self.device)[:, None, None]
-            for values in (self.backbone.mean, self.backbone.deviation)
+            for values in (experiment.input_format.mean, experiment.input_format.deviation)
         )
         self.data = DeviceData(dataset.split("train"), self.device)
         self.drop_last = method.sampler.drop_last
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(seed, "loss"))
             self.loss = method.build_loss(dataset.statistics).to(self.device)
-        self.network = build_network(
-            self.backbone, method.head, self.training, dataset.statistics, seed=seed, word_vectors=word_vectors
-        ).to(self.device)
+        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights).to(
+            self.device
+        )
         self.parameters = self.network.trained_parameters()
         self.optimiser = torch.optim.SGD(
             [*self.parameters, *self.loss.parameters()],

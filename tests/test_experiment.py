@@ -3,6 +3,7 @@ import json
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from mltbench.benchmark.backbones import IMAGENET
 from mltbench.benchmark.experiment import Experiment
 from mltbench.benchmark.recipes import PAPER
 from mltbench.datasets.errors import InputError
@@ -30,6 +31,7 @@ EXPERIMENT = Experiment(
     training=PAPER.resolved("re-sampled", device_type="cpu"),
     backbone="digits-resnet",
     weights_digest="cd" * 32,
+    input_format=IMAGENET,
     word_vectors_digest=None,
     seed=3,
     numerics_version=1,
@@ -64,6 +66,7 @@ def test_every_deciding_field_decides():
         {"method": replace(METHOD, schedule="plain")},
         *({"training": with_leaf(EXPERIMENT.training, path, "other")} for path in leaves(EXPERIMENT.training)),
         *({name: "other"} for name in ("dataset_digest", "backbone", "weights_digest", "word_vectors_digest")),
+        *({"input_format": replace(IMAGENET, **{name: other})} for name, other in OTHER_INPUTS.items()),
         {"seed": 4},
         {"numerics_version": 2},
     ]
@@ -72,6 +75,7 @@ def test_every_deciding_field_decides():
     assert set(OTHER_PARAMETERS) == set(METHOD.parameters)
 
 
+OTHER_INPUTS = {"mean": (0.5, 0.5, 0.5), "deviation": (0.5, 0.5, 0.5), "padding": "same"}
 OTHER_PARAMETERS = {
     "images_per_visit": 2, "epoch_fraction": 0.5, "alpha": 0.2, "beta": 9, "mu": 0.2, "negative_scale": 2,
     "kappa": 0.1, "nu": "paper", "gamma": 1, "focal_scale": 1,

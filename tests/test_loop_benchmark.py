@@ -9,7 +9,7 @@ import torch
 import typer
 from mltbench.benchmark import loop_benchmark
 from mltbench.benchmark.augmentation import DRAWS_PER_IMAGE, augment, parameters_from_draws
-from mltbench.benchmark.backbones import get_backbone
+from mltbench.benchmark.backbones import InputFormat, get_backbone
 from mltbench.benchmark.bench_commands import bench
 from mltbench.benchmark.check import BATCH, tiny_dataset
 from mltbench.benchmark.execution import Execution
@@ -49,6 +49,7 @@ def both(tmp_path):
             training=recipe.resolved(method.schedule, device_type="cpu"),
             backbone="digits-resnet",
             weights_digest="random",
+            input_format=get_backbone("digits-resnet").input,
             word_vectors_digest=None,
             seed=3,
         )
@@ -94,8 +95,8 @@ def test_a_step_gives_the_same_loss_and_weights(both, method):
 def test_augmented_images_have_the_same_distribution():
     number, size = 3000, 16
     ramp = np.broadcast_to(np.arange(0, 240, 15, dtype=np.uint8)[:, None, None], (size, size, 3))
-    backbone = replace(get_backbone("digits-resnet"), mean=(0.0,) * 3, deviation=(1 / 255,) * 3)
-    transform = plain_transform(DIGITS_AUGMENTATION, backbone, size=size)
+    pixels = InputFormat(mean=(0.0,) * 3, deviation=(1 / 255,) * 3)
+    transform = plain_transform(DIGITS_AUGMENTATION, pixels, size=size)
     torch.manual_seed(0)
     plain = torch.stack([transform(Image.fromarray(ramp))[0, [0, 8, 15], 0] for _ in range(number)])
     parameters = parameters_from_draws(torch.rand(number, DRAWS_PER_IMAGE), DIGITS_AUGMENTATION)
@@ -107,7 +108,7 @@ def test_augmented_images_have_the_same_distribution():
 
 def test_every_step_of_the_paper_augmentation_is_there():
     image = Image.fromarray(np.random.RandomState(0).randint(0, 256, size=(20, 30, 3)).astype(np.uint8))
-    transform = plain_transform(Augmentation(), get_backbone("digits-resnet"), size=24)
+    transform = plain_transform(Augmentation(), get_backbone("digits-resnet").input, size=24)
     names = [type(step).__name__ for step in transform.transforms]
     assert names.count("RandomApply") == 5
     assert "RandomHorizontalFlip" in names

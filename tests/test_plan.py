@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+from mltbench.benchmark.backbones import get_backbone
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.experiment import Experiment
+from mltbench.benchmark.initial_weights import BackboneChoice
 from mltbench.benchmark.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.recipes import RECIPES, Schedule
 from mltbench.benchmark.trainer import Trainer
@@ -40,7 +42,7 @@ def test_unknown_names_are_refused(dataset):
     with pytest.raises(InputError, match="unknown recipe 'papers'; did you mean 'paper'"):
         build_plan(dataset, ["erm"], seeds=[0], recipe="papers")
     with pytest.raises(InputError, match="unknown backbone 'digit-resnet'; did you mean 'digits-resnet'"):
-        build_plan(dataset, ["erm"], seeds=[0], backbone="digit-resnet")
+        build_plan(dataset, ["erm"], seeds=[0], backbone=BackboneChoice(backbone="digit-resnet"))
     with pytest.raises(InputError, match="unknown table '3'; known: 1, 2"):
         choose_methods([3], [])
     with pytest.raises(InputError, match="nothing to run"):
@@ -85,6 +87,7 @@ def test_planned_images_are_those_that_training_takes(name, batch_size):
         training=recipe.resolved(method.schedule, device_type="cpu"),
         backbone="digits-resnet",
         weights_digest="random",
+        input_format=get_backbone("digits-resnet").input,
         word_vectors_digest=None,
         seed=0,
     )

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mltbench.benchmark.backbones import get_backbone
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import DivergedError, Execution
 from mltbench.benchmark.experiment import Experiment
@@ -25,7 +26,7 @@ def make_trainer(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
     method = replace(get_method(name), loss=loss) if loss else get_method(name)
     recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, **chosen)
     training = recipe.resolved(method.schedule, device_type="cpu")
-    labels = {"dataset": "tiny", "backbone": "digits-resnet"}
+    labels = {"dataset": "tiny", "backbone": "digits-resnet", "input_format": get_backbone("digits-resnet").input}
     digests = {"dataset_digest": dataset.digest, "weights_digest": "random", "word_vectors_digest": None}
     experiment = Experiment(method=method, training=training, seed=0, **labels, **digests)
     return Trainer(experiment, dataset, Execution())

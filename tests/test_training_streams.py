@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mltbench.benchmark.backbones import get_backbone
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.experiment import Experiment
@@ -27,11 +28,13 @@ def make_trainer(name="erm", *, seed=0, loss=None, evaluate_every=0, **recipe):
     method = replace(get_method(name), loss=loss) if loss else get_method(name)
     vectors = hashed_word_vectors(dataset.classes) if method.head.needs_word_vectors else None
     digests = {"dataset_digest": dataset.digest, "weights_digest": "random"}
+    pixels = get_backbone("digits-resnet").input
     experiment = Experiment(
         dataset="tiny",
         method=method,
         training=recipe.resolved(method.schedule, device_type="cpu"),
         backbone="digits-resnet",
+        input_format=pixels,
         seed=seed,
         word_vectors_digest=vectors and vectors.digest,
         **digests,

@@ -1,0 +1,86 @@
+"""Torchvision's networks cut into a frozen trunk and a learning upper part, and TensorFlow's padding for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+
+def torchvision_parts(name: str, trunk: Sequence[str], upper: Sequence[str]) -> tuple[nn.Module, nn.Module]:
+    """Make torchvision's network `name` with random weights and take these modules of it, in order.
+
+    Both parts keep torchvision's names, such as `layer1.0.conv1` or `features.3.conv.0.0`; its classifier is left out.
+    """
+    model = torchvision.models.get_model(name, weights=None)
+    return _part(model, trunk), _part(model, upper)
+
+
+def _part(model: nn.Module, paths: Sequence[str]) -> nn.Sequential:
+    part = nn.Sequential()
+    for path in paths:
+        *owners, name = path.split(".")
+        inner = part
+        for owner in owners:
+            if not hasattr(inner, owner):
+                inner.add_module(owner, nn.Sequential())
+            inner = inner.get_submodule(owner)
+        inner.add_module(name, model.get_submodule(path))
+    return part
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow's SAME does: the odd pixel at the bottom and on the right."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Feature map `(N, in, H, W)` to `(N, out, ceil(H/stride), ceil(W/stride))`."""
+        padded = pad_same(inputs, self.kernel_size, self.stride, value=0.0)
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """A maximum that pads as TensorFlow's SAME does."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Feature map `(N, C, H, W)` to `(N, C, ceil(H/stride), ceil(W/stride))`."""
+        kernel, stride = _pair(self.kernel_size), _pair(self.stride)
+        return F.max_pool2d(pad_same(inputs, kernel, stride, value=float("-inf")), kernel, stride)
+
+
+def pad_same(inputs: Tensor, kernel: Sequence[int], stride: Sequence[int], *, value: float) -> Tensor:
+    """Pad `(N, C, H, W)` so that ceil(H/stride) outputs fit: max((ceil(H/s) - 1) s + k - H, 0), half of it before."""
+    amounts: list[int] = []
+    for length, k, s in zip(inputs.shape[:1:-1], reversed(kernel), reversed(stride), strict=True):
+        total = max((-(-length // s) - 1) * s + k - length, 0)
+        amounts += [total // 2, total - total // 2]
+    return F.pad(inputs, amounts, value=value)
+
+
+def use_same_padding(module: nn.Module) -> None:
+    """Let every layer with a stride inside `module` pad as TensorFlow's SAME does; weights and names stay."""
+    for owner in list(module.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, nn.Conv2d) and max(_pair(layer.stride)) > 1:
+                setattr(owner, name, _same_convolution(layer))
+            elif isinstance(layer, nn.MaxPool2d) and max(_pair(layer.stride)) > 1:
+                setattr(owner, name, SameMaxPool2d(layer.kernel_size, layer.stride))
+
+
+def _same_convolution(layer: nn.Conv2d) -> SameConv2d:
+    same = SameConv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,  # type: ignore[arg-type]
+        layer.stride,  # type: ignore[arg-type]
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+    )
+    same.weight, same.bias = layer.weight, layer.bias
+    return same
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else value
