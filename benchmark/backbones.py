@@ -7,8 +7,8 @@ business of `initial_weights`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..datasets.errors import unknown_name
@@ -34,12 +34,12 @@ class InputFormat:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON, which `from_json` reads."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {"mean": list(self.mean), "deviation": list(self.deviation), "padding": self.padding}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> InputFormat:
+    def from_json(cls, data: Mapping[str, Any]) -> InputFormat:
         """Rebuild a format from `as_json`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        return cls(mean=tuple(data["mean"]), deviation=tuple(data["deviation"]), padding=data["padding"])
 
 
 IMAGENET = InputFormat(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))

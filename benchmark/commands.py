@@ -26,6 +26,25 @@ TrackingUri = Annotated[
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="Python file that registers a method of your own; repeatable.")
 ]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(help="Network below the head, such as resnet50 or mobilenet_v2 [default: the dataset's own]."),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="What the backbone starts from: a file in torchvision's key layout, or `random` [default: torchvision's "
+        "IMAGENET1K_V1, downloaded once]."
+    ),
+]
+WeightsInput = Annotated[
+    str | None,
+    typer.Option(help="Input that the weights expect: imagenet (mean and deviation), -1..1 or 0..1 [default: theirs]."),
+]
+WeightsPadding = Annotated[
+    str | None,
+    typer.Option(help="Padding of layers with a stride: symmetric, or same as in TensorFlow [default: the weights']."),
+]
 
 
 def run(
@@ -34,6 +53,10 @@ def run(
     dataset: Annotated[list[str] | None, typer.Option(help="A dataset by name; repeatable.")] = None,
     seeds: Annotated[str, typer.Option(help="How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.")] = "1",
     recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
     override: Annotated[
         list[str] | None, typer.Option(help="method.KEY=VALUE or recipe.KEY=VALUE; repeatable.")
     ] = None,
@@ -59,10 +82,12 @@ def run(
         mltbench run --table 1 --table 2 --seeds 3
         mltbench run --method db --method rs --override method.mu=.2 --dry-run
         mltbench run --plugin my_loss.py --method my-loss --seeds 3
+        mltbench run --dataset photos --method db-focal --backbone mobilenet_v2 --weights mobilenet.pt
     """
     from ..datasets.registry import load_dataset, resolve_data_root
     from .devices import default_workers, resolve_device
     from .execution import Execution
+    from .initial_weights import BackboneChoice
     from .plan import build_plan, choose_methods
     from .plugins import load_plugins
     from .session import Surroundings
@@ -80,6 +105,7 @@ def run(
             methods,
             seeds=chosen_seeds,
             recipe=recipe,
+            backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
             overrides=override or [],
             device_type=chosen_device.partition(":")[0],
             word_vectors=word_vectors,
@@ -87,6 +113,8 @@ def run(
         )
         for name in dataset or ["digits-mlt"]
     ]
+    for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
+        console().print(note, markup=False, highlight=False, soft_wrap=True)
     surroundings = Surroundings(
         data_root=root,
         execution=Execution(device=chosen_device, threads=threads, evaluate_every=evaluate_every),
@@ -144,6 +172,7 @@ def _show_plan(console: Console, plan: Plan, store: Store) -> None:
 def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surroundings, workers: int) -> bool:
     """Carry a plan out and tell about it; return whether something failed."""
     from ..datasets.registry import prepare
+    from .initial_weights import find_weights
     from .progress import PlanProgress, working
     from .session import carry_out, split_plan
 
@@ -152,6 +181,8 @@ def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surround
     if missing:
         with working(console, f"preparing {plan.dataset}"):
             prepare(plan.dataset, surroundings.data_root)
+        for weights, experiment in {p.weights: p.experiment for p in missing}.items():
+            find_weights(experiment, weights.file, surroundings.data_root)
     workers = min(workers, max(len(missing), 1))
     execution = surroundings.execution
     console.print(

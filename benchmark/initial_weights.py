@@ -65,7 +65,7 @@ class InitialWeights:
     digest: str
     input: InputFormat
     file: Path | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
 
     @property

@@ -22,7 +22,7 @@ def _part(model: nn.Module, paths: Sequence[str]) -> nn.Sequential:
     part = nn.Sequential()
     for path in paths:
         *owners, name = path.split(".")
-        inner = part
+        inner: nn.Module = part
         for owner in owners:
             if not hasattr(inner, owner):
                 inner.add_module(owner, nn.Sequential())
