@@ -12,6 +12,7 @@ from .benchmark.run_commands import runs
 from .datasets.commands import data
 from .methods.commands import methods
 from .reports.commands import report
+from .studies.commands import study
 
 app = typer.Typer(
     name="mltbench",
@@ -26,6 +27,7 @@ app.command()(methods)
 app.add_typer(data, name="data")
 app.command()(run)
 app.add_typer(runs, name="runs")
+app.add_typer(study, name="study")
 app.command()(report)
 app.command()(check)
 app.add_typer(bench, name="bench")

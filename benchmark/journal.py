@@ -47,11 +47,12 @@ class Journal:
         line = {"event": event, "time": time.time_ns() // 1_000_000, "step": step}
         line |= {"metrics": dict(metrics or {}), "details": details}
         with self._path.open("a+b") as file:
-            _cut_torn_line(file)
+            cut_torn_line(file)
             file.write(json.dumps(line).encode() + b"\n")
 
 
-def _cut_torn_line(file: BinaryIO) -> None:
+def cut_torn_line(file: BinaryIO) -> None:
+    """Take away a last line that a crash cut short."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(end - 1, 0))
     if end and file.read(1) != b"\n":

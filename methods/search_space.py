@@ -111,3 +111,12 @@ class Choice:
 
 Range: TypeAlias = Interval | Choice
 SearchSpace: TypeAlias = Mapping[str, Range]
+
+
+def range_from_json(data: Mapping[str, Any]) -> Range:
+    """Rebuild a range from its JSON."""
+    if data["kind"] == "choice":
+        return Choice(options=tuple(data["options"]), paper=data["paper"])
+    return Interval(
+        low=data["low"], high=data["high"], scale=data["scale"], whole=data["kind"] == "int", paper=data["paper"]
+    )

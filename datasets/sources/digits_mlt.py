@@ -54,17 +54,21 @@ def draw_label_sets(number: int, generator: RandomState) -> NDArray[np.uint8]:
     return labels
 
 
-def long_tailed_labels(largest: int = LARGEST_CLASS) -> NDArray[np.uint8]:
+def long_tailed_labels(largest: int = LARGEST_CLASS, smallest: int = 1) -> NDArray[np.uint8]:
     """Training label rows: the pool of label sets after the Pareto head-to-tail construction."""
     pool = draw_label_sets(POOL_SIZE, RandomState(SEED + 1))
-    targets = pareto_targets(len(CLASSES), largest=largest)
+    targets = pareto_targets(len(CLASSES), largest=largest, smallest=smallest)
     return pool[select_head_to_tail(pool, targets, random.Random(SEED), order=sorted)]
 
 
-def generate_split(name: str) -> Split:
-    """Render one split: `train`, `validation` or `test`."""
+def generate_split(name: str, *, smallest: int = 1) -> Split:
+    """Render one split: `train` (whose classes the construction cuts to at least `smallest`), `validation`, `test`."""
     offset = {"train": 2, "validation": 3, "test": 4}[name]
-    labels = long_tailed_labels() if name == "train" else draw_label_sets(SPLIT_SIZES[name], RandomState(SEED + offset))
+    labels = (
+        long_tailed_labels(smallest=smallest)
+        if name == "train"
+        else draw_label_sets(SPLIT_SIZES[name], RandomState(SEED + offset))
+    )
     glyphs, values = split_digits(SEED)[name]
     generator = RandomState(SEED + 10 * offset)
     images = np.stack(

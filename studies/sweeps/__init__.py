@@ -1,0 +1,1 @@
+"""The paper's sweeps: one file each, which registers it; nothing else changes."""

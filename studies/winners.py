@@ -1,0 +1,76 @@
+"""The winners of a study: the trial of each method that is best by the objective."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..benchmark.store import Store
+from .definition import Arm
+from .open_study import OpenStudy, result_of
+from .space import as_overrides
+from .upload import set_study_tags
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def complete_trials(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
+    """Trials of an arm that were trained and scored to the end, oldest first."""
+    finished = study.progress(arm).finished
+    return [trial for trial in finished if (result_of(trial) or {})["outcome"] == "complete"]
+
+
+def best_trial(trials: Sequence[FrozenTrial], value: str) -> FrozenTrial | None:
+    """The trial with the largest mAP of a kind; of equals the first."""
+    return max(trials, key=lambda trial: mark_of(trial, value), default=None)
+
+
+def mark_of(trial: FrozenTrial, value: str) -> float:
+    """Validation mAP of a trial, in 0..1."""
+    return float((result_of(trial) or {})["validation"].get(value, float("nan")))
+
+
+def pareto_front(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
+    """Trials that no other surpasses in every value."""
+    trials = complete_trials(study, arm)
+    marks = {trial.number: [mark_of(trial, value) for value in study.definition.values] for trial in trials}
+
+    def surpassed(mine: list[float]) -> bool:
+        return any(all(a >= b for a, b in zip(m, mine, strict=True)) and m != mine for m in marks.values())
+
+    return [trial for trial in trials if not surpassed(marks[trial.number])]
+
+
+def winners_of(study: OpenStudy) -> list[dict[str, Any]]:
+    """The best trial of every method for every value that is maximised, as plain JSON."""
+    return [
+        _winner(study, arm, best, value)
+        for arm in study.definition.arms
+        for value in study.definition.values
+        if (best := best_trial(complete_trials(study, arm), value)) is not None
+    ]
+
+
+def announce_winners(study: OpenStudy, store: Store) -> list[dict[str, Any]]:
+    """Leave the winners in MLflow, on the study's run, where `mltbench run --from-study` reads them."""
+    winners = winners_of(study)
+    set_study_tags(study, store, {"winners": json.dumps(winners)})
+    return winners
+
+
+def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str) -> dict[str, Any]:
+    definition = study.definition
+    return {
+        "method": arm.method,
+        "dataset": arm.dataset,
+        "recipe": definition.recipe,
+        "backbone": definition.backbone,
+        "fixed": list(arm.fixed),
+        "settings": as_overrides((result_of(trial) or {})["settings"]),
+        "objective": value,
+        "trial": trial.number,
+        "value": mark_of(trial, value),
+        "seeds": list(definition.seeds),
+    }
