@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..benchmark.commands import DataRoot, Out, Plugins, TrackingUri
+from ..benchmark.commands import (
+    BackboneName,
+    DataRoot,
+    Out,
+    Plugins,
+    TrackingUri,
+    Weights,
+    WeightsInput,
+    WeightsPadding,
+)
 from .storage import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -64,6 +73,10 @@ def tune(
     name: NameOption = None,
     recipe: RecipeName = None,
     override: Overrides = None,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = 1,
@@ -87,6 +100,7 @@ def tune(
         mltbench study tune --table 1 --dataset digits-mlt --seeds-per-trial 2 --hours 2
         mltbench study tune --method db --objective both --parameter method.mu --parameter method.negative_scale
     """
+    from ..benchmark.initial_weights import BackboneChoice
     from ..benchmark.plan import choose_methods
     from .definition import equal_budget
     from .designs import Setting, tuning
@@ -98,6 +112,7 @@ def tune(
         open_dataset=laboratory_of(Path(), surroundings).open_dataset,
         recipe=recipe,
         overrides=tuple(override or []),
+        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
     )
     definition = tuning(
         name or f"tune-{dataset}",
@@ -122,6 +137,10 @@ def run(
     name: NameOption = None,
     recipe: RecipeName = None,
     override: Overrides = None,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = 1,
@@ -141,6 +160,7 @@ def run(
         mltbench study run beta --dataset digits-mlt --seeds 3
         mltbench study run stepwise --seeds 3 --dry-run
     """
+    from ..benchmark.initial_weights import BackboneChoice
     from ..benchmark.terminal import parse_seeds
     from .definition import equal_budget
     from .designs import Setting, sweeping
@@ -153,6 +173,7 @@ def run(
         open_dataset=laboratory_of(Path(), surroundings).open_dataset,
         recipe=recipe,
         overrides=tuple(override or []),
+        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
     )
     definition = sweeping(name or f"{sweep}-{dataset}", get_sweep(sweep), setting, seeds=parse_seeds(seeds))
     points = max(len(arm.points) for arm in definition.arms)

@@ -71,6 +71,8 @@ class StudyDefinition:
         dataset: that the study is about; arms of a sweep may have variants of it.
         recipe: name of the training recipe.
         backbone: name of the backbone.
+        weights: what was asked for of backbone and initial weights: the fields of `BackboneChoice`.
+        weights_digest: of the initial weights.
         numerics_version: of the code.
         objective: `total`, `tail` or `both`.
         sampler: `tpe`, `random` or `grid`.
@@ -86,6 +88,8 @@ class StudyDefinition:
     dataset: str
     recipe: str
     backbone: str
+    weights: Mapping[str, str | None]
+    weights_digest: str
     numerics_version: int
     objective: str = "total"
     sampler: str = "tpe"
@@ -107,7 +111,8 @@ class StudyDefinition:
     def as_json(self) -> dict[str, Any]:
         """Return the definition as plain JSON."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
-        return data | {"seeds": list(self.seeds), "arms": [arm.as_json() for arm in self.arms]}
+        plain = {"weights": dict(self.weights), "seeds": list(self.seeds), "arms": [arm.as_json() for arm in self.arms]}
+        return data | plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StudyDefinition:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..benchmark.experiment import NUMERICS_VERSION
+from ..benchmark.initial_weights import AS_THE_DATASET, BackboneChoice, choose_weights
 from ..benchmark.overrides import override_methods, override_recipe, parse_overrides
 from ..benchmark.plan import training_images
 from ..benchmark.recipes import Recipe, get_recipe
@@ -33,12 +34,14 @@ class Setting:
         open_dataset: opens a dataset by name.
         recipe: name of the recipe; None takes the dataset's.
         overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`, for every trial.
+        backbone: which backbone and weights.
     """
 
     dataset: str
     open_dataset: Callable[[str], Dataset]
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
+    backbone: BackboneChoice = AS_THE_DATASET
 
     @property
     def recipe_name(self) -> str:
@@ -137,11 +140,14 @@ def sweeping(name: str, sweep: Sweep, setting: Setting, *, seeds: Sequence[int])
 
 
 def _facts(name: str, setting: Setting) -> dict[str, Any]:
+    chosen = choose_weights(setting.backbone, default=get_dataset_entry(setting.dataset).backbone)
     return {
         "name": name,
         "dataset": setting.dataset,
         "recipe": setting.recipe_name,
-        "backbone": get_dataset_entry(setting.dataset).backbone,
+        "backbone": chosen.backbone,
+        "weights": asdict(setting.backbone),
+        "weights_digest": chosen.digest,
         "numerics_version": NUMERICS_VERSION,
     }
 

@@ -263,8 +263,8 @@ def _keeps_failing(finished: Sequence[FrozenTrial]) -> bool:
 
 
 def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """What may not change; the seeds of a sweep are trials of their own, and may grow."""
-    own = dict(definition)
+    """What may not change: of weights their digest, not their place; a sweep's seeds are trials, and may grow."""
+    own = {key: value for key, value in definition.items() if key != "weights"}
     if own["purpose"] == "sweep":
         del own["seeds"]
     return own

@@ -13,6 +13,7 @@ import numpy as np
 from filelock import FileLock
 
 from ..benchmark.execution import StoppedEarly
+from ..benchmark.initial_weights import BackboneChoice
 from ..benchmark.journal import Entry, is_finished, read_journal
 from ..benchmark.plan import PlannedExperiment, build_plan
 from ..benchmark.provenance import command_line
@@ -65,7 +66,7 @@ def plan_trial(
         [arm.method],
         seeds=seeds,
         recipe=definition.recipe,
-        backbone=definition.backbone,
+        backbone=BackboneChoice(**definition.weights),
         overrides=[*arm.fixed, *as_overrides(settings)],
         device_type=surroundings.execution.device.partition(":")[0],
         word_vectors=surroundings.word_vectors,
@@ -170,6 +171,7 @@ def _train(item: PlannedExperiment, arm: Arm, laboratory: Laboratory, watched: T
                 execution=execution,
                 plugins=tuple(surroundings.plugins),
                 word_vectors=str(surroundings.word_vectors) if surroundings.word_vectors else None,
+                weights=str(item.weights.file.resolve()) if item.weights.file else None,
                 command=command_line(),
             )
             run_job(job, on_epoch=_watch(watched, value) if watched else None)

@@ -66,7 +66,7 @@ def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str) -> dict[
         "method": arm.method,
         "dataset": arm.dataset,
         "recipe": definition.recipe,
-        "backbone": definition.backbone,
+        "weights": dict(definition.weights),
         "fixed": list(arm.fixed),
         "settings": as_overrides((result_of(trial) or {})["settings"]),
         "objective": value,
