@@ -12,6 +12,7 @@ from .benchmark.run_commands import runs
 from .datasets.commands import data
 from .methods.commands import methods
 from .reports.commands import report
+from .reports.figure_commands import figures
 from .studies.commands import study
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command()(run)
 app.add_typer(runs, name="runs")
 app.add_typer(study, name="study")
 app.command()(report)
+app.add_typer(figures, name="figures")
 app.command()(check)
 app.add_typer(bench, name="bench")
 

@@ -10,7 +10,7 @@ from ..results import GROUPS
 from ..rows import ResultTable
 from ..table import build_table
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
+from .source import FigureSource
 from .style import GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
 
 if TYPE_CHECKING:
@@ -57,11 +57,9 @@ def draw_groups(frame: pd.DataFrame) -> Figure:
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
-    runs = source.need_runs()
-    frame = groups_frame(build_table(runs, 1, source.dataset), runs)
-    if frame.empty:
-        raise MissingDataError(f"no finished run on {source.dataset} with the dataset's own recipe")
-    return frame
+    runs = source.standard_runs
+    table = build_table(runs, 1, source.dataset, recipe=source.recipe)
+    return groups_frame(table, runs)
 
 
 def _describe(frame: pd.DataFrame) -> str:

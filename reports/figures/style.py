@@ -77,7 +77,7 @@ def look(i: int) -> dict[str, Any]:
     }
 
 
-def plain(text: str) -> str:
+def plain(text: object) -> str:
     """A text from data as matplotlib shows it unchanged: without mathematics between dollars, on one line."""
     return " ".join(str(text).split()).replace("$", r"\$")
 
@@ -102,6 +102,15 @@ def name_classes(axes: Axes, names: Sequence[str]) -> None:
 def legend_above(axes: Axes, columns: int, **options: Any) -> None:
     """A legend over the axes, where no data is."""
     axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, **options)
+
+
+def round_numbers(axis: Any) -> None:
+    """Name 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def as_svg(figure: Figure) -> str:
