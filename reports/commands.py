@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..benchmark.commands import Out, TrackingUri
+from ..benchmark.commands import DataRoot, Out, TrackingUri
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .page import Section
+    from ..benchmark.store import Store
+    from .report import DatasetReport
+    from .resampling import Results
 
 
 def report(
@@ -21,77 +24,107 @@ def report(
         list[str] | None, typer.Option(help="Only this dataset; repeatable [default: all with runs].")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: the dataset's own].")] = None,
+    quoted: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV of published rows to quote: method, dataset, total, head, medium, tail, source."),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resample the test images so often, for intervals over images; 0 is not at all.")
+    ] = 0,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
     out: Out = None,
+    data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
     to: Annotated[Path | None, typer.Option(help="Folder of the report [default: report under --out].")] = None,
 ) -> None:
-    """Print the tables and write them as a page, Markdown, LaTeX and CSV.
+    """Print the tables and write them as a page, Markdown, LaTeX, CSV and JSON, with figures.
 
     \b
-    Example:
+    Examples:
         mltbench report --table 1 --dataset digits-mlt
+        mltbench report --bootstrap 1000 --quoted others.csv --to paper-report
     """
     from ..benchmark.plan import choose_methods
     from ..benchmark.recipes import get_recipe
-    from ..benchmark.store import resolve_results_root
+    from ..benchmark.store import open_store, resolve_results_root
     from ..benchmark.terminal import console
-    from ..datasets.errors import InputError
-    from ..datasets.registry import get_dataset_entry
-    from .quoted import quoted_datasets
-    from .results import load_runs
+    from .output import write_report
+    from .per_class import per_class_frame
+    from .quoted import read_quoted
+    from .report import DatasetReport, Report, collect_sections, shown_configurations
+    from .results import runs_frame
     from .terminal import terminal
 
     choose_methods(table or [1], [])
     if recipe is not None:
         get_recipe(recipe)
-    root = resolve_results_root(out)
+    further = [row for file in quoted or [] for row in read_quoted(file)]
+    store = open_store(resolve_results_root(out), tracking_uri, create=False)
+    folder = to or store.root / "report"
     with console().status("reading runs"):
-        runs = load_runs(root, tracking_uri=tracking_uri)
-    names = dataset or sorted(runs[runs.state == "finished"].dataset.unique())
+        runs = runs_frame(store)
+        names = _chosen_datasets(runs, dataset, store)
+        own = runs[runs.dataset.isin(names)]
+        per_class = per_class_frame(store, own)
+    resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
+    reports: list[DatasetReport] = []
+    for name in names:
+        sections = collect_sections(
+            own, name, table or [1, 2], recipe=recipe, per_class=per_class, quoted=further, resampled=resampled
+        )
+        for section in sections:
+            console().print(terminal(section.table, width=console().width))
+            console().print()
+        entry = DatasetReport(dataset=name, sections=sections)
+        reports.append(_with_figures(entry, own, store, data_root, folder) if figures else entry)
+    whole = Report(
+        datasets=tuple(reports),
+        configurations=shown_configurations(store, own, reports),
+        resamples=bootstrap,
+    )
+    page = write_report(whole, folder)
+    console().print(f"report: {page}", soft_wrap=True)
+
+
+def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Store) -> list[str]:
+    from ..datasets.errors import InputError
+    from ..datasets.registry import get_dataset_entry
+    from .quoted import quoted_datasets
+
+    names = list(dict.fromkeys(asked or sorted(runs[runs.state == "finished"].dataset.unique())))
     if not names:
         raise InputError(
-            f"no finished run under {root}: run `mltbench run --table 1` first, or point to them with --out"
+            f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"
         )
     for name in names:
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
-    folder = to or root / "report"
-    sections = []
-    for name in names:
-        for number in table or [1, 2]:
-            section = _write_table(runs, number, name, recipe, folder)
-            console().print(terminal(section.table, width=console().width))
-            console().print()
-            sections.append(section)
-    _write_page(sections, folder)
-    console().print(f"report: {folder / 'index.html'}", soft_wrap=True)
+    return names
 
 
-def _write_table(runs: pd.DataFrame, number: int, dataset: str, recipe: str | None, folder: Path) -> Section:
-    from ..datasets.errors import InputError
-    from .figures.groups import draw_groups, groups_frame
-    from .figures.style import as_svg
-    from .formats import FORMATS
-    from .page import Section
-    from .table import build_table
+def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamples: int) -> dict[str, Results]:
+    from rich.progress import Progress
 
-    table = build_table(runs, number, dataset, recipe=recipe)
-    figure = draw_groups(groups_frame(table, runs)) if any(row.seeds for row in table.rows) else None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending, write in FORMATS.items():
-            (folder / f"table{number}-{dataset}.{ending}").write_text(write(table), encoding="utf-8")
-        if figure is not None:
-            figure.savefig(folder / f"table{number}-{dataset}.png", dpi=130)
-            figure.savefig(folder / f"table{number}-{dataset}.pdf")
-    except OSError as error:
-        raise InputError(
-            f"cannot write the report to {folder}: {error.strerror}; give a writable folder with --to"
-        ) from error
-    return Section(table=table, figure=as_svg(figure) if figure is not None else None)
+    from ..benchmark.terminal import console
+    from .resampling import bootstrap_runs
+
+    with Progress(console=console()) as progress:
+        task = progress.add_task("bootstrap over test images", total=int((runs.state == "finished").sum()))
+        return bootstrap_runs(store, runs, per_class, resamples=resamples, on_run=lambda: progress.advance(task))
 
 
-def _write_page(sections: list[Section], folder: Path) -> None:
-    from .page import render_page
+def _with_figures(
+    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path
+) -> DatasetReport:
+    from dataclasses import replace
 
-    (folder / "index.html").write_text(render_page(sections), encoding="utf-8")
+    from ..benchmark.terminal import console
+    from .figures.registry import draw_figures
+    from .figures.source import dataset_source
+
+    source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store)
+    with console().status("drawing figures") as status:
+        drawn, without = draw_figures(
+            source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}")
+        )
+    return replace(entry, figures=tuple(drawn), without=without)

@@ -20,16 +20,16 @@ SHORT_ID = 8
 STANDING = "total, against the best"
 MEASURED = "Mean ± sample standard deviation over seeds, last epoch; the best mean of each column is bold."
 NOISE = (
-    f"{NOISE_MARK} is within noise of the best: the 95 % confidence interval of the paired difference over shared "
-    "seeds (Student's t) holds zero. Intervals are not corrected for the number of comparisons."
+    "the 95 % confidence interval of the paired difference over shared seeds (Student's t) holds zero. Intervals are "
+    "not corrected for the number of comparisons, and few seeds make them wide: not told apart is not equal."
 )
 QUOTED_HEADS = ("method", *GROUPS, "source")
 
 
-def legend(table: ResultTable) -> list[str]:
-    """How to read the table, in sentences; the one on noise only where several seeds were measured."""
+def legend(table: ResultTable, *, noise: str = f"{NOISE_MARK} is within noise of the best") -> list[str]:
+    """How to read the table, in sentences; what noise means only where several seeds were measured."""
     compared = any(cell.behind and cell.behind.n > 1 for row in table.rows for cell in row.cells.values())
-    return [MEASURED, NOISE] if compared else [MEASURED]
+    return [MEASURED, f"{noise}: {NOISE}"] if compared else [MEASURED]
 
 
 def numbered_notes(table: ResultTable) -> list[str]:

@@ -20,7 +20,8 @@ LABELS = ("experiment_id", "configuration_id", "dataset", "dataset_digest", "met
           "recipe", "backbone", "numerics_version", "seed", "state", "reason", "study", "trial", "parameters",
           "command")  # fmt: skip
 COSTS = ("train_seconds", "images_per_second")
-COLUMNS = (*LABELS, "run_id", "started", *GROUPS, *VALIDATION, *COSTS, "settings", "provenance", "artifact_uri")
+COLUMNS = (*LABELS, "run_id", "started", *GROUPS, *VALIDATION, *COSTS, "settings", "provenance", "artifact_uri",
+           "mlflow_experiment")  # fmt: skip
 PROVENANCE = f"{TAG}provenance."
 
 
@@ -73,6 +74,7 @@ def _record(run: Run) -> dict[str, Any]:
         "settings": json.dumps(run.data.params, sort_keys=True),
         "provenance": json.dumps(provenance, sort_keys=True),
         "artifact_uri": run.info.artifact_uri,
+        "mlflow_experiment": run.info.experiment_id,
     }
 
 

@@ -1,15 +1,21 @@
 """Every format of one small table against files in tests/golden; MLTBENCH_WRITE_GOLDEN=1 writes them anew."""
 
 import io
+import json
 import math
 import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from mltbench import __version__
 from mltbench.reports.formats import comma_separated, latex, markdown, quoted_comma_separated
+from mltbench.reports.page import render_page
+from mltbench.reports.pairs import pairs_csv
 from mltbench.reports.quoted import QuotedRow
+from mltbench.reports.report import DatasetReport, Report, collect_sections
 from mltbench.reports.results import COLUMNS, GROUPS
+from mltbench.reports.results_json import results_json
 from mltbench.reports.table import build_table
 from mltbench.reports.terminal import terminal
 from rich.console import Console
@@ -83,3 +89,25 @@ def test_terminal(width, table):
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert max(map(len, lines)) <= width
     same_as_golden(f"terminal-{width}.txt", "\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def report():
+    sections = collect_sections(small_runs(), "digits-mlt", [1], quoted=QUOTED)
+    return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
+
+
+def test_pairs(report):
+    same_as_golden("pairs.csv", pairs_csv(report.datasets[0].sections[0].pairs))
+
+
+def test_json(report):
+    text = results_json(report)
+    assert json.loads(text)["tables"][0]["rows"][0]["results"]["total"]["mean"] == pytest.approx(51.0416666)
+    same_as_golden("results.json", text.replace(__version__, "VERSION"))
+
+
+def test_page(report):
+    """The body alone: style and script have tests of their own, in a browser."""
+    body = render_page(report).partition("<body>")[2].partition("<script>")[0]
+    same_as_golden("body.html", body.replace(__version__, "VERSION"))

@@ -6,11 +6,16 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from mltbench.reports.figures.groups import draw_groups, groups_frame
+from mltbench.reports.figures.registry import DrawnFigure
 from mltbench.reports.figures.style import as_svg
 from mltbench.reports.formats import comma_separated, latex, markdown
-from mltbench.reports.page import Section, render_page
-from mltbench.reports.results import COLUMNS, GROUPS
+from mltbench.reports.page import content_policy, page_files, render_page
+from mltbench.reports.pairs import COLUMNS as PAIR_COLUMNS
+from mltbench.reports.provenance import ConfigurationRecord, ExperimentRecord
+from mltbench.reports.report import DatasetReport, Report, Section
+from mltbench.reports.results import COLUMNS, GROUPS, VALIDATION
 from mltbench.reports.rows import Cell, ResultTable, Row
+from mltbench.reports.summary import summarise
 from mltbench.reports.terminal import terminal
 from rich.console import Console
 
@@ -29,6 +34,13 @@ def table_of(*rows, dataset="digits-mlt", notes=(), quoted=()):
 
 
 SMALL = table_of(row("ERM", (50.125, 60, 50, 40.5), best=("total", "tail"), deviations=(1.5, 0.25, 0, 2)))
+
+
+def page_of(*tables, configurations=(), figures=()):
+    pairs = pd.DataFrame(columns=list(PAIR_COLUMNS))
+    sections = tuple(Section(table=table, summary=tuple(summarise(table)), pairs=pairs) for table in tables)
+    dataset = DatasetReport(dataset=tables[0].dataset, sections=sections, figures=figures)
+    return render_page(Report(datasets=(dataset,), configurations=configurations))
 
 
 def in_terminal(table):
@@ -55,9 +67,9 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_html_shows_hostile_texts_as_text(text):
     table = table_of(row(text, (1, 2, 3, 4), experiments=(text,)), dataset=text, notes=(f"note {text}",))
-    page = Page(render_page([Section(table=table, figure=None)]))
-    assert "script" not in [tag for tag, _ in page.elements]
-    assert page.shown.count(text) >= 4  # label, note, heading, caption
+    page = Page(page_of(table, configurations=(record_of(text),), figures=(figure_named(text),)))
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert page.shown.count(text) >= 12  # title, headings, label, caption, note, summary, figure, record
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
 
 
@@ -76,13 +88,37 @@ def figure_of(label):
     return as_svg(draw_groups(groups_frame(table_of(row(label, (1, 2, 3, 4))), runs)))
 
 
-def test_the_page_asks_no_network_and_runs_nothing():
-    page = Page(render_page([Section(table=SMALL, figure=figure_of("ERM")), Section(table=SMALL, figure=None)]))
-    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "img", "object", "embed", "base"}
-    assert not [a for _, a in page.elements if {"src", "srcset", "action"} & set(a)]
-    links = [value for _, a in page.elements for name, value in a.items() if name.endswith("href")]
-    assert all(value.startswith("#") for value in links)
-    assert [tag for tag, _ in page.elements].count("svg") == 1
+def record_of(text):
+    experiment = ExperimentRecord(
+        id=text,
+        seed=0,
+        results=dict.fromkeys((*GROUPS, *VALIDATION), 5.0),
+        train_seconds=1.0,
+        command=text,
+        run_id=text,
+        link=None,
+        started="2026-01-01 00:00:00",
+        provenance={"commit": text},
+    )
+    labels = {"id": text, "label": text, "dataset": text, "digests": {"dataset_digest": text}, "settings": {text: text}}
+    return ConfigurationRecord(**labels, experiments=(experiment,))
+
+
+def figure_named(text):
+    return DrawnFigure(name="groups", title=text, caption=text, alternative_text=text, part="results")
+
+
+def test_the_page_asks_no_network_and_runs_its_own_script_alone():
+    text = page_of(SMALL, SMALL, figures=(figure_named("mAP"),))
+    page = Page(text)
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "svg"}
+    addresses = [value for _, a in page.elements for name, value in a.items() if name in ("href", "src")]
+    assert addresses
+    assert not [address for address in addresses if ":" in address or address.startswith(("/", ".."))]
+    (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == content_policy(page_files()[1])
+    assert f"<script>{page_files()[1]}</script>" in text
+    assert "default-src 'none'" in policy
 
 
 @pytest.mark.parametrize("text", HOSTILE)

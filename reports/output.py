@@ -1,0 +1,55 @@
+"""Writing a report: one folder that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..datasets.errors import InputError
+from .formats import FORMATS, quoted_comma_separated
+from .page import render_page
+from .pairs import pairs_csv
+from .report import Report, Section
+from .results_json import results_json
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write page, tables, pairs and JSON; return the page's path. Figures are there already: they are drawn in place.
+
+    Raises:
+        InputError: if the folder cannot be written; the page is written last, so that an old one stays whole.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for dataset in report.datasets:
+            for section in dataset.sections:
+                for name, text in section_files(section):
+                    _replace(folder / name, text)
+        _replace(folder / "results.json", results_json(report))
+        page = folder / "index.html"
+        _replace(page, render_page(report))
+        return page
+    except OSError as error:
+        raise InputError(
+            f"cannot write the report to {folder}: {error.strerror or error}; give a writable folder with enough room "
+            "with --to"
+        ) from error
+
+
+def section_files(section: Section) -> Iterator[tuple[str, str]]:
+    """Name and text of every file of one table."""
+    for ending, write in FORMATS.items():
+        yield f"{section.name}.{ending}", write(section.table)
+    yield f"{section.name}-pairs.csv", pairs_csv(section.pairs)
+    if section.table.quoted:
+        yield f"{section.name}-quoted.csv", quoted_comma_separated(section.table)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
