@@ -51,6 +51,9 @@ def run(
     table: Annotated[list[int] | None, typer.Option(help="Methods of the paper's Table 1 or 2; repeatable.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="A method by name; repeatable.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="A dataset by name; repeatable.")] = None,
+    from_study: Annotated[
+        str | None, typer.Option(help="Methods of this study, with their defaults and with the settings it found.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.")] = "1",
     recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
     backbone: BackboneName = None,
@@ -82,6 +85,7 @@ def run(
         mltbench run --table 1 --table 2 --seeds 3
         mltbench run --method db --method rs --override method.mu=.2 --dry-run
         mltbench run --plugin my_loss.py --method my-loss --seeds 3
+        mltbench run --from-study tune-digits-mlt --seeds 5
         mltbench run --dataset photos --method db-focal --backbone mobilenet_v2 --weights mobilenet.pt
     """
     from ..datasets.registry import load_dataset, resolve_data_root
@@ -93,12 +97,16 @@ def run(
     from .session import Surroundings
     from .store import open_store, resolve_results_root
     from .terminal import console, parse_seeds
+    from .winners import winners_plan
 
     load_plugins(plugin or [])
-    methods = choose_methods(table or [], method or [])
+    if from_study is not None:
+        _require_alone(table, method, dataset, recipe, override, backbone, weights, weights_input, weights_padding)
+    methods = choose_methods(table or [], method or []) if from_study is None else []
     chosen_seeds, chosen_device = parse_seeds(seeds), resolve_device(device)
     root = resolve_data_root(data_root)
     store = open_store(resolve_results_root(out), tracking_uri)
+    device_type = chosen_device.partition(":")[0]
     plans = [
         build_plan(
             load_dataset(name, data_root=root),
@@ -107,12 +115,23 @@ def run(
             recipe=recipe,
             backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
             overrides=override or [],
-            device_type=chosen_device.partition(":")[0],
+            device_type=device_type,
             word_vectors=word_vectors,
             name=f"{' and '.join([*(f'Table {n}' for n in table or []), *(method or [])])} on {name}",
         )
-        for name in dataset or ["digits-mlt"]
+        for name in (dataset or ["digits-mlt"]) * (from_study is None)
     ]
+    if from_study is not None:
+        plans = [
+            winners_plan(
+                store,
+                from_study,
+                seeds=chosen_seeds,
+                data_root=root,
+                device_type=device_type,
+                word_vectors=word_vectors,
+            )
+        ]
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
         console().print(note, markup=False, highlight=False, soft_wrap=True)
     surroundings = Surroundings(
@@ -157,6 +176,16 @@ def check(
         console().print(verdict, soft_wrap=True)
     console().print(f"{len(chosen) - bad} of {len(chosen)} methods passed")
     raise typer.Exit(1 if bad else 0)
+
+
+def _require_alone(*others: object) -> None:
+    from ..datasets.errors import InputError
+
+    if any(other is not None and other != [] for other in others):
+        raise InputError(
+            "--from-study says which methods, dataset, recipe, settings and weights are trained; leave --method, "
+            "--table, --dataset, --recipe, --override, --backbone and --weights out"
+        )
 
 
 def _show_plan(console: Console, plan: Plan, store: Store) -> None:

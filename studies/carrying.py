@@ -76,7 +76,7 @@ def carry_out_study(
         return False
     end_study_runs(study, store, "FINISHED")
     if definition.purpose == "tune":
-        announce_winners(study, store)
+        announce_winners(study, store, laboratory)
         console.print(
             f"winners are in MLflow. Next: mltbench run --from-study {definition.name} --seeds 5 --out {task.root}",
             soft_wrap=True,
@@ -116,7 +116,7 @@ def work_here(
         raise typer.Exit(130) from None
     brought = bring(study, store, laboratory)
     if study.definition.purpose == "tune":
-        announce_winners(study, store)
+        announce_winners(study, store, laboratory)
     _tell_end(console, study, brought, store.tracking_uri)
 
 

@@ -10,6 +10,7 @@ from ..benchmark.store import Store
 from .definition import Arm
 from .open_study import OpenStudy, result_of
 from .space import as_overrides
+from .trials import Laboratory, plan_trial
 from .upload import set_study_tags
 
 if TYPE_CHECKING:
@@ -43,34 +44,38 @@ def pareto_front(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
     return [trial for trial in trials if not surpassed(marks[trial.number])]
 
 
-def winners_of(study: OpenStudy) -> list[dict[str, Any]]:
+def winners_of(study: OpenStudy, laboratory: Laboratory) -> list[dict[str, Any]]:
     """The best trial of every method for every value that is maximised, as plain JSON."""
     return [
-        _winner(study, arm, best, value)
+        _winner(study, arm, best, value, laboratory)
         for arm in study.definition.arms
         for value in study.definition.values
         if (best := best_trial(complete_trials(study, arm), value)) is not None
     ]
 
 
-def announce_winners(study: OpenStudy, store: Store) -> list[dict[str, Any]]:
+def announce_winners(study: OpenStudy, store: Store, laboratory: Laboratory) -> list[dict[str, Any]]:
     """Leave the winners in MLflow, on the study's run, where `mltbench run --from-study` reads them."""
-    winners = winners_of(study)
+    winners = winners_of(study, laboratory)
     set_study_tags(study, store, {"winners": json.dumps(winners)})
     return winners
 
 
-def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str) -> dict[str, Any]:
-    definition = study.definition
+def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str, laboratory: Laboratory) -> dict[str, Any]:
+    definition, settings = study.definition, (result_of(trial) or {})["settings"]
+    default = plan_trial(definition, arm, {}, definition.seeds, laboratory)[0]
+    tuned = plan_trial(definition, arm, settings, definition.seeds, laboratory)[0]
     return {
         "method": arm.method,
         "dataset": arm.dataset,
         "recipe": definition.recipe,
         "weights": dict(definition.weights),
         "fixed": list(arm.fixed),
-        "settings": as_overrides((result_of(trial) or {})["settings"]),
+        "settings": as_overrides(settings),
         "objective": value,
         "trial": trial.number,
         "value": mark_of(trial, value),
         "seeds": list(definition.seeds),
+        "default_configuration": default.experiment.configuration_id,
+        "tuned_configuration": tuned.experiment.configuration_id,
     }

@@ -11,6 +11,7 @@ from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.session import Surroundings
 from mltbench.benchmark.store import TAG
+from mltbench.benchmark.winners import studies_with_winners, winners_plan
 from mltbench.datasets.dataset import Dataset
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.registry import DatasetEntry, register_dataset
@@ -121,7 +122,7 @@ def test_trials_arrive_in_mlflow_once_with_their_tags_and_winners_beside_them(la
         assert json.loads(tags[f"{TAG}parameters"]).items() >= result_of(trial)["settings"].items()
         if result_of(trial)["outcome"] == "complete":
             assert json.loads(tags[f"{TAG}values"])["total"] == pytest.approx(trial.value)
-    (winner,) = announce_winners(study, store)
+    (winner,) = announce_winners(study, store, laboratory)
     best = max(complete_trials(study, arm), key=lambda trial: trial.value)
     assert winner["trial"] == best.number
     assert winner["settings"] == [f"{key}={value}" for key, value in result_of(best)["settings"].items()]
@@ -166,7 +167,7 @@ def test_a_diverging_trial_is_recorded_and_the_study_goes_on(laboratory, setting
     (arm,) = study.definition.arms
     assert all(trial.state.name == "PRUNED" for trial in study.progress(arm).finished)
     assert "not finite" in result_of(study.progress(arm).finished[0])["reason"]
-    assert winners_of(study) == []
+    assert winners_of(study, laboratory) == []
 
 
 def test_two_objectives_give_the_front_that_a_naive_loop_gives(laboratory, setting, tmp_path):
@@ -283,3 +284,23 @@ def test_a_line_cut_short_does_not_spoil_the_journal(setting, tmp_path):
     (arm,) = again.definition.arms
     again.arms[arm.name].enqueue_trial({})
     assert join_study("t", tmp_path, None).progress(arm).waiting == 2
+
+
+def test_winners_are_judged_on_fresh_seeds_beside_their_defaults(laboratory, setting, store, tmp_path):
+    study = begin(tune(setting, ("db",), parameters=["method.mu"], prune=False, sampler="random"), tmp_path)
+    work(study, laboratory)
+    announce_winners(study, store, laboratory)
+    options = {"data_root": tmp_path, "device_type": "cpu", "word_vectors": None}
+    plan = winners_plan(store, "t", seeds=[0, 1], **options)
+    (winner,) = studies_with_winners(store)["t"]
+    by_role = {"default": winner.default_configuration, "tuned": winner.tuned_configuration}
+    for item in plan.experiments:
+        assert item.tags["from_study"] == "t"
+        assert item.experiment.configuration_id == by_role[item.tags["role"]]
+        assert item.experiment.seed in (0, 1)
+        mu = float(winner.settings[0].partition("=")[2]) if item.tags["role"] == "tuned" else 0.3
+        assert item.experiment.method.parameters["mu"] == mu
+    with pytest.raises(InputError, match="seed 1000 is one that study 't' chose its winners on"):
+        winners_plan(store, "t", seeds=[0, 1000], **options)
+    with pytest.raises(InputError, match="unknown study with winners in MLflow 'tt'; did you mean 't'"):
+        winners_plan(store, "tt", seeds=[0], **options)
