@@ -1,13 +1,14 @@
 # make demo     Tables 1 and 2 on Digits-MLT, from nothing
 # make install  the environment, in .venv
 # make test     the tests
+# make soak     the long tests of what must survive
 # make lint     formatter, linter, type checker, import direction
 # make format   what make lint asks for
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install test lint format
+.PHONY: demo install test soak lint format
 .DEFAULT_GOAL := demo
 
 demo: install
@@ -31,6 +32,9 @@ install: .venv/.installed
 
 test: install
 	$(BIN)/python -m pytest
+
+soak: install
+	$(BIN)/python -m pytest -m soak
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -10,9 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .executors.protocol import Executor
-    from .plan import Plan, PlannedExperiment
-    from .session import Summary, Surroundings
+    from .plan import Plan
     from .store import Store
 
 DataRoot = Annotated[
@@ -65,13 +63,16 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Experiments at once [default: cores, or 1 on CUDA].")
+        int | None, typer.Option(min=1, help="Experiments at once [default: cores, or one per GPU].")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads per experiment; they change the last bits.")] = 1,
     evaluate_every: Annotated[
         int, typer.Option(min=0, help="Score the validation split every so many epochs; 0 is the last only.")
     ] = 0,
     word_vectors: Annotated[Path | None, typer.Option(help="GloVe text or .npz for ML-GCN.")] = None,
+    claims: Annotated[
+        str | None, typer.Option(help="PostgreSQL that says who trains what [default: the tracking URI, else --out].")
+    ] = None,
     plugin: Plugins = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and train nothing.")] = False,
     out: Out = None,
@@ -89,10 +90,12 @@ def run(
         mltbench run --dataset photos --method db-focal --backbone mobilenet_v2 --weights mobilenet.pt
     """
     from ..datasets.registry import load_dataset, resolve_data_root
-    from .devices import default_workers, resolve_device
+    from .claims import open_claims
+    from .devices import cuda_devices, default_workers, resolve_device
     from .execution import Execution
     from .initial_weights import BackboneChoice
     from .plan import build_plan, choose_methods
+    from .plan_terminal import Engine, run_plan
     from .plugins import load_plugins
     from .session import Surroundings
     from .store import open_store, resolve_results_root
@@ -140,12 +143,14 @@ def run(
         plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
         word_vectors=word_vectors,
     )
+    engine = Engine(workers=workers or default_workers(chosen_device), devices=cuda_devices(chosen_device))
     failed = False
     for plan in plans:
         if dry_run:
             _show_plan(console(), plan, store)
         else:
-            failed |= _run_plan(console(), plan, store, surroundings, workers or default_workers(chosen_device))
+            holding = open_claims(store.root, store.tracking_uri, claims)
+            failed |= run_plan(console(), plan, store, surroundings, engine, holding)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -196,65 +201,3 @@ def _show_plan(console: Console, plan: Plan, store: Store) -> None:
     console.print(plan_table(plan, {planned.experiment.id for planned in done}))
     images = sum(planned.images for planned in missing)
     console.print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
-
-
-def _run_plan(console: Console, plan: Plan, store: Store, surroundings: Surroundings, workers: int) -> bool:
-    """Carry a plan out and tell about it; return whether something failed."""
-    from ..datasets.registry import prepare
-    from .initial_weights import find_weights
-    from .progress import PlanProgress, working
-    from .session import carry_out, split_plan
-
-    with working(console, "opening the results"):
-        done, missing = split_plan(plan, store)
-    if missing:
-        with working(console, f"preparing {plan.dataset}"):
-            prepare(plan.dataset, surroundings.data_root)
-        for weights, experiment in {p.weights: p.experiment for p in missing}.items():
-            find_weights(experiment, weights.file, surroundings.data_root)
-    workers = min(workers, max(len(missing), 1))
-    execution = surroundings.execution
-    console.print(
-        f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
-        f"on {execution.device} ({workers} at once, {execution.threads} thread{'s'[: execution.threads > 1]} each)"
-    )
-    if not missing:
-        console.print("nothing to train: every experiment of this plan is finished.")
-    try:
-        with PlanProgress(console, missing, store.runs) as progress:
-            summary = carry_out(plan, store, _executor(workers), surroundings, on_end=progress.end)
-    except KeyboardInterrupt:
-        console.print(
-            "[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here."
-        )
-        raise typer.Exit(130) from None
-    _tell(console, store, missing, summary)
-    return bool(summary.failed)
-
-
-def _executor(workers: int) -> Executor:
-    from .executors.in_process import InProcess
-    from .executors.processes import Processes
-
-    return InProcess() if workers == 1 else Processes(workers)
-
-
-def _tell(console: Console, store: Store, missing: list[PlannedExperiment], summary: Summary) -> None:
-    from rich.markup import escape
-
-    from .store import without_password
-
-    if missing:
-        console.print(f"trained {len(summary.trained)}, failed {len(summary.failed)}, skipped {len(summary.skipped)}")
-    for planned, reason in summary.failed:
-        words = escape(f"{planned.label}, seed {planned.experiment.seed}: {reason}")
-        console.print(f"[red]failed[/red] {words}", soft_wrap=True)
-    if summary.not_uploaded:
-        console.print(
-            f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
-            f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
-            f"under {store.runs}, and the same command brings them there without training again.",
-            soft_wrap=True,
-        )
-    elif summary.trained:
-        console.print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)

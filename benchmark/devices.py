@@ -35,9 +35,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cuda_devices(device: str) -> tuple[str, ...]:
+    """The devices that experiments take in turn: all GPUs for `cuda` where there are several, else none by name."""
+    if device != "cuda":
+        return ()
+    import torch
+
+    count = torch.cuda.device_count()
+    return tuple(f"cuda:{i}" for i in range(count)) if count > 1 else ()
+
+
 def default_workers(device: str) -> int:
-    """Experiments at once: one per core on the CPU, one on a GPU.
+    """Experiments at once: one per core on the CPU, one per GPU.
 
     Two one-thread runs give more images/s than one run of two threads: see `mltbench bench loop`.
     """
-    return usable_cores() if device == "cpu" else 1
+    return usable_cores() if device == "cpu" else max(len(cuda_devices(device)), 1)

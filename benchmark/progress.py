@@ -74,6 +74,8 @@ class PlanProgress:
     def _line(self, planned: PlannedExperiment) -> str:
         entries = read_journal(self.runs / planned.experiment.id)
         name = f"{escape(planned.label):{self.width}s}  seed {planned.experiment.seed}"
+        if not entries:
+            return f"[green]done[/green]  {name}  on another machine"
         test = next((entry.metrics for entry in entries if entry.event == "test"), None)
         if test is None:
             return f"[red]failed[/red]  {name}  {escape(str(entries[-1].details.get('reason', '')))}"

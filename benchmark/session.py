@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
-from collections.abc import Callable, Container, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..datasets.errors import InputError
+from .claims import Claims, open_claims
 from .execution import Execution
 from .executors.protocol import Executor
+from .heartbeat import is_held
 from .journal import is_finished, read_journal
 from .plan import Plan, PlannedExperiment
 from .provenance import command_line
 from .run import Job
 from .store import Store
 from .tracking import Uploader
+from .upload_thread import PATIENCE_SECONDS, UploadThread
+
+# How often a plan that has nothing left but others' experiments looks whether they have ended.
+LOOK_SECONDS = 1.0
+# Somebody who pressed Ctrl-C does not wait for a server.
+BRIEF_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +52,15 @@ class Summary:
 
     Attributes:
         skipped: finished before.
-        trained: finished now.
+        trained: finished now, here.
+        elsewhere: finished now, by another process that carries out the same plan.
         failed: with their reasons.
         not_uploaded: trained, but not brought to MLflow, with the reasons.
     """
 
     skipped: list[PlannedExperiment] = field(default_factory=list)
     trained: list[PlannedExperiment] = field(default_factory=list)
+    elsewhere: list[PlannedExperiment] = field(default_factory=list)
     failed: list[tuple[PlannedExperiment, str]] = field(default_factory=list)
     not_uploaded: list[tuple[PlannedExperiment, str]] = field(default_factory=list)
 
@@ -63,37 +76,135 @@ def carry_out(
     executor: Executor,
     surroundings: Surroundings,
     *,
+    claims: Claims | None = None,
     on_end: Callable[[PlannedExperiment], None] = lambda planned: None,
+    on_wait: Callable[[Sequence[tuple[PlannedExperiment, str]]], None] = lambda busy: None,
 ) -> Summary:
     """Run what a plan lacks and bring it to MLflow; a failed experiment does not stop the others.
+
+    Another process may carry out the same plan at the same time, on this machine or another: each experiment is
+    trained by the one that claims it, and both end when all have ended.
 
     Args:
         plan: what is wanted.
         store: where results live.
         executor: where experiments run.
         surroundings: what every job needs.
-        on_end: called when an experiment has ended, well or not.
+        claims: who trains what; None takes those of the store.
+        on_end: called when an experiment has ended, well or not, here or elsewhere.
+        on_wait: called when nothing is left but what others train, with the words on who does.
     """
-    in_mlflow = store.finished(plan.dataset)
-    done, missing = _split(plan, store.runs, in_mlflow)
-    uploader = Uploader(store, plan)
-    summary = Summary(skipped=done)
+    _refuse_bootstrapping()
+    claims = claims or open_claims(store.root, store.tracking_uri)
     status = "KILLED"
     try:
-        for planned in done:
-            if planned.experiment.id not in in_mlflow:
-                _upload(uploader, planned, summary)
-        by_folder = {str(store.runs / planned.experiment.id): planned for planned in missing}
-        jobs = [_job(planned, folder, surroundings) for folder, planned in by_folder.items()]
-        for job in executor.run(jobs):
-            planned = by_folder[job.folder]
-            _record(planned, Path(job.folder), summary)
-            _upload(uploader, planned, summary)
-            on_end(planned)
-        status = "FAILED" if summary.failed else "FINISHED"
+        in_mlflow = store.finished(plan.dataset)
+        done, missing = _split(plan, store.runs, in_mlflow)
+        work = _Work(plan, store, executor, surroundings, claims, on_end)
+        work.summary.skipped = done
+        try:
+            work.bring(planned for planned in done if planned.experiment.id not in in_mlflow)
+            work.train(missing, on_wait)
+            status = "FAILED" if work.summary.failed else "FINISHED"
+        finally:
+            patience = BRIEF_PATIENCE_SECONDS if status == "KILLED" else PATIENCE_SECONDS
+            work.summary.not_uploaded = work.uploads.finish(status, patience=patience)
     finally:
-        uploader.close(status)
-    return summary
+        claims.close()
+    return work.summary
+
+
+def _refuse_bootstrapping() -> None:
+    # A worker of a script without the guard would wait here for what its own parent has claimed, and that for it.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError('a script that carries out plans needs `if __name__ == "__main__":` around its commands')
+
+
+class _Work:
+    """The state of a plan under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        executor: Executor,
+        surroundings: Surroundings,
+        claims: Claims,
+        on_end: Callable[[PlannedExperiment], None],
+    ) -> None:
+        self.store, self.executor, self.surroundings = store, executor, surroundings
+        self.claims, self.on_end, self.summary = claims, on_end, Summary()
+        self.uploads = UploadThread(Uploader(store, plan), on_ended=self._release)
+        self.began = time.time_ns() // 1_000_000
+
+    def bring(self, finished: Iterator[PlannedExperiment]) -> None:
+        """Bring runs to MLflow that were trained before; those that another process has claimed, it brings."""
+        for planned in finished:
+            if self.claims.take(planned.experiment.id):
+                self.uploads.put(planned)
+
+    def train(
+        self, missing: Sequence[PlannedExperiment], on_wait: Callable[[Sequence[tuple[PlannedExperiment, str]]], None]
+    ) -> None:
+        """Train what nobody has claimed, round after round, until everything has ended."""
+        while missing:
+            busy: list[PlannedExperiment] = []
+            by_folder = {str(self.store.runs / planned.experiment.id): planned for planned in missing}
+            # Closed before anything else on the way out: what is claimed must not be let go while it is still trained.
+            with closing(self.executor.run(self._jobs(by_folder, busy))) as ended:
+                for job in ended:
+                    self._record(by_folder[job.folder], Path(job.folder))
+            if busy:
+                on_wait([(planned, self.claims.holder(planned.experiment.id)) for planned in busy])
+                time.sleep(LOOK_SECONDS)
+            missing = busy
+
+    def _jobs(self, by_folder: dict[str, PlannedExperiment], busy: list[PlannedExperiment]) -> Iterator[Job]:
+        """Jobs as executors ask for them; each is claimed in that moment, so that two processes share a plan."""
+        for folder, planned in by_folder.items():
+            name = planned.experiment.id
+            if not self.claims.take(name):
+                busy.append(planned)
+            elif is_held(Path(folder)):
+                # Unclaimed and yet run: the worker of a parent that died in this moment, or `mltbench verify`.
+                self.claims.release(name)
+                busy.append(planned)
+            elif (outcome := self._ended_elsewhere(name, Path(folder))) is not None:
+                self._record_elsewhere(planned, *outcome)
+            else:
+                yield _job(planned, folder, self.surroundings)
+
+    def _ended_elsewhere(self, name: str, folder: Path) -> tuple[str, str] | None:
+        entries = read_journal(folder)
+        last = entries[-1] if entries else None
+        if last and (last.event == "finished" or (last.event == "failed" and last.time >= self.began)):
+            return last.event, str(last.details.get("reason", ""))
+        return self.claims.outcome(name)
+
+    def _record_elsewhere(self, planned: PlannedExperiment, outcome: str, reason: str) -> None:
+        if outcome == "finished":
+            self.summary.elsewhere.append(planned)
+        else:
+            self.summary.failed.append((planned, reason))
+        if (self.store.runs / planned.experiment.id).exists():
+            self.uploads.put(planned)
+        else:
+            self.claims.release(planned.experiment.id, outcome, reason)
+        self.on_end(planned)
+
+    def _record(self, planned: PlannedExperiment, folder: Path) -> None:
+        last = read_journal(folder)[-1]
+        if last.event == "finished":
+            self.summary.trained.append(planned)
+        else:
+            self.summary.failed.append((planned, str(last.details.get("reason", "stopped without a word"))))
+        self.uploads.put(planned)
+        self.on_end(planned)
+
+    def _release(self, planned: PlannedExperiment) -> None:
+        """Let a run go that has been brought to MLflow: whoever waits for it finds it there."""
+        last = read_journal(self.store.runs / planned.experiment.id)[-1]
+        self.claims.release(planned.experiment.id, last.event, str(last.details.get("reason", "")))
 
 
 def _split(
@@ -120,21 +231,3 @@ def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) ->
         weights=str(planned.weights.file.resolve()) if planned.weights.file else None,
         command=command_line(),
     )
-
-
-def _record(planned: PlannedExperiment, folder: Path, summary: Summary) -> None:
-    last = read_journal(folder)[-1]
-    if last.event == "finished":
-        summary.trained.append(planned)
-    else:
-        summary.failed.append((planned, str(last.details.get("reason", "stopped without a word"))))
-
-
-def _upload(uploader: Uploader, planned: PlannedExperiment, summary: Summary) -> None:
-    """Bring a run to MLflow; when that fails, its journal stays and the next `mltbench run` tries again."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        uploader.upload(planned)
-    except (MlflowException, OSError, InputError) as error:
-        summary.not_uploaded.append((planned, str(error)))

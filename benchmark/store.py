@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_SECONDS = 4.0
 # MLflow's own names for runs of the suite; every one of its tags starts so.
 TAG = "mltbench."
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 # MLflow's own page then opens as one of model training, with a word on how to read it.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -67,37 +68,60 @@ class Store:
 
     def experiment(self, dataset: str) -> str:
         """Id of the MLflow experiment of a dataset, made when it is missing."""
+        from mlflow.exceptions import MlflowException
+
         name = f"mltbench/{dataset}"
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
         # A database keeps no files: they lie beside the journals. A server says itself where files go.
-        served = urlsplit(self.tracking_uri).scheme in ("http", "https")
-        artifacts = None if served else (self.root / "artifacts" / dataset).resolve().as_uri()
-        return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+        database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
+        artifacts = (self.root / "artifacts" / dataset).resolve().as_uri() if database else None
+        try:
+            return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+        except MlflowException:
+            # Another process may have made it in this moment.
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:
-        """All runs of the suite of one kind, oldest first; of one dataset, or of all."""
+        """All runs of the suite of one kind, oldest first; of one dataset, or of all.
+
+        Raises:
+            InputError: if the store does not answer any more.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return list(self._search(dataset, kind))
+        except (MlflowException, OSError) as error:
+            reason = without_password(str(error).partition("\n")[0])
+            raise InputError(
+                f"MLflow at {without_password(self.tracking_uri)} has stopped to answer: {reason}; nothing that was "
+                "trained is lost: give the command again when it answers"
+            ) from error
+
+    def _search(self, dataset: str | None, kind: str) -> Iterator[Run]:
         experiments = [
-            experiment
+            experiment.experiment_id
             for experiment in self.client.search_experiments()
             if experiment.name == f"mltbench/{dataset}" or (dataset is None and experiment.name.startswith("mltbench/"))
         ]
-        found: list[Run] = []
         token: str | None = None
         while experiments:
             page = self.client.search_runs(
-                [experiment.experiment_id for experiment in experiments],
+                experiments,
                 filter_string=f"tags.`{TAG}kind` = '{kind}'",
                 order_by=["attributes.start_time ASC"],
                 max_results=1000,
                 page_token=token,
             )
-            found += page
+            yield from page
             token = page.token
             if not token:
                 break
-        return found
 
     def finished(self, dataset: str) -> dict[str, Run]:
         """Finished runs of a dataset by experiment id."""
@@ -126,13 +150,16 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     if uri is not None:
         _require_answer(uri)
     # MLflow tells of every table that it creates; a newcomer would wonder.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    # It also logs a traceback for every question that a database did not answer; we say that in our own words.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     store = Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
-    # A server that fails once work goes on is retried later by the uploader; MLflow's seven tries would take minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    # A server that fails once work goes on is retried later by the uploader; MLflow's own seven tries take long.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     try:
-        with _impatient():
+        with _impatient(), _one_opens(root, store.tracking_uri, create=create):
             store.client.search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
@@ -141,6 +168,23 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
     return store
+
+
+@contextmanager
+def _one_opens(root: Path, uri: str, *, create: bool) -> Iterator[None]:
+    """Within, no other process makes the tables that MLflow makes in a new database."""
+    if uri.startswith("postgresql"):
+        from .database_claims import exclusively
+
+        with exclusively(uri, "mlflow"):
+            yield
+    elif uri.startswith("sqlite:") and create:
+        from filelock import FileLock
+
+        with FileLock(root / ".opening.lock", timeout=60):
+            yield
+    else:
+        yield
 
 
 def without_password(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,12 @@ class Uploader:
         self.store, self.plan = store, plan
         self.kind, self.runs, self.artifacts = kind, runs or store.runs, artifacts
         self.client: MlflowClient = store.client
-        self.mlflow_experiment = store.experiment(plan.dataset)
         self.parent = parent
+
+    @cached_property
+    def mlflow_experiment(self) -> str:
+        """Id of the MLflow experiment of the plan's dataset."""
+        return self.store.experiment(self.plan.dataset)
 
     def upload(self, planned: PlannedExperiment) -> str:
         """Replay one run's journal and artifacts; return the MLflow run id. Doing it again changes nothing."""

@@ -123,7 +123,7 @@ def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
 def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
     moody.with_name("mood").write_text("killed")
     jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
-    ended = list(Processes(1).run(jobs))
+    ended = list(Processes(1, retries=0).run(jobs))
     last = {job.folder.rpartition("/")[2]: read_journal(tmp_path / "runs" / job.folder)[-1] for job in ended}
     assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
     assert "the worker process died" in last["moody"].details["reason"]

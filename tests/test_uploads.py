@@ -1,5 +1,6 @@
 import shutil
 import sqlite3
+import time
 
 import pytest
 from mltbench.benchmark.executors.in_process import InProcess
@@ -93,6 +94,9 @@ class BreaksAfter:
         for i, job in enumerate(jobs):
             if i == self.number:
                 with sqlite3.connect(self.database) as connection:
+                    ended = "SELECT count(*) FROM runs WHERE name LIKE '%seed 0' AND end_time > 0"
+                    while connection.execute(ended).fetchone()[0] < self.number:
+                        time.sleep(0.05)
                     for table in ("metrics", "tags", "params", "runs"):
                         connection.execute(f"ALTER TABLE {table} RENAME TO gone_{table}")
             yield from InProcess().run([job])

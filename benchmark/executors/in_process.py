@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable
 
 from ..run import Job, run_job
 
@@ -10,7 +10,7 @@ from ..run import Job, run_job
 class InProcess:
     """Runs jobs one by one, here."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended."""
         for job in jobs:
             run_job(job)

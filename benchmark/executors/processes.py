@@ -3,78 +3,154 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from ...datasets.errors import InputError
-from ..journal import Journal, read_journal
+from ..journal import Journal
 from ..run import Job, run_job
+
+# A worker that is asked to end finishes its step and writes its checkpoint first.
+ENDS_WITHIN_SECONDS = 30.0
+READY, ENDED = "ready", "ended"
 
 
 class Processes:
-    """Runs jobs in `workers` spawned processes, which import torch once and load the dataset once each."""
+    """Runs jobs in spawned processes, which import torch once and load the dataset once each.
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    Args:
+        workers: experiments at once.
+        devices: devices that the workers take in turn, such as `cuda:0` and `cuda:1`; none leaves the jobs' own.
+        retries: how often the job of a worker that died (killed from outside, out of memory) is begun again.
+    """
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Run all jobs; yield each when it has ended.
+    def __init__(self, workers: int, *, devices: Sequence[str] = (), retries: int = 2) -> None:
+        self.workers, self.devices, self.retries = workers, devices, retries
 
-        A worker that dies fails the jobs that were running; the waiting ones go on.
+    def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
+        """Run all jobs; yield each when it has ended. A worker that dies takes no other job with it.
 
         Raises:
             InputError: if no worker can be started.
         """
-        waiting = list(jobs)
-        while waiting:
-            ended: list[Job] = []
-            try:
-                for job in self._run_pool(waiting):
-                    ended.append(job)
-                    yield job
-            except BrokenProcessPool:
-                for job in _died(job for job in waiting if job not in ended):
-                    ended.append(job)
-                    yield job
-                if not ended:
-                    raise InputError(
-                        "worker processes end before they begin: memory is too short, or a script starts them without "
-                        '`if __name__ == "__main__":`; run one experiment at a time with --workers 1'
-                    ) from None
-            waiting = [job for job in waiting if job not in ended]
-
-    def _run_pool(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(self.workers, len(jobs)), mp_context=context, initializer=_start_worker)
-        futures: dict[Future[bool], Job] = {pool.submit(run_job, job): job for job in jobs}
+        source, again, deaths = iter(jobs), deque[Job](), dict[str, int]()
+        workers: list[_Worker] = []
         try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-        pool.shutdown()
+            while True:
+                self._employ(workers, source, again)
+                busy = [worker for worker in workers if worker.job is not None]
+                if not busy:
+                    break
+                ready = wait([worker.connection for worker in busy])
+                for worker in [worker for worker in busy if worker.connection in ready]:
+                    job, state = worker.job, worker.listen()
+                    if job is None or state == READY:
+                        continue
+                    if state == ENDED:
+                        yield job
+                        continue
+                    workers.remove(worker)
+                    deaths[job.folder] = deaths.get(job.folder, 0) + 1
+                    if deaths[job.folder] <= self.retries:
+                        again.append(job)
+                    elif worker.began:
+                        Journal(Path(job.folder)).append("failed", reason=_death(worker, deaths[job.folder]))
+                        yield job
+                    else:
+                        raise InputError(
+                            "worker processes end before they begin: memory is too short, or a script starts them "
+                            'without `if __name__ == "__main__":`; run one experiment at a time with --workers 1'
+                        )
+        finally:
+            _end(workers)
+
+    def _employ(self, workers: list[_Worker], source: Iterator[Job], again: deque[Job]) -> None:
+        """Give every free worker a job, and start workers while there are jobs for them."""
+        while len(idle := [worker for worker in workers if worker.job is None]) + self.workers - len(workers) > 0:
+            job = again.popleft() if again else next(source, None)
+            if job is None:
+                return
+            if not idle:
+                taken = {worker.slot for worker in workers}
+                idle = [_Worker(next(slot for slot in range(self.workers) if slot not in taken))]
+                workers += idle
+            device = self.devices[idle[0].slot % len(self.devices)] if self.devices else job.execution.device
+            idle[0].give(job, replace(job, execution=replace(job.execution, device=device)))
 
 
-def _died(jobs: Iterator[Job]) -> Iterator[Job]:
-    """Those of the unfinished jobs that a dead worker had begun; their journals now say so."""
-    for job in jobs:
-        entries = read_journal(Path(job.folder))
-        if not entries:
-            continue
-        if entries[-1].event not in ("finished", "failed"):
-            Journal(Path(job.folder)).append(
-                "failed", reason="the worker process died (killed from outside, or out of memory)"
-            )
-        yield job
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot, self.began = slot, False
+        self.job: Job | None = None
+        context = multiprocessing.get_context("spawn")
+        self.connection, there = context.Pipe()
+        self.process = context.Process(target=_work, args=(there,), name=f"worker {slot}")
+        self.process.start()
+        there.close()
+
+    def give(self, job: Job, as_run: Job) -> None:
+        self.job = job
+        with suppress(OSError):  # a worker that has died is noticed when it is listened to
+            self.connection.send(as_run)
+
+    def listen(self) -> str | None:
+        """What it says; None if it has died."""
+        try:
+            said: str = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+        self.began = True
+        if said == ENDED:
+            self.job = None
+        return said
 
 
-def _start_worker() -> None:
+def _death(worker: _Worker, times: int) -> str:
+    code = worker.process.exitcode or 0
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    return (
+        f"the worker process died {times} time{'s'[: times > 1]} (killed from outside, or out of memory; "
+        f"last by {how}); lower --workers if memory is short"
+    )
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """End the workers, and return when no process writes any more."""
+    for worker in workers:
+        worker.connection.close()
+        if worker.job is not None:
+            worker.process.terminate()
+    for worker in workers:
+        worker.process.join(ENDS_WITHIN_SECONDS)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _work(connection: Connection) -> None:
     # Ctrl-C reaches the whole process group; a worker simply ends, and the parent says what happened.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        connection.send(READY)
+        while True:
+            run_job(connection.recv())
+            connection.send(ENDED)
+
+
+def _end_with_parent() -> None:
+    """End at once when the parent has died: nobody holds the claims of what is trained here any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

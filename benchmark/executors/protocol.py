@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ..run import Job
@@ -11,5 +11,9 @@ from ..run import Job
 class Executor(Protocol):
     """Runs jobs somewhere; each job writes its own folder."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Run all jobs; yield each when it has ended, well or not (its journal tells)."""
+    def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
+        """Run all jobs; yield each when it has ended, well or not (its journal tells).
+
+        A job is taken from `jobs` in the moment in which it can start: taking it claims it. Closing the generator ends
+        what is running and returns when nothing is.
+        """

@@ -1,0 +1,125 @@
+"""Carrying out a plan in the terminal: what there is to do, how it goes, what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+
+from .executors.in_process import InProcess
+from .executors.processes import Processes
+from .progress import PlanProgress, working
+from .session import carry_out, split_plan
+from .store import without_password
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .claims import Claims
+    from .executors.protocol import Executor
+    from .plan import Plan, PlannedExperiment
+    from .session import Summary, Surroundings
+    from .store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Where a plan's experiments run.
+
+    Attributes:
+        workers: experiments at once.
+        devices: that the workers take in turn; none leaves the experiments' own.
+    """
+
+    workers: int
+    devices: tuple[str, ...] = ()
+
+    def executor(self, jobs: int) -> Executor:
+        """The executor for so many jobs."""
+        workers = min(self.workers, max(jobs, 1))
+        return InProcess() if workers == 1 else Processes(workers, devices=self.devices)
+
+
+def run_plan(
+    console: Console, plan: Plan, store: Store, surroundings: Surroundings, engine: Engine, claims: Claims
+) -> bool:
+    """Carry a plan out and tell about it; return whether something failed."""
+    from ..datasets.registry import prepare
+    from .initial_weights import find_weights
+
+    with working(console, "opening the results"):
+        done, missing = split_plan(plan, store)
+    if missing:
+        with working(console, f"preparing {plan.dataset}"):
+            prepare(plan.dataset, surroundings.data_root)
+        for weights, experiment in {p.weights: p.experiment for p in missing}.items():
+            find_weights(experiment, weights.file, surroundings.data_root)
+    execution = surroundings.execution
+    console.print(
+        f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
+        f"on {execution.device} ({min(engine.workers, max(len(missing), 1))} at once, "
+        f"{execution.threads} thread{'s'[: execution.threads > 1]} each)"
+    )
+    if not missing:
+        console.print("nothing to train: every experiment of this plan is finished.")
+    waiting = _Waiting(console)
+    try:
+        with PlanProgress(console, missing, store.runs) as progress:
+            summary = carry_out(
+                plan,
+                store,
+                engine.executor(len(missing)),
+                surroundings,
+                claims=claims,
+                on_end=progress.end,
+                on_wait=waiting.tell,
+            )
+    except KeyboardInterrupt:
+        console.print(
+            "[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here."
+        )
+        raise typer.Exit(130) from None
+    _tell(console, store, missing, summary)
+    return bool(summary.failed)
+
+
+class _Waiting:
+    """Says once what is waited for, and again when that has changed."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.said = console, -1
+
+    def tell(self, busy: Sequence[tuple[PlannedExperiment, str]]) -> None:
+        if len(busy) == self.said:
+            return
+        self.said = len(busy)
+        planned, holder = busy[0]
+        more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+        self.console.print(
+            f"waiting for {escape(planned.label)}, seed {planned.experiment.seed}{more}: {escape(holder)} has claimed "
+            f"{'them' if more else 'it'}. Ctrl-C ends the waiting alone.",
+            soft_wrap=True,
+        )
+
+
+def _tell(console: Console, store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
+    if missing:
+        elsewhere = f", trained by others {len(summary.elsewhere)}" if summary.elsewhere else ""
+        console.print(
+            f"trained {len(summary.trained)}{elsewhere}, failed {len(summary.failed)}, skipped {len(summary.skipped)}"
+        )
+    for planned, reason in summary.failed:
+        words = escape(f"{planned.label}, seed {planned.experiment.seed}: {reason}")
+        console.print(f"[red]failed[/red] {words}", soft_wrap=True)
+    if summary.not_uploaded:
+        console.print(
+            f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
+            f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
+            f"under {store.runs}, and the same command brings them there without training again.",
+            soft_wrap=True,
+        )
+    elif summary.trained or summary.elsewhere:
+        console.print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
