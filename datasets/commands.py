@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from .import_command import import_dataset
+from .prepare_command import prepare_dataset, verify_dataset
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
 
 data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, what they look like, and making your own.")
 data.command("import")(import_dataset)
+data.command("prepare")(prepare_dataset)
+data.command("verify")(verify_dataset)
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
 ]
@@ -95,11 +98,9 @@ def _show_labels(name: str, file: Path, picture: Path) -> dict[str, Any]:
     from .description import describe_labels
     from .label_files import read_label_file
     from .picture import draw_labels
-    from .statistics import ClassStatistics
 
     found = read_label_file(file)
-    statistics = ClassStatistics.from_labels(found.labels, class_names=found.classes)
-    draw_labels(name, statistics, found.classes, picture)
+    draw_labels(name, found.labels, found.classes, picture)
     return describe_labels(name, found.labels, found.classes)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import SPLITS, Dataset
+from .errors import InputError
 from .statistics import GROUPS, ClassStatistics, within_class_sampling_variance
 
 
@@ -21,6 +22,9 @@ def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]
         "images": f"train {len(labels)}",
         "labels_per_image": f"train {labels.sum(1).mean():.3f}",
         "groups": ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS),
+        "labels_per_image_by_group": ", ".join(
+            f"{group} {labels[:, statistics.group_mask(group)].sum() / len(labels):.3f}" for group in GROUPS
+        ),
         "largest_class": int(statistics.counts.max()),
         "smallest_class": int(statistics.counts.min()),
         "classes": [
@@ -37,14 +41,23 @@ def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `describe_labels` says of the training split, with digest, image shape and the other splits."""
-    splits = {name: dataset.split(name) for name in SPLITS}
-    description = describe_labels(dataset.name, splits["train"].labels, dataset.classes)
+    """What `describe_labels` says of the training split, with digest, image shape and the other splits.
+
+    Labels are enough; the image shape is left out where the images are not at hand.
+    """
+    labels = {name: dataset.labels(name) for name in SPLITS if name in dataset.digests}
+    description = describe_labels(dataset.name, labels["train"], dataset.classes)
     for i, row in enumerate(description["classes"]):
-        row |= {name: int(splits[name].labels[:, i].sum()) for name in ("validation", "test")}
-    return description | {
+        row |= {name: int(matrix[:, i].sum()) for name, matrix in labels.items() if name != "train"}
+    description |= {
         "digest": dataset.digest,
-        "images": ", ".join(f"{name} {len(split)}" for name, split in splits.items()),
-        "image_shape": str(splits["train"].images.shape[1:]),
-        "labels_per_image": ", ".join(f"{name} {split.labels.sum(1).mean():.3f}" for name, split in splits.items()),
+        "images": ", ".join(f"{name} {len(matrix)}" for name, matrix in labels.items()),
+        "labels_per_image": ", ".join(f"{name} {matrix.sum(1).mean():.3f}" for name, matrix in labels.items()),
     }
+    try:
+        shapes = {name: dataset.split(name).images.shape[1:] for name in labels}
+    except InputError as error:
+        return description | {"image_shape": f"no images: {error}"}
+    same = len(set(shapes.values())) == 1
+    shown = shapes["train"] if same else ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    return description | {"image_shape": str(shown)}

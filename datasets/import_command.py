@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 def import_dataset(
     name: Annotated[str, typer.Argument(help="What commands will call it.")],
     images: Annotated[Path, typer.Option(help="Folder that the image files lie below.")],
-    labels: Annotated[Path, typer.Option(help="The labels: a CSV.")],
+    labels: Annotated[
+        list[str],
+        typer.Option(help="A CSV, a folder of VOC XML, or COCO JSON; several of these as SPLIT=FILE, repeated."),
+    ],
     delimiter: Annotated[str, typer.Option(help="Between the cells of a CSV.")] = ",",
     separator: Annotated[str, typer.Option(help="Between the class names of one cell of a CSV.")] = "|",
     image_column: Annotated[str, typer.Option(help="CSV column of the image files.")] = "image",
@@ -30,6 +33,9 @@ def import_dataset(
     long_tail: Annotated[
         str | None, typer.Option(help="Cut the training set by the paper's construction: max=800,min=1[,power=6].")
     ] = None,
+    difficult: Annotated[
+        bool, typer.Option("--difficult/--no-difficult", help="Whether VOC objects marked difficult count.")
+    ] = True,
     recipe: Annotated[
         str, typer.Option(help="Training recipe of the dataset; `run --recipe` takes another.")
     ] = "paper",
@@ -53,6 +59,8 @@ def import_dataset(
     Examples:
         mltbench data import photos --images photos/images --labels photos/labels.csv
         mltbench data import pets --images . --labels pets.csv --delimiter ';' --long-tail max=300,min=2
+        mltbench data import town --images . --labels train=train.json --labels test=test.json
+        mltbench data import devkit --images VOC2012/JPEGImages --labels VOC2012/Annotations
     """
     from .errors import InputError
     from .images.workers import default_workers
@@ -73,7 +81,7 @@ def import_dataset(
         labels_column=labels_column,
         split_column=split_column,
     )
-    annotations = read_annotations(labels, columns)
+    annotations = read_annotations(labels, columns, difficult=difficult)
     options = ImportOptions(
         name=name,
         images=images.resolve(),
@@ -89,7 +97,7 @@ def import_dataset(
         workers=workers or default_workers(),
         leave_out=leave_out,
         replace=replace,
-        source=f"labels of {labels.name}",
+        source=f"labels of {', '.join(Path(text).name for text in labels)}",
     )
     with progress_bars("decoding") as advance:
         made = import_images(annotations, options, on_progress=advance)

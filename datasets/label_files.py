@@ -33,7 +33,8 @@ def read_label_file(path: Path, *, separator: str = "|") -> LabelFile:
     """Read a label matrix.
 
     Args:
-        path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,); or a CSV whose first column is the
+        path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,), or with `train_ids` and
+            `train_labels` of a dataset's training split; or a CSV whose first column is the
             image, with either one column `labels` of names joined by the separator, or a column of 0/1 per class.
         separator: between the names of one image.
 
@@ -58,9 +59,10 @@ def read_label_file(path: Path, *, separator: str = "|") -> LabelFile:
 def _read_npz(path: Path) -> LabelFile:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            labels = as_label_matrix(arrays["labels"])
+            prefix = "" if "labels" in arrays.files else "train_"
+            labels = as_label_matrix(arrays[f"{prefix}labels"])
             names = arrays["classes"].tolist() if "classes" in arrays.files else range(labels.shape[1])
-            ids = tuple(str(name) for name in arrays["ids"].tolist())
+            ids = tuple(str(name) for name in arrays[f"{prefix}ids"].tolist())
     except InputError:
         raise
     except DAMAGE as error:

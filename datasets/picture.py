@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .dataset import Dataset
 from .errors import InputError
-from .statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW, ClassStatistics
+from .statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW, ClassStatistics, within_class_sampling_variance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,16 +34,21 @@ def draw_dataset(dataset: Dataset, path: Path) -> None:
     import matplotlib.figure
     import seaborn as sns
 
+    try:
+        dataset.split("train")
+    except InputError:  # labels without images have a picture, too
+        draw_labels(dataset.name, dataset.labels("train"), dataset.classes, path)
+        return
     with sns.axes_style("white"):
-        figure = matplotlib.figure.Figure(figsize=(13, 9.2), layout="constrained")
-        grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.15])
+        figure = matplotlib.figure.Figure(figsize=(13, 13), layout="constrained")
+        grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.9])
         _draw_scenes(figure.add_subfigure(grid[0]), dataset)
-        _draw_statistics(figure.add_subfigure(grid[1]), dataset.statistics, dataset.classes)
+        _draw_statistics(figure.add_subfigure(grid[1]), dataset.labels("train"), dataset.classes)
         _save(figure, path)
 
 
-def draw_labels(name: str, statistics: ClassStatistics, classes: Sequence[str], path: Path) -> None:
-    """Write the picture of a label matrix alone: class sizes by group, co-occurrence.
+def draw_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str], path: Path) -> None:
+    """Write the picture of a label matrix alone: class sizes by group, co-occurrence, sampling.
 
     Raises:
         InputError: if the file cannot be written.
@@ -51,9 +57,9 @@ def draw_labels(name: str, statistics: ClassStatistics, classes: Sequence[str], 
     import seaborn as sns
 
     with sns.axes_style("white"):
-        figure = matplotlib.figure.Figure(figsize=(13, 5.4), layout="constrained")
-        figure.suptitle(f"{name}: {statistics.num_images:,} training images, {len(classes)} classes", weight="bold")
-        _draw_statistics(figure.add_subfigure(figure.add_gridspec(1, 1)[0]), statistics, classes)
+        figure = matplotlib.figure.Figure(figsize=(13, 9), layout="constrained")
+        figure.suptitle(f"{name}: {len(labels):,} training images, {len(classes)} classes", weight="bold")
+        _draw_statistics(figure.add_subfigure(figure.add_gridspec(1, 1)[0]), labels, classes)
         _save(figure, path)
 
 
@@ -65,10 +71,29 @@ def _save(figure: Figure, path: Path) -> None:
         raise InputError(f"cannot write the picture to {path}: {error}; give a writable .png with --out") from error
 
 
-def _draw_statistics(figure: SubFigure, statistics: ClassStatistics, classes: Sequence[str]) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
-    _draw_counts(left, statistics, classes)
-    _draw_conditional(right, statistics, classes)
+def _draw_statistics(figure: SubFigure, labels: NDArray[np.uint8], classes: Sequence[str]) -> None:
+    statistics = ClassStatistics.from_labels(labels, class_names=classes)
+    (counts, conditional), (frequencies, variances) = figure.subplots(
+        2, 2, width_ratios=[1.15, 1], height_ratios=[1.3, 1]
+    )
+    _draw_counts(counts, statistics, classes)
+    _draw_conditional(conditional, statistics, classes)
+    uniform = 1 / statistics.num_classes
+    _draw_bars(frequencies, statistics.expected_frequencies, statistics, classes)
+    frequencies.set(title="Class frequency under class-aware sampling (Eq. 1)", ylabel="mean over j of p(i|j)")
+    frequencies.axhline(uniform, color="black", linewidth=0.8, linestyle="--", label=f"1/C = {uniform:.3f}")
+    frequencies.legend(frameon=False)
+    _draw_bars(variances, within_class_sampling_variance(labels), statistics, classes)
+    variances.set(title="Variance of sampling times within each class (Fig. 5)", ylabel="variance")
+
+
+def _draw_bars(axes: Axes, values: NDArray[np.float64], statistics: ClassStatistics, classes: Sequence[str]) -> None:
+    order = np.argsort(-statistics.counts, kind="stable")
+    colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
+    axes.bar(range(len(order)), values[order], color=colours, width=0.8)
+    axes.margins(x=0.01)
+    _name_classes(axes, [classes[i] for i in order])
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_scenes(figure: SubFigure, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array_files import DAMAGE
-from .dataset import SPLITS, Dataset, Split
+from .dataset import Dataset, Split
 from .errors import InputError
 from .images.cache import find_cache, open_pixels, write_json
 from .images.decode import DECODER_VERSION
@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if found != FORMAT:
             raise InputError(f"{folder / MANIFEST} has format {found!r}, this version reads {FORMAT}; prepare it again")
         manifest = Manifest(**content | {"classes": tuple(content["classes"])})
-        _ = [(manifest.digests[name], manifest.images[name]) for name in SPLITS]
+        _ = [(manifest.digests[name], manifest.images[name]) for name in content["digests"]]
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}); delete {folder} and prepare it again") from error
     return manifest

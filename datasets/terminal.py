@@ -37,7 +37,12 @@ def progress_bars(what: str) -> Iterator[Callable[[str, int, int], None]]:
 
     # In a log file, bars are noise.
     where: dict[str, Any] = {"console": console(), "transient": True, "disable": not console().is_terminal}
-    columns = (TextColumn(what + " {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn(f"{what} {{task.description}}".strip()),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, TextColumn("remaining"), TimeRemainingColumn(), **where) as bars:
         tasks: dict[str, object] = {}
 

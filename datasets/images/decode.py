@@ -51,7 +51,7 @@ def decode_image(path: Path, size: int, *, shape: tuple[int, int] | None = None)
     Args:
         path: an image file.
         size: side of the result, in pixels.
-        shape: width and height that the annotations promise, or None where they promise none.
+        shape: width and height that the annotations promise, upright or as stored, or None where they promise none.
 
     Raises:
         BadImageError: if it cannot be decoded whole, is a decompression bomb, or has another shape than promised.
@@ -93,7 +93,7 @@ def _decode(data: bytes, size: int, shape: tuple[int, int] | None) -> tuple[NDAr
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > MOST_PIXELS:
             raise BadImageError(f"decompression bomb: {image.width} x {image.height} pixels")
-        if shape is not None and shape != image.size:
+        if shape is not None and image.size not in (shape, shape[::-1]):
             raise BadImageError(
                 f"{image.width} x {image.height} pixels, its annotation says {shape[0]} x {shape[1]}: "
                 "another or a resized image"
