@@ -120,7 +120,8 @@ def _draw_counts(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]
     bounds["tail"] = f"under {TAIL_BELOW}"
     for group in GROUPS:
         number = int(statistics.group_mask(group).sum())
-        axes.bar(0, 0, color=GROUP_COLOURS[group], label=f"{group}: {number} classes of {bounds[group]}")
+        words = "class" if number == 1 else "classes"
+        axes.bar(0, 0, color=GROUP_COLOURS[group], label=f"{group}: {number} {words} of {bounds[group]}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
