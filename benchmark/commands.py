@@ -70,6 +70,10 @@ def run(
         int, typer.Option(min=0, help="Score the validation split every so many epochs; 0 is the last only.")
     ] = 0,
     word_vectors: Annotated[Path | None, typer.Option(help="GloVe text or .npz for ML-GCN.")] = None,
+    executor: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
+    address: Annotated[str, typer.Option(help="Ray cluster: auto, local (started here) or HOST:PORT.")] = "auto",
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs per experiment on Ray; .5 lets two share one.")] = 0,
+    wheel: Annotated[Path | None, typer.Option(help="Wheel of mltbench for Ray workers without it.")] = None,
     claims: Annotated[
         str | None, typer.Option(help="PostgreSQL that says who trains what [default: the tracking URI, else --out].")
     ] = None,
@@ -143,7 +147,14 @@ def run(
         plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
         word_vectors=word_vectors,
     )
-    engine = Engine(workers=workers or default_workers(chosen_device), devices=cuda_devices(chosen_device))
+    engine = Engine(
+        workers=workers or default_workers(chosen_device),
+        devices=cuda_devices(chosen_device),
+        executor_name=executor,
+        address=address,
+        gpus=gpus,
+        wheel=wheel,
+    )
     failed = False
     for plan in plans:
         if dry_run:

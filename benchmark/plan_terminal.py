@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
 
+from ..datasets.errors import unknown_name
 from .executors.in_process import InProcess
 from .executors.processes import Processes
+from .executors.ray_cluster import RayCluster
 from .progress import PlanProgress, working
 from .session import carry_out, split_plan
 from .store import without_password
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from .store import Store
 
 
+EXECUTORS = ("local", "ray")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """Where a plan's experiments run.
@@ -32,14 +38,28 @@ class Engine:
     Attributes:
         workers: experiments at once.
         devices: that the workers take in turn; none leaves the experiments' own.
+        executor_name: `local` or `ray`.
+        address: of the Ray cluster.
+        gpus: per experiment, on Ray.
+        wheel: of mltbench, for Ray workers without it.
     """
 
     workers: int
     devices: tuple[str, ...] = ()
+    executor_name: str = "local"
+    address: str = "auto"
+    gpus: float = 0
+    wheel: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor_name not in EXECUTORS:
+            raise unknown_name("executor", self.executor_name, EXECUTORS)
 
     def executor(self, jobs: int) -> Executor:
         """The executor for so many jobs."""
         workers = min(self.workers, max(jobs, 1))
+        if self.executor_name == "ray":
+            return RayCluster(workers, address=self.address, gpus=self.gpus, wheel=self.wheel)
         return InProcess() if workers == 1 else Processes(workers, devices=self.devices)
 
 

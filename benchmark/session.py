@@ -221,6 +221,7 @@ def _split(
 def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) -> Job:
     # Failures are never cached: what an earlier try left goes before anybody reads its journal as this one's.
     shutil.rmtree(folder, ignore_errors=True)
+    Path(folder).parent.mkdir(parents=True, exist_ok=True)
     return Job(
         experiment_json=planned.experiment.to_json(),
         folder=folder,

@@ -63,7 +63,9 @@ class Uploader:
         """Replay one run's journal and artifacts; return the MLflow run id. Doing it again changes nothing."""
         folder = self.runs / planned.experiment.id
         entries = read_journal(folder)
-        tags = _tags(planned, json.loads((folder / "provenance.json").read_text()), entries[-1])
+        provenance = folder / "provenance.json"
+        # A job that no worker could begin has none.
+        tags = _tags(planned, json.loads(provenance.read_text()) if provenance.exists() else {}, entries[-1])
         run_id = self._run_for(planned, entries[0], tags)
         _log(self.client, run_id, entries, _parameters(planned), tags)
         self.client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
@@ -141,7 +143,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
     return {f"{TAG}{name}": value for name, value in [*own.items(), *planned.tags.items()]} | {
         MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
         MLFLOW_SOURCE_NAME: "mltbench",
-        MLFLOW_GIT_COMMIT: provenance["commit"],
+        MLFLOW_GIT_COMMIT: provenance.get("commit", "unknown"),
     }
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ...datasets.errors import InputError
 from ..journal import Journal
-from ..run import Job, run_job
+from ..run import Job
+from .again import run_again
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -144,7 +145,7 @@ def _work(connection: Connection) -> None:
     with suppress(EOFError, OSError):
         connection.send(READY)
         while True:
-            run_job(connection.recv())
+            run_again(connection.recv())
             connection.send(ENDED)
 
 

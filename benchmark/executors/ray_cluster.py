@@ -1,0 +1,150 @@
+"""Experiments as tasks of a Ray cluster, on one machine or many."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import tempfile
+import zipfile
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...datasets.errors import InputError
+from ..journal import Journal
+from ..run import Job
+from .again import run_again
+
+# Ray's smallest: nothing but jobs as text and one word per result goes through its object store.
+OBJECT_STORE_BYTES = 80 * 2**20
+
+
+class RayCluster:
+    """Runs jobs as Ray tasks; a task whose worker dies is begun again by Ray, from its checkpoint.
+
+    Args:
+        workers: experiments at once.
+        address: of the cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one that
+            is started here and ends with the plan.
+        gpus: GPUs per experiment; half a GPU lets two share one.
+        retries: how often the job of a worker that died is begun again.
+        wheel: of mltbench, for workers on which it is not installed.
+
+    Raises:
+        InputError: if Ray is not installed, or the wheel is not there.
+    """
+
+    def __init__(
+        self, workers: int, *, address: str = "auto", gpus: float = 0, retries: int = 3, wheel: Path | None = None
+    ) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise InputError("--executor ray needs the package ray: pip install 'mltbench[ray]'")
+        if wheel is not None and not zipfile.is_zipfile(wheel):
+            raise InputError(f"no wheel at {wheel}; `pip wheel --no-deps -w dist .` in the checkout makes one")
+        self.workers, self.address, self.gpus, self.retries, self.wheel = workers, address, gpus, retries, wheel
+
+    def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
+        """Run all jobs; yield each when it has ended.
+
+        Raises:
+            InputError: if there is no cluster at the address.
+        """
+        import ray
+
+        source, running = iter(jobs), dict[Any, Job]()
+        first = next(source, None)
+        if first is None:
+            return
+        with self._connected(first.execution.threads):
+            task: Any = ray.remote(num_cpus=first.execution.threads, num_gpus=self.gpus, max_retries=self.retries)(
+                work_here
+            )
+            waiting: list[Job] = [first]
+            try:
+                while True:
+                    while len(running) < self.workers and (job := waiting.pop() if waiting else next(source, None)):
+                        running[task.remote(job)] = job
+                    if not running:
+                        return
+                    (ended, *_), _ = ray.wait(list(running), num_returns=1)
+                    job = running.pop(ended)
+                    _require_end(ended, job, self.retries)
+                    yield job
+            finally:
+                for unfinished in running:
+                    ray.cancel(unfinished, force=True)
+                if running:
+                    ray.wait(list(running), num_returns=len(running), timeout=30)
+
+    @contextmanager
+    def _connected(self, threads: int) -> Iterator[None]:
+        import ray
+
+        # Nothing is reported to anybody, and the terminal belongs to the plan.
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+        local: dict[str, Any] = {}
+        if self.address == "local":
+            local = {"num_cpus": self.workers * threads, "object_store_memory": OBJECT_STORE_BYTES}
+            local |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ours = not ray.is_initialized()
+        with _unpacked(self.wheel) as package:
+            if ours:
+                try:
+                    ray.init(
+                        address=self.address,
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        runtime_env={"py_modules": [str(package)]} if package else {},
+                        **local,
+                    )
+                except (ConnectionError, ValueError, RuntimeError) as error:
+                    reason = str(error).partition("\n")[0]
+                    raise InputError(
+                        f"no Ray cluster at --address {self.address}: {reason}; start one with `ray start --head "
+                        "--disable-usage-stats --include-dashboard=false`, or use --address local"
+                    ) from error
+            try:
+                yield
+            finally:
+                if ours:
+                    ray.shutdown()
+
+
+def work_here(job: Job) -> str:
+    """Run a job on the machine of a worker, which needs the results' folder and its own copy of the dataset."""
+    folder = Path(job.folder)
+    if not folder.parent.is_dir():
+        return f"the worker on {socket.gethostname()} does not see {folder.parent}: --out must be a shared folder"
+    run_again(replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root))
+    return ""
+
+
+def _require_end(ended: Any, job: Job, retries: int) -> None:
+    """Write into the journal why a task did not get so far as to do it itself."""
+    import ray
+
+    try:
+        problem: str = ray.get(ended)
+    except ray.exceptions.WorkerCrashedError:
+        problem = f"the worker process died {retries + 1} times (killed from outside, or out of memory)"
+    except ray.exceptions.RayError as error:
+        problem = f"Ray could not run it: {str(error).strip().splitlines()[-1]}"
+    if problem:
+        Path(job.folder).mkdir(parents=True, exist_ok=True)
+        Journal(Path(job.folder)).append("failed", reason=problem)
+
+
+@contextmanager
+def _unpacked(wheel: Path | None) -> Iterator[Path | None]:
+    """The package in a wheel as a folder: Ray would install a wheel together with everything that it needs."""
+    if wheel is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        yield Path(folder) / "mltbench"
