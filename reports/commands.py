@@ -76,7 +76,7 @@ def report(
             console().print(terminal(section.table, width=console().width))
             console().print()
         entry = DatasetReport(dataset=name, sections=sections)
-        reports.append(_with_figures(entry, own, store, data_root, folder) if figures else entry)
+        reports.append(_with_figures(entry, own, store, data_root, folder, recipe) if figures else entry)
     whole = Report(
         datasets=tuple(reports),
         configurations=shown_configurations(store, own, reports),
@@ -114,17 +114,19 @@ def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamp
 
 
 def _with_figures(
-    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path
+    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path, recipe: str | None
 ) -> DatasetReport:
     from dataclasses import replace
 
     from ..benchmark.terminal import console
+    from .dark_figures import adapt_figures
     from .figures.registry import draw_figures
     from .figures.source import dataset_source
 
-    source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store)
+    source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
         drawn, without = draw_figures(
             source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}")
         )
+    adapt_figures(folder / entry.folder)
     return replace(entry, figures=tuple(drawn), without=without)

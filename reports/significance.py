@@ -163,11 +163,12 @@ def average_ranks(results: pd.DataFrame, *, level: float = LEVEL) -> AverageRank
     means = pd.Series(ranked.mean(axis=0), index=results.columns).sort_values(kind="stable")
     ranks = {str(name): float(value) for name, value in means.items()}
     return AverageRanks(
-        ranks=ranks, blocks=blocks, p=p, critical_difference=critical, cliques=_cliques(ranks, critical)
+        ranks=ranks, blocks=blocks, p=p, critical_difference=critical, cliques=cliques_of(ranks, critical)
     )
 
 
-def _cliques(ranks: dict[str, float], critical: float) -> tuple[tuple[str, ...], ...]:
+def cliques_of(ranks: dict[str, float], critical: float) -> tuple[tuple[str, ...], ...]:
+    """The longest runs of two or more neighbours, in the order of `ranks`, that are closer than `critical`."""
     names, values = list(ranks), list(ranks.values())
     spans: list[tuple[int, int]] = []
     for start in range(len(names)):
