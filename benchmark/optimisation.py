@@ -48,7 +48,7 @@ class FlatSGD(torch.optim.SGD):
     """SGD with clipping on one flat buffer: its parameters and their gradients are views of it.
 
     The same arithmetic as `torch.optim.SGD` and `clip_grad_norm_` on the single tensors; a step is a handful of kernels
-    instead of some for each of them (1.25 ms down to .35 of a step of 20, Digits-MLT, one busy core).
+    instead of some for each of them.
 
     Args:
         parameters: whose gradients are clipped together.

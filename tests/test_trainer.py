@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value, tmp_pa
 
 
 def test_the_loss_meter_keeps_mean_and_first_bad_step():
-    meter = LossMeter(torch.device("cpu"))
+    meter = LossMeter()
     for loss in (1.0, 2.5, 4.0):
         meter.add(torch.tensor(loss))
     assert meter.read() == (2.5, None)

@@ -48,9 +48,14 @@ def trained(folder, *arguments, **named):
     trainer = make_trainer(*arguments, **named)
     initial = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     shown = []
-    trainer.network.register_forward_pre_hook(
-        lambda network, inputs: shown.append(inputs[0].clone()) if network.neck.training else None
-    )
+    frozen_part = trainer.network.frozen_part
+
+    def record(images):
+        if trainer.network.neck.training:
+            shown.append(images.clone())
+        return frozen_part(images)
+
+    trainer.network.frozen_part = record
     outcome = train(trainer, Journal(folder))
     return initial, shown, outcome
 
