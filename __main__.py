@@ -13,6 +13,7 @@ from .datasets.commands import data
 from .methods.commands import methods
 from .reports.commands import report
 from .reports.figure_commands import figures
+from .reports.leaderboard.commands import leaderboard
 from .studies.commands import study
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(study, name="study")
 app.command()(report)
 app.add_typer(figures, name="figures")
+app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)
 app.add_typer(bench, name="bench")
 

@@ -69,7 +69,7 @@ def draw_score_distributions(frame: pd.DataFrame) -> Figure:
     pairs = list(dict.fromkeys(framed.pair))
     groups = [group for group in GROUPS if group in set(frame.group)]
     figure, panels = new_figure(
-        1 + 3.2 * len(groups), 0.5 + 2.75 * len(pairs), len(pairs), len(groups), squeeze=False, sharey=True
+        1 + 3.2 * len(groups), 0.5 + 2.75 * len(pairs), len(pairs), len(groups), squeeze=False, sharey="row"
     )
     for row, pair in zip(panels, pairs, strict=True):
         for axes, group in zip(row, groups, strict=True):
@@ -77,7 +77,7 @@ def draw_score_distributions(frame: pd.DataFrame) -> Figure:
             for (method, kind), part in own.groupby(["method", "kind"], sort=False):
                 _draw_histogram(axes, part, method, kind, first=method == own.method.iloc[0])
             axes.set_title(f"{group} classes", pad=34 if axes is row[0] else 6)
-            axes.set_ylim(0)
+            axes.set_ylim(0, 1.05 * framed[framed.pair == pair].density.max())
             axes.spines[["right", "top"]].set_visible(False)
         row[0].set_ylabel("density")
         legend = row[0].legend(ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.2)

@@ -1,0 +1,1 @@
+"""The leaderboard: submissions as small JSON files, checked, and turned into a static site."""
