@@ -23,7 +23,7 @@ DIGEST = KNOWN["digits-mlt"].digests[0]
 
 def submission(name, level, *, seeds=3, **changes):
     """A good submission whose mAP is near `level`."""
-    generator = np.random.default_rng(abs(hash(name)) % 1000)
+    generator = np.random.default_rng(list(name.encode()))
     runs = []
     for seed in range(seeds):
         ap = {c: round(float(level + generator.normal(0, 2)) + 0.3 * seed, 2) for c in SIZES}
