@@ -54,6 +54,7 @@ def report(
     from .report import DatasetReport, Report, collect_sections, shown_configurations
     from .results import runs_frame
     from .terminal import terminal
+    from .tuned import tuned_frame, tuned_table
 
     choose_methods(table or [1], [])
     if recipe is not None:
@@ -75,6 +76,9 @@ def report(
         for section in sections:
             console().print(terminal(section.table, width=console().width))
             console().print()
+        judged = tuned_frame(store, runs, name)
+        if not judged.empty:
+            console().print(tuned_table(judged))
         entry = DatasetReport(dataset=name, sections=sections)
         reports.append(_with_figures(entry, own, store, data_root, folder, recipe) if figures else entry)
     whole = Report(
@@ -87,11 +91,13 @@ def report(
 
 
 def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Store) -> list[str]:
+    from ..benchmark.store import TAG
     from ..datasets.errors import InputError
     from ..datasets.registry import get_dataset_entry
     from .quoted import quoted_datasets
 
-    names = list(dict.fromkeys(asked or sorted(runs[runs.state == "finished"].dataset.unique())))
+    studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
+    names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
     if not names:
         raise InputError(
             f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"

@@ -67,6 +67,7 @@ def study_run(study: OpenStudy, store: Store, dataset: str) -> str:
         f"{TAG}kind": "study",
         f"{TAG}study": name,
         f"{TAG}dataset": dataset,
+        f"{TAG}study_dataset": study.definition.dataset,
         f"{TAG}purpose": study.definition.purpose,
         f"{TAG}sweep": study.definition.sweep,
         f"{TAG}command": command_line(),

@@ -1,0 +1,125 @@
+"""Fig. 7a and 7b, and every other sweep over one setting: mAP by group, with bands over seeds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ...datasets.errors import InputError
+from ...methods.catalogue import get_method
+from ..results import GROUPS
+from .registry import FigureEntry, register_figure
+from .source import FigureSource
+from .study_trials import need_sweep, parameter
+from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Sweep: setting on the axis, what the paper calls it, title, and what its text says.
+SWEEPS = {
+    "beta": ("method.beta", "beta", "Effect of beta in the smoothing function (Fig. 7a)",
+             "The paper's total peaks at 5 < beta < 10 on both of its datasets."),
+    "lambda": ("method.negative_scale", "lambda", "Effect of lambda in negative-tolerant regularization (Fig. 7b)",
+               "The paper's curves peak away from lambda = 1: at 5 to 10 on VOC-MLT, at 2 to 3 on COCO-MLT."),
+    "kappa": ("method.kappa", "kappa", "Effect of the class-specific bias nu",
+              'The paper, without a figure: "the effect of nu is relatively small".'),
+    "mu": ("method.mu", "mu", "Effect of mu in the smoothing function", "The paper has no curve of it."),
+    "alpha": ("method.alpha", "alpha", "Effect of alpha, the lift of the weights", "The paper has no curve of it."),
+    "ntr-on-positives": ("method.negative_scale", "lambda", "Tolerance on positive logits too (Sec. 4.5)",
+                         'The paper: "the results slightly drop as expected".'),
+}  # fmt: skip
+LOGARITHMIC_FROM = 10
+
+
+def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
+    """One line per training and group: dataset, title, x (the setting), seed, group, value, paper (the paper's x).
+
+    Args:
+        trials: as `need_sweep` returns them.
+        key: of the setting, such as `method.beta`.
+        dataset: whose values of the paper are marked.
+    """
+    long = trials.assign(x=parameter(trials, key).astype(float)).melt(
+        ["title", "method", "x", "seed"], list(GROUPS), var_name="group", value_name="value"
+    )
+    paper = [_paper_value(method, key, dataset) for method in long.method]
+    columns = ["dataset", "title", "x", "seed", "group", "value", "paper"]
+    return long.assign(dataset=dataset, paper=paper)[columns].dropna(subset=["value"])
+
+
+@style()
+def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
+    """Draw a panel per method: means with bands of one standard deviation over seeds, the paper's choice as a line.
+
+    Args:
+        frame: as `sweep_frame` returns it.
+        symbol: what the paper calls the setting.
+    """
+    titles = list(dict.fromkeys(frame.title))
+    figure, panels = new_figure(5.6 * len(titles), 4.0, 1, len(titles), squeeze=False, sharey=True)
+    positive = frame.x[frame.x > 0]
+    for axes, title in zip(panels[0], titles, strict=True):
+        own = frame[frame.title == title]
+        for group in GROUPS:
+            points = own[own.group == group].groupby("x").value.agg(["mean", "std"])
+            looks = {"color": GROUP_COLOURS[group], "marker": GROUP_MARKERS[group]}
+            axes.plot(points.index, points["mean"], label=group, markersize=5, linewidth=1.4, **looks)
+            spread = points["std"].fillna(0)
+            band = (points["mean"] - spread, points["mean"] + spread)
+            axes.fill_between(points.index, *band, color=GROUP_COLOURS[group], alpha=0.15, linewidth=0)
+        if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:
+            # A zero has its place left of the logarithmic part.
+            axes.set_xscale("symlog", linthresh=positive.min())
+            axes.set_xticks(sorted(own.x.unique()), [f"{x:g}" for x in sorted(own.x.unique())], rotation=45)
+            axes.minorticks_off()
+        if own.paper.notna().any():
+            axes.axvline(own.paper.iloc[0], color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="paper's choice")
+        axes.set_xlabel(rf"$\{symbol}$")
+        if len(titles) > 1:
+            axes.set_title(plain(title), loc="right")
+    panels[0][0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
+    legend_above(panels[0][0], 5)
+    for axes in panels[0]:
+        axes.spines[["right", "top"]].set_visible(False)
+    return figure
+
+
+def _paper_value(method: str, key: str, dataset: str) -> float:
+    try:
+        return float(get_method(method, dataset=dataset).parameters[key.partition(".")[2]])
+    except (InputError, KeyError):
+        return float("nan")
+
+
+def _collect(source: FigureSource, *, sweep: str) -> pd.DataFrame:
+    return sweep_frame(need_sweep(source, sweep), SWEEPS[sweep][0], source.dataset)
+
+
+def _describe(frame: pd.DataFrame, *, symbol: str) -> str:
+    parts = []
+    for title, own in frame.groupby("title", sort=False):
+        for group in GROUPS:
+            means = own[own.group == group].groupby("x").value.mean()
+            if len(means):
+                best = f"best {means.max():.1f} at {means.idxmax():g}"
+                parts.append(f"{title}, {group}: {best}, worst {means.min():.1f} at {means.idxmin():g}")
+    return f"mAP against {symbol}, {frame.seed.nunique()} seeds. {'; '.join(parts)}."
+
+
+for _place, (_sweep, (_, _symbol, _title, _text)) in enumerate(SWEEPS.items()):
+    register_figure(
+        FigureEntry(
+            name=f"sweep-{_sweep}",
+            title=_title,
+            caption="mAP on the validation split of {dataset} by group; bands are one standard deviation over seeds. "
+            f"The dashed line marks the value of the paper that is the default here. {_text}",
+            describe=partial(_describe, symbol=_symbol),
+            part="studies",
+            collect=partial(_collect, sweep=_sweep),
+            draw=partial(draw_sweep, symbol=_symbol),
+            place=10 + _place,
+        )
+    )
