@@ -38,6 +38,7 @@ def extract_tar(
         shutil.rmtree(aside)
     aside.mkdir(parents=True)
     try:
+        _require_end(archive)
         with tarfile.open(archive, "r:") as tar:
             _extract_members(tar, archive, aside, wanted, on_progress)
         aside.rename(target)
@@ -70,6 +71,14 @@ def read_zip_member(archive: Path, member: str, *, most_bytes: int = 2**31) -> b
     if len(data) > most_bytes:
         raise InputError(f"{archive}: {member} unpacks to more than {most_bytes:,} bytes; it is not the official file")
     return data
+
+
+def _require_end(archive: Path) -> None:
+    """A tar ends with two blocks of zeros; `tarfile` takes one that was cut between two members for whole."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - 1024))
+        if file.read() != bytes(1024):
+            raise tarfile.ReadError("it does not end as a tar does")
 
 
 def _extract_members(
