@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .import_command import import_dataset
-from .prepare_command import prepare_dataset, verify_dataset
+from .prepare_command import bench_decode, prepare_dataset, verify_dataset
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
@@ -18,6 +18,7 @@ data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, what the
 data.command("import")(import_dataset)
 data.command("prepare")(prepare_dataset)
 data.command("verify")(verify_dataset)
+data.command("bench-decode")(bench_decode)
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
 ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Formats that people's image folders hold and whose decoders run no outside program (EPS, for one, runs Ghostscript).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 # Pillow's own warning level: a picture of more pixels than this is taken for a decompression bomb.
 MOST_PIXELS = 89_478_485
 MOST_BYTES = 256 * 2**20
