@@ -9,6 +9,7 @@ import typer
 from .benchmark.bench_commands import bench
 from .benchmark.commands import check, run
 from .benchmark.run_commands import runs
+from .benchmark.state_commands import reconcile, status, sync
 from .datasets.commands import data
 from .methods.commands import methods
 from .reports.commands import report
@@ -29,6 +30,9 @@ app.command()(methods)
 app.add_typer(data, name="data")
 app.command()(run)
 app.add_typer(runs, name="runs")
+app.command()(status)
+app.command()(reconcile)
+app.command()(sync)
 app.add_typer(study, name="study")
 app.command()(report)
 app.add_typer(figures, name="figures")

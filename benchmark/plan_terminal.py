@@ -138,7 +138,7 @@ def _tell(console: Console, store: Store, missing: Sequence[PlannedExperiment], 
         console.print(
             f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
             f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
-            f"under {store.runs}, and the same command brings them there without training again.",
+            f"under {store.runs}; `mltbench sync --out {store.root}` or the same command brings them there.",
             soft_wrap=True,
         )
     elif summary.trained or summary.elsewhere:

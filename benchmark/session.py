@@ -16,6 +16,7 @@ from .execution import Execution
 from .executors.protocol import Executor
 from .heartbeat import is_held
 from .journal import is_finished, read_journal
+from .labels import LABELS_NAME, write_labels
 from .plan import Plan, PlannedExperiment
 from .provenance import command_line
 from .run import Job
@@ -132,7 +133,7 @@ class _Work:
         claims: Claims,
         on_end: Callable[[PlannedExperiment], None],
     ) -> None:
-        self.store, self.executor, self.surroundings = store, executor, surroundings
+        self.plan, self.store, self.executor, self.surroundings = plan, store, executor, surroundings
         self.claims, self.on_end, self.summary = claims, on_end, Summary()
         self.uploads = UploadThread(Uploader(store, plan), on_ended=self._release)
         self.began = time.time_ns() // 1_000_000
@@ -147,6 +148,8 @@ class _Work:
         self, missing: Sequence[PlannedExperiment], on_wait: Callable[[Sequence[tuple[PlannedExperiment, str]]], None]
     ) -> None:
         """Train what nobody has claimed, round after round, until everything has ended."""
+        for planned in missing:
+            _announce(planned, self.plan.name, self.store.runs / planned.experiment.id)
         while missing:
             busy: list[PlannedExperiment] = []
             by_folder = {str(self.store.runs / planned.experiment.id): planned for planned in missing}
@@ -172,6 +175,9 @@ class _Work:
             elif (outcome := self._ended_elsewhere(name, Path(folder))) is not None:
                 self._record_elsewhere(planned, *outcome)
             else:
+                # Failures are never cached: what an earlier try left goes before anybody reads it as this one's.
+                shutil.rmtree(folder, ignore_errors=True)
+                _announce(planned, self.plan.name, Path(folder))
                 yield _job(planned, folder, self.surroundings)
 
     def _ended_elsewhere(self, name: str, folder: Path) -> tuple[str, str] | None:
@@ -186,7 +192,7 @@ class _Work:
             self.summary.elsewhere.append(planned)
         else:
             self.summary.failed.append((planned, reason))
-        if (self.store.runs / planned.experiment.id).exists():
+        if read_journal(self.store.runs / planned.experiment.id):
             self.uploads.put(planned)
         else:
             self.claims.release(planned.experiment.id, outcome, reason)
@@ -218,10 +224,14 @@ def _split(
     return done, missing
 
 
+def _announce(planned: PlannedExperiment, plan: str, folder: Path) -> None:
+    """Lay a pending experiment's folder down, for `mltbench status` and `mltbench sync`."""
+    if not (folder / LABELS_NAME).exists():
+        write_labels(planned, plan, folder)
+        (folder / "experiment.json").write_text(planned.experiment.to_json(), encoding="utf-8")
+
+
 def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) -> Job:
-    # Failures are never cached: what an earlier try left goes before anybody reads its journal as this one's.
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(folder).parent.mkdir(parents=True, exist_ok=True)
     return Job(
         experiment_json=planned.experiment.to_json(),
         folder=folder,

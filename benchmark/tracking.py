@@ -87,16 +87,24 @@ class Uploader:
         # Trials of several studies may share one training; each has its own run.
         trial = [planned.tags[key] for key in ("study", "trial") if key in planned.tags]
         attempt = "/".join([planned.experiment.id, str(start.time), *trial])
-        found = self.client.search_runs([self.mlflow_experiment], f"tags.`{TAG}attempt` = '{attempt}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        if (found := self._found(attempt)) is not None:
+            return found
         run = self.client.create_run(
             self.mlflow_experiment,
             start_time=start.time,
             run_name=tags[MLFLOW_RUN_NAME],
             tags={MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}attempt": attempt, f"{TAG}kind": self.kind},
         )
-        return str(run.info.run_id)
+        # An answer that was cut short makes the client ask twice: the server may have made two.
+        return self._found(attempt) or str(run.info.run_id)
+
+    def _found(self, attempt: str) -> str | None:
+        """The MLflow run of a try; copies of it go."""
+        there = f"tags.`{TAG}attempt` = '{attempt}'"
+        runs = self.client.search_runs([self.mlflow_experiment], there, order_by=["attributes.run_id ASC"])
+        for copy in runs[1:]:
+            self.client.delete_run(copy.info.run_id)
+        return str(runs[0].info.run_id) if runs else None
 
     def _parent(self) -> str:
         if self.parent is None:
@@ -150,7 +158,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
 def _parameters(planned: PlannedExperiment) -> dict[str, str]:
     experiment = planned.experiment
     flat = {"method": experiment.method.name, "dataset": experiment.dataset, "seed": str(experiment.seed)}
-    flat |= {f"method.{name}": str(value) for name, value in experiment.method.parameters.items()}
+    flat |= {f"method.{name}": _as_text(value) for name, value in experiment.method.parameters.items()}
     flat |= {"backbone": experiment.backbone, "recipe": planned.recipe, "weights": planned.weights.name}
     flat |= {"weights_digest": experiment.weights_digest}
     flat |= {f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()}
@@ -161,8 +169,13 @@ def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     flat: dict[str, str] = {}
     for name, value in values.items():
         key = f"{prefix}.{name}"
-        flat |= _flatten(key, value) if isinstance(value, Mapping) else {key: str(value)}
+        flat |= _flatten(key, value) if isinstance(value, Mapping) else {key: _as_text(value)}
     return flat
+
+
+def _as_text(value: Any) -> str:
+    """A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling."""
+    return str(tuple(value) if isinstance(value, list) else value)
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:
