@@ -158,6 +158,8 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+    # Nothing of ours is a pickle; what somebody else has put into the store is not executed.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     try:
         with _impatient(), _one_opens(root, store.tracking_uri, create=create):
             store.client.search_experiments(max_results=1)
