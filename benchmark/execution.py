@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..datasets.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -14,16 +16,30 @@ class Execution:
         threads: torch threads on the CPU.
         evaluate_every: epochs between evaluations on the validation split; 0 is after the last epoch only.
         score_test: whether the test split is opened and scored at the end; what is searched must not see it.
+        checkpoint_seconds: time between checkpoints; 0 writes one after every step.
     """
 
     device: str = "cpu"
     threads: int = 1
     evaluate_every: int = 0
     score_test: bool = True
+    checkpoint_seconds: float = 60.0
+
+
+class ExecutionChangedError(InputError):
+    """An interrupted run cannot go on here with the bits that it would have had."""
 
 
 class DivergedError(RuntimeError):
-    """A loss was not finite; the message names the step and the images."""
+    """A loss was not finite; the message names the step and the images.
+
+    Attributes:
+        step: the first such step.
+    """
+
+    def __init__(self, message: str, *, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class StoppedEarly(Exception):  # noqa: N818 - no error: somebody who watches the epochs has seen enough

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -94,6 +95,13 @@ def hold(folder: Path) -> Iterator[Pulse]:
             stop.set()
             thread.join()
             (folder / HEARTBEAT_NAME).unlink(missing_ok=True)
+
+
+def clear_run(folder: Path) -> None:
+    """Empty a run's folder that is held, but for the signs of life."""
+    for path in folder.iterdir():
+        if path.name not in (LOCK_NAME, HEARTBEAT_NAME, f".{HEARTBEAT_NAME}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def is_held(folder: Path) -> bool:

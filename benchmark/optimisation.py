@@ -43,6 +43,14 @@ class LossMeter:
         mean, first, any_bad = torch.stack([losses.mean(), bad.int().argmax().double(), bad.any().double()]).tolist()
         return mean, int(first) if any_bad else None
 
+    def state(self) -> list[Tensor]:
+        """Return what was added so far."""
+        return list(self._losses)
+
+    def load_state(self, state: Sequence[Tensor], device: torch.device) -> None:
+        """Go on from a kept state."""
+        self._losses = [loss.to(device) for loss in state]
+
 
 class FlatSGD(torch.optim.SGD):
     """SGD with clipping on one flat buffer: its parameters and their gradients are views of it.

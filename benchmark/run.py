@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..datasets.errors import InputError
 from ..datasets.registry import load_dataset
 from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
-from .execution import Execution, StoppedEarly
+from .checkpoint import remove_checkpoints
+from .durable import disk_full_told, is_disk_full, write_durably
+from .execution import DivergedError, Execution, StoppedEarly
 from .experiment import Experiment
+from .heartbeat import clear_run, hold
 from .initial_weights import find_weights
-from .journal import Journal, read_journal
+from .interruption import Interrupted, stop_requests
+from .journal import Journal, is_finished, read_journal
+from .keeper import Keeper, UnusableCheckpointError, checkpoint_for
+from .outcome_files import write_outcome
 from .provenance import code_version, machine
 
 if TYPE_CHECKING:
-    from ..datasets.dataset import Dataset
-    from .training_run import OnEpoch, Outcome
+    from .training_run import OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class Job:
         word_vectors: file of word vectors, or None for the default.
         weights: file of the backbone's initial weights, or None for its published ones.
         command: the command line that asked for it.
+        restart: train from the beginning what was interrupted.
     """
 
     experiment_json: str
@@ -47,44 +52,93 @@ class Job:
     word_vectors: str | None = None
     weights: str | None = None
     command: str = ""
+    restart: bool = False
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the experiment."""
+        return str(json.loads(self.experiment_json)["id"])
 
 
 def run_job(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
-    """Run one experiment; write its journal, scores and weights into its folder. Tell whether it is finished.
+    """Run one experiment, or the rest of it, in its folder. Tell whether it is finished.
 
-    An error ends up in the journal, as `failed` with its reason; only an interruption leaves this function.
+    An error ends up in the journal, as `failed` with its reason, and False comes back.
 
     Args:
         job: what to run.
         on_epoch: called after each epoch's journal entry with the epochs done and its metrics (`validation/...` among
             them when the split was scored). Raising `StoppedEarly` ends the run: its journal says `stopped`.
+
+    Raises:
+        HeldError: if another process runs it.
+        ExecutionChangedError: if it was interrupted under another number of threads or on another kind of device.
+        DiskFullError: if the disk is full; the last checkpoint is whole.
+        Interrupted: if a signal came; the step is finished and a checkpoint written.
     """
     import torch
 
+    folder = Path(job.folder)
+    with stop_requests() as request, hold(folder) as pulse, disk_full_told(folder):
+        if is_finished(folder):
+            return True
+        torch.set_num_threads(job.execution.threads)
+        try:
+            return _run(job, Keeper(_begin(job, folder), job.experiment_id, job.execution, pulse, request), on_epoch)
+        except UnusableCheckpointError:
+            remove_checkpoints(folder)
+            return _run(job, Keeper(_begin(job, folder), job.experiment_id, job.execution, pulse, request), on_epoch)
+
+
+def _begin(job: Job, folder: Path) -> Journal:
+    """Make a new beginning in a folder that holds nothing to go on from: failures are never cached."""
+    journal = Journal(folder)
+    if job.restart or checkpoint_for(folder, job.experiment_id, job.execution) is None:
+        clear_run(folder)
+        provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
+        write_durably(folder / "experiment.json", job.experiment_json.encode())
+        write_durably(folder / "provenance.json", json.dumps(provenance, indent=1).encode())
+        journal.append("start", execution=asdict(job.execution), durable=True)
+    return journal
+
+
+def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> bool:
     from .plugins import load_plugins
 
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = Journal(folder)
-    torch.set_num_threads(job.execution.threads)
-    (folder / "experiment.json").write_text(job.experiment_json)
-    provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
-    (folder / "provenance.json").write_text(json.dumps(provenance, indent=1))
-    journal.append("start", execution=asdict(job.execution))
+    def end(event: str, reason: str, **details: Any) -> None:
+        done = max(entry.step for entry in read_journal(keeper.journal.folder))
+        details = {"steps": keeper.pulse.steps, **details}
+        keeper.journal.append(event, step=done, reason=reason, durable=True, **details)
+
     try:
         load_plugins(job.plugins)
-        experiment = Experiment.from_json(job.experiment_json)
-        _train(experiment, job, folder, journal, on_epoch)
+        _train(Experiment.from_json(job.experiment_json), job, keeper, on_epoch)
+    except UnusableCheckpointError:
+        raise
+    except Interrupted as stop:
+        end("interrupted", f"signal {stop}")
+        raise
     except StoppedEarly as stop:
-        journal.append("stopped", step=_epochs_done(folder), reason=str(stop))
-        return False
+        end("stopped", str(stop))
     except Exception as error:
-        journal.append("failed", reason=f"{type(error).__name__}: {error}")
-        return False
-    return True
+        if is_disk_full(error):
+            with suppress(OSError):
+                end("interrupted", str(error))
+            raise
+        if isinstance(error, InputError) and keeper.checkpoint is not None:
+            # Nothing was trained yet: what is wrong can be mended, and what was trained before is kept.
+            end("interrupted", str(error))
+            return False
+        step = {"steps": error.step} if isinstance(error, DivergedError) else {}
+        end("failed", f"{type(error).__name__}: {error}", **step)
+    else:
+        remove_checkpoints(keeper.journal.folder)
+        return True
+    remove_checkpoints(keeper.journal.folder)
+    return False
 
 
-def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal, on_epoch: OnEpoch | None) -> None:
+def _train(experiment: Experiment, job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> None:
     from .trainer import Trainer
     from .training_run import train
 
@@ -101,46 +155,11 @@ def _train(experiment: Experiment, job: Job, folder: Path, journal: Journal, on_
         source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
         vectors = source.vectors
     trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors, weights=weights)
-    outcome = train(trainer, journal, on_epoch=on_epoch)
-    _write_outcome(outcome, dataset, folder)
+    journal = keeper.journal
+    outcome = train(trainer, journal, on_epoch=on_epoch, watch=keeper)
+    write_outcome(outcome, dataset, journal.folder)
     epochs = experiment.training["schedule"]["epochs"]
     test = outcome.test.as_metrics("test") if outcome.test else {}
-    journal.append("evaluation", step=epochs, metrics=outcome.validation.as_metrics("validation"))
-    journal.append("test" if test else "cost", step=epochs, metrics={**test, **outcome.cost})
-    journal.append("finished", step=epochs)
-
-
-def _epochs_done(folder: Path) -> int:
-    return max(entry.step for entry in read_journal(folder))
-
-
-def _write_outcome(outcome: Outcome, dataset: Dataset, folder: Path) -> None:
-    import torch
-
-    classes = dataset.classes
-    scored = {"test": outcome.test, "validation": outcome.validation}
-    per_class = {
-        split: dict(zip(classes, [None if np.isnan(ap) else ap for ap in scores.per_class.tolist()], strict=True))
-        for split, scores in scored.items()
-        if scores is not None
-    }
-    report: Mapping[str, Any] = {
-        "average_precision": per_class,
-        "classes_without_positives": {
-            split: [classes[i] for i in scores.excluded] for split, scores in scored.items() if scores is not None
-        },
-        # Reports need class sizes and groups, and must not have to open the dataset for them.
-        "training_images_per_class": dict(zip(classes, dataset.statistics.counts.tolist(), strict=True)),
-        "training_images": dataset.statistics.num_images,
-    }
-    (folder / "per_class.json").write_text(json.dumps(report, indent=1))
-    if outcome.test_scores is not None:
-        test = dataset.split("test")
-        np.savez_compressed(
-            folder / "test_scores.npz",
-            scores=outcome.test_scores,
-            labels=test.labels,
-            ids=test.ids,
-            classes=np.array(classes),
-        )
-    torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, folder / "weights.pt")
+    journal.append_once("evaluation", step=epochs, metrics=outcome.validation.as_metrics("validation"))
+    journal.append_once("test" if test else "cost", step=epochs, metrics={**test, **outcome.cost})
+    journal.append("finished", step=epochs, durable=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing

@@ -7,6 +7,8 @@ see the same images, crops and initial weights, so that their differences are co
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,3 +27,16 @@ def numpy_stream(seed: int, stream: str) -> np.random.Generator:
 def torch_stream(seed: int, stream: str) -> torch.Generator:
     """Torch generator of a named stream, on the CPU: its numbers are the same whatever device trains."""
     return torch.Generator().manual_seed(stream_seed(seed, stream))
+
+
+def as_tensors(state: Any) -> Any:
+    """A stream's state with tensors for its arrays: what `torch.load` reads with weights_only=True.
+
+    >>> as_tensors({"items": [np.array([1, 2])], "position": 3})
+    {'items': [tensor([1, 2])], 'position': 3}
+    """
+    if isinstance(state, Mapping):
+        return {name: as_tensors(value) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [as_tensors(value) for value in state]
+    return torch.from_numpy(state) if isinstance(state, np.ndarray) else state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from .metrics import Scores, score
 from .network import build_network
 from .optimisation import FlatSGD, LossMeter, learning_rate
 from .recipes import Augmentation
-from .streams import numpy_stream, stream_seed, torch_stream
+from .streams import as_tensors, numpy_stream, stream_seed, torch_stream
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 EVALUATION_BATCH = 256
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.
 PREPARED_AT_ONCE = 32
+# What a checkpoint keeps of an epoch on its way; the rest is drawn again.
+KEPT_OF_COURSE = ("epoch", "first", "seen", "done")
 
 
 @dataclass(kw_only=True)
@@ -51,7 +53,9 @@ class EpochCourse:
         draws: `(N, 16)` uniform numbers for augmentation, on the device.
         first: steps done before it.
         meter: of its losses.
+        before: states of sampler and augmentation before it was drawn.
         seen: images taken so far.
+        done: steps taken so far.
     """
 
     epoch: int
@@ -59,8 +63,10 @@ class EpochCourse:
     on_device: Tensor
     draws: Tensor
     first: int
+    before: Mapping[str, Any]
     meter: LossMeter = field(default_factory=LossMeter)
     seen: int = 0
+    done: int = 0
 
 
 class Trainer:
@@ -104,16 +110,30 @@ class Trainer:
         self.crops = torch_stream(seed, "augmentation")
         self.dropout_seed = stream_seed(seed, "dropout")
         self.steps = 0
+        self.course: EpochCourse | None = None
 
-    def train_epoch(self, epoch: int) -> tuple[float, int]:
-        """Train one epoch; return its mean loss and the images that it took."""
-        course = self.begin_epoch(epoch)
-        for batch, prepared in self.prepared_batches(course):
-            self.learn(course, batch, self.stem(course.on_device[batch], prepared))
+    def train_epoch(self, epoch: int, *, after_step: Callable[[], None] = lambda: None) -> tuple[float, int]:
+        """Train one epoch, or the rest of it after `load_state`; return its mean loss and the images that it took.
+
+        Args:
+            epoch: epochs before it.
+            after_step: called after each step, when `state` is whole.
+
+        Raises:
+            DivergedError: at the end, if a loss was not finite.
+        """
+        course = self.course = self.course or self.begin_epoch(epoch)
+        for number, (batch, prepared) in enumerate(self.prepared_batches(course)):
+            if number >= course.done:
+                self.learn(course, batch, self.stem(course.on_device[batch], prepared))
+                course.done += 1
+                after_step()
+        self.course = None
         return self.end_epoch(course)
 
     def begin_epoch(self, epoch: int) -> EpochCourse:
         """Draw what an epoch shows, and how."""
+        before = self._streams()
         indices = torch.from_numpy(self.sampling.next_epoch())
         draws = torch.rand(len(indices), DRAWS_PER_IMAGE, generator=self.crops)
         return EpochCourse(
@@ -122,6 +142,7 @@ class Trainer:
             on_device=indices.to(self.device),
             draws=draws.to(self.device),
             first=self.steps,
+            before=before,
         )
 
     def prepared_batches(self, course: EpochCourse) -> Iterator[tuple[slice, Prepared]]:
@@ -147,9 +168,46 @@ class Trainer:
             names = self.dataset.split("train").ids[chosen]
             raise DivergedError(
                 f"the loss was not finite at step {course.first + bad} (epoch {course.epoch + 1}); its images: "
-                f"{', '.join(names.tolist())}. Lower recipe.learning_rate, or look at these images"
+                f"{', '.join(names.tolist())}. Lower recipe.learning_rate, or look at these images",
+                step=course.first + bad,
             )
         return mean, course.seen
+
+    def state(self) -> dict[str, Any]:
+        """Everything of this trainer that decides the coming steps, as tensors and plain values.
+
+        Of an epoch on its way it holds the streams as they were before, from which the epoch is drawn again.
+        """
+        course = self.course
+        return {
+            "network": self.network.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+            "streams": course.before if course else self._streams(),
+            "course": course
+            and {
+                **{name: getattr(course, name) for name in KEPT_OF_COURSE},
+                "losses": course.meter.state(),
+            },
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a kept state, in the middle of an epoch if need be."""
+        self.network.load_state_dict(state["network"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampling.load_state(state["streams"]["sampling"])
+        self.crops.set_state(state["streams"]["crops"])
+        self.steps = state["steps"]
+        if kept := state["course"]:
+            self.course = self.begin_epoch(kept["epoch"])
+            self.course.meter.load_state(kept["losses"], self.device)
+            for name in KEPT_OF_COURSE:
+                setattr(self.course, name, kept[name])
+
+    def _streams(self) -> Mapping[str, Any]:
+        return {"sampling": as_tensors(self.sampling.state()), "crops": self.crops.get_state()}
 
     def batches(self, length: int) -> Iterator[slice]:
         """Slices of one epoch; a last batch is left out if the sampler wants whole ones, or if it has one image."""

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .generators import own_generators
 from .metrics import Scores
 from .network import Network
 from .trainer import Trainer
@@ -41,43 +42,89 @@ class Outcome:
     cost: dict[str, float]
 
 
-def train(trainer: Trainer, journal: Journal, *, on_epoch: OnEpoch | None = None) -> Outcome:
+@dataclass(kw_only=True)
+class Progress:
+    """How far a training is, beside what its trainer knows.
+
+    Attributes:
+        epochs: done.
+        images: taken in these epochs.
+        seconds: spent before this process took over.
+    """
+
+    epochs: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Watch(Protocol):
+    """What looks after a training from step to step."""
+
+    def resume(self, trainer: Trainer) -> Progress:
+        """Give the trainer the state of a checkpoint, if there is one."""
+
+    def after_step(self, trainer: Trainer, progress: Progress) -> None:
+        """Called when a step is done and all states are whole; may raise to end the training."""
+
+
+class Unwatched:
+    """Looks after nothing."""
+
+    def resume(self, trainer: Trainer) -> Progress:
+        """Start at the beginning."""
+        return Progress()
+
+    def after_step(self, trainer: Trainer, progress: Progress) -> None:
+        """Do nothing."""
+
+
+def train(
+    trainer: Trainer, journal: Journal, *, on_epoch: OnEpoch | None = None, watch: Watch | None = None
+) -> Outcome:
     """Train to the last epoch, then score the validation split and, unless the execution says no, the test split.
 
     Args:
         trainer: at its first step.
         journal: gets one entry per epoch.
         on_epoch: called after each entry with the epochs done and its metrics; may raise `StoppedEarly`.
+        watch: resumes, and writes checkpoints; None does neither.
 
     Raises:
         DivergedError: at the end of the epoch in which a loss was not finite.
         StoppedEarly: as `on_epoch` raised it.
+        Interrupted: as the watch raised it.
     """
-    started, device = time.perf_counter(), trainer.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(trainer.dropout_seed)
-        images = _train_epochs(trainer, journal, on_epoch)
-    seconds = time.perf_counter() - started
+    with own_generators(trainer.dropout_seed, trainer.device):
+        progress = _train_epochs(trainer, journal, on_epoch, watch or Unwatched())
     validation, _ = trainer.evaluate("validation")
     test, test_scores = trainer.evaluate("test") if trainer.execution.score_test else (None, None)
-    cost = {"cost/train_seconds": seconds, "cost/images_per_second": images / seconds}
-    if (peak := peak_memory_mib(device)) is not None:
+    rate = progress.images / progress.seconds
+    cost = {"cost/train_seconds": progress.seconds, "cost/images_per_second": rate}
+    if (peak := peak_memory_mib(trainer.device)) is not None:
         cost["cost/peak_memory_mib"] = peak
     return Outcome(validation=validation, test=test, test_scores=test_scores, network=trainer.network, cost=cost)
 
 
-def _train_epochs(trainer: Trainer, journal: Journal, on_epoch: OnEpoch | None) -> int:
-    images, epochs = 0, trainer.training["schedule"]["epochs"]
-    for epoch in range(epochs):
-        mean_loss, seen = trainer.train_epoch(epoch)
-        images += seen
+def _train_epochs(trainer: Trainer, journal: Journal, on_epoch: OnEpoch | None, watch: Watch) -> Progress:
+    progress = watch.resume(trainer)
+    started, epochs = time.perf_counter() - progress.seconds, trainer.training["schedule"]["epochs"]
+
+    def after_step() -> None:
+        progress.seconds = time.perf_counter() - started
+        watch.after_step(trainer, progress)
+
+    for epoch in range(progress.epochs, epochs):
+        mean_loss, seen = trainer.train_epoch(epoch, after_step=after_step)
+        progress.images += seen
         metrics = {"train/loss": mean_loss, "train/learning_rate": trainer.optimiser.param_groups[0]["lr"]}
         if _evaluated(epoch + 1, epochs, trainer.execution.evaluate_every):
             metrics |= trainer.evaluate("validation")[0].as_metrics("validation")
-        journal.append("epoch", step=epoch + 1, metrics=metrics, images=images)
+        journal.append_once("epoch", step=epoch + 1, metrics=metrics, images=progress.images)
+        progress.epochs = epoch + 1
         if on_epoch is not None:
             on_epoch(epoch + 1, metrics)
-    return images
+    progress.seconds = time.perf_counter() - started
+    return progress
 
 
 def _evaluated(done: int, epochs: int, every: int) -> bool:

@@ -1,0 +1,59 @@
+"""What a finished run leaves in its folder: average precision per class, raw scores, weights."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .durable import write_durably
+
+if TYPE_CHECKING:
+    from ..datasets.dataset import Dataset
+    from .training_run import Outcome
+
+
+def write_outcome(outcome: Outcome, dataset: Dataset, folder: Path) -> None:
+    """Write `per_class.json`, `weights.pt` and, if the test split was scored, `test_scores.npz`.
+
+    Raises:
+        OSError: if the disk is full, say.
+    """
+    import torch
+
+    write_durably(folder / "per_class.json", json.dumps(_per_class(outcome, dataset), indent=1).encode())
+    if outcome.test_scores is not None:
+        test, buffer = dataset.split("test"), io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            scores=outcome.test_scores,
+            labels=test.labels,
+            ids=test.ids,
+            classes=np.array(dataset.classes),
+        )
+        write_durably(folder / "test_scores.npz", buffer.getbuffer())
+    buffer = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, buffer)
+    write_durably(folder / "weights.pt", buffer.getbuffer())
+
+
+def _per_class(outcome: Outcome, dataset: Dataset) -> Mapping[str, Any]:
+    classes = dataset.classes
+    scored = {"test": outcome.test, "validation": outcome.validation}
+    return {
+        "average_precision": {
+            split: dict(zip(classes, [None if np.isnan(ap) else ap for ap in scores.per_class.tolist()], strict=True))
+            for split, scores in scored.items()
+            if scores is not None
+        },
+        "classes_without_positives": {
+            split: [classes[i] for i in scores.excluded] for split, scores in scored.items() if scores is not None
+        },
+        # Reports need class sizes and groups, and must not have to open the dataset for them.
+        "training_images_per_class": dict(zip(classes, dataset.statistics.counts.tolist(), strict=True)),
+        "training_images": dataset.statistics.num_images,
+    }

@@ -1,0 +1,168 @@
+"""A small run that is killed at its events: what the tests of resuming and of checkpoints share."""
+
+import hashlib
+import os
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from mltbench.benchmark import durable, journal, run
+from mltbench.benchmark.check import tiny_dataset
+from mltbench.benchmark.execution import Execution
+from mltbench.benchmark.experiment import Experiment
+from mltbench.benchmark.journal import Journal, read_journal
+from mltbench.benchmark.recipes import RECIPES, Schedule
+from mltbench.benchmark.run import Job, run_job
+from mltbench.benchmark.trainer import Trainer
+from mltbench.datasets.word_vectors import hashed_word_vectors
+from mltbench.methods.catalogue import get_method
+
+# Dropout in all; class-aware sampling and its cycles in the second; another head in the third.
+METHODS = ("erm", "db-focal", "ml-gcn")
+KILLED, TROUBLE = 9, 3
+
+
+def small_experiment(name, *, seed=0, **settings):
+    """Two epochs of three steps on the tiny set."""
+    dataset, schedule, method = tiny_dataset(), Schedule(epochs=2, decay_after=(1,)), get_method(name)
+    settings = {"batch_size": 6, "image_size": 16, "neck_width": 8, "dropout": 0.5, "warmup_iterations": 3, **settings}
+    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, **settings)
+    vectors = hashed_word_vectors(dataset.classes) if method.head.needs_word_vectors else None
+    return Experiment(
+        dataset=dataset.name,
+        dataset_digest=dataset.digest,
+        method=method,
+        training=recipe.resolved(method.schedule, device_type="cpu"),
+        backbone="digits-resnet",
+        weights_digest="random",
+        word_vectors_digest=vectors and vectors.digest,
+        seed=seed,
+    )
+
+
+def small_job(folder, name="erm", *, checkpoint_seconds=0.0, **settings):
+    """That run as a job, validated after every epoch, with a checkpoint after every step."""
+    execution = Execution(evaluate_every=1, checkpoint_seconds=checkpoint_seconds)
+    text = small_experiment(name, **settings).to_json()
+    return Job(experiment_json=text, folder=str(folder), data_root="", execution=execution)
+
+
+def fingerprint(folder):
+    """Digest of the weights and of the scores, and the journal's metrics as hex floats, costs apart."""
+    folder = Path(folder)
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    digest = hashlib.sha256(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights)))
+    digest.update((folder / "test_scores.npz").read_bytes() + (folder / "per_class.json").read_bytes())
+    points = [
+        (entry.event, entry.step, name, value.hex())
+        for entry in read_journal(folder)
+        for name, value in entry.metrics.items()
+        if not name.startswith("cost/")
+    ]
+    assert not [entry for entry in read_journal(folder) if entry.event == "not repeated"]
+    return digest.hexdigest(), points
+
+
+def in_child(function, *arguments):
+    """Run a function in a forked child, in which torch is imported already; return its exit status."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = TROUBLE
+    try:
+        torch.set_num_threads(1)
+        function(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class Events:
+    """Counts the events of a run, and kills the process at one of them.
+
+    Attributes:
+        kill_at: number of the event before which the process dies; None never.
+        seen: names of the events so far.
+    """
+
+    def __init__(self, kill_at=None):
+        self.kill_at, self.seen = kill_at, []
+
+    def happens(self, name):
+        if len(self.seen) == self.kill_at:
+            os._exit(KILLED)
+        self.seen.append(name)
+
+    def before(self, owner, attribute, name=None):
+        """Make every call of a function an event, and its return another one."""
+        original, name = getattr(owner, attribute), name or attribute
+
+        def with_event(*arguments, **named):
+            self.happens(f"before {name}")
+            result = original(*arguments, **named)
+            self.happens(f"after {name}")
+            return result
+
+        setattr(owner, attribute, with_event)
+
+    def everywhere(self):
+        """Watch all through which a run passes: steps, evaluations, and whatever it does to the disk."""
+        self.before(Trainer, "train_step")
+        self.before(Trainer, "evaluate")
+        self.before(Journal, "append")
+        self.before(run, "write_outcome")
+        self.before(run, "remove_checkpoints")
+        self.before(run, "clear_run")
+        self.before(durable.os, "fsync")
+        self.before(durable.Path, "replace")
+        self.before(durable.Path, "unlink")
+        self._half_written()
+
+    def _half_written(self):
+        """Let the process die in the middle of what it writes as well: half of a file, half of a line."""
+        events, original = self, durable.Path.open
+
+        class Half:
+            def __init__(self, file):
+                self.file = file
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                self.file.close()
+
+            def __getattr__(self, name):
+                return getattr(self.file, name)
+
+            def write(self, content):
+                self.file.write(content[: len(content) // 2])
+                self.file.flush()
+                events.happens("half a line")
+                return self.file.write(content[len(content) // 2 :])
+
+            def writelines(self, parts):
+                for part in parts:
+                    self.write(part)
+
+        def opened(path, mode="r", *arguments, **named):
+            file = original(path, mode, *arguments, **named)
+            ours = path.name.endswith(".new") or (path.name == journal.JOURNAL_NAME and mode == "a+b")
+            return Half(file) if ours else file
+
+        durable.Path.open = opened
+
+
+def run_killed(job, kill_at):
+    """Run a job until its event of that number; tell the events' names in a file beside the folder if it ends."""
+    events = Events(kill_at)
+    events.everywhere()
+    run_job(job)
+    Path(f"{job.folder}.events").write_text("\n".join(events.seen))
