@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-# A closed terminal is no reason to lose an hour; `nohup` ignores SIGHUP, and so do we then. Windows has none.
+# A closed terminal is no reason to lose an hour; what is ignored, as SIGHUP under `nohup`, stays so. Windows has none.
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -92,7 +92,7 @@ def _handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]
         return
     before = {number: signal.getsignal(number) for number in ENDING}
     for number, old in before.items():
-        if number == signal.SIGINT or old is not signal.SIG_IGN:
+        if old is not signal.SIG_IGN:
             signal.signal(number, handler)
     try:
         yield

@@ -4,19 +4,17 @@ import hashlib
 import os
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from mltbench.benchmark import durable, journal, run
-from mltbench.benchmark.check import tiny_dataset
+from mltbench.benchmark.check import tiny_experiment
 from mltbench.benchmark.execution import Execution
-from mltbench.benchmark.experiment import Experiment
 from mltbench.benchmark.journal import Journal, read_journal
-from mltbench.benchmark.recipes import RECIPES, Schedule
+from mltbench.benchmark.provenance import code_version
+from mltbench.benchmark.recipes import Schedule
 from mltbench.benchmark.run import Job, run_job
 from mltbench.benchmark.trainer import Trainer
-from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.methods.catalogue import get_method
 
 # Dropout in all; class-aware sampling and its cycles in the second; another head in the third.
@@ -25,21 +23,10 @@ KILLED, TROUBLE = 9, 3
 
 
 def small_experiment(name, *, seed=0, **settings):
-    """Two epochs of three steps on the tiny set."""
-    dataset, schedule, method = tiny_dataset(), Schedule(epochs=2, decay_after=(1,)), get_method(name)
+    """Two epochs of two or three steps on the tiny set."""
+    schedule = Schedule(epochs=2, decay_after=(1,))
     settings = {"batch_size": 6, "image_size": 16, "neck_width": 8, "dropout": 0.5, "warmup_iterations": 3, **settings}
-    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, **settings)
-    vectors = hashed_word_vectors(dataset.classes) if method.head.needs_word_vectors else None
-    return Experiment(
-        dataset=dataset.name,
-        dataset_digest=dataset.digest,
-        method=method,
-        training=recipe.resolved(method.schedule, device_type="cpu"),
-        backbone="digits-resnet",
-        weights_digest="random",
-        word_vectors_digest=vectors and vectors.digest,
-        seed=seed,
-    )
+    return tiny_experiment(get_method(name), seed=seed, plain=schedule, resampled=schedule, **settings)
 
 
 def small_job(folder, name="erm", *, checkpoint_seconds=0.0, **settings):
@@ -67,6 +54,7 @@ def fingerprint(folder):
 
 def in_child(function, *arguments):
     """Run a function in a forked child, in which torch is imported already; return its exit status."""
+    code_version()  # asks git, once for all children
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()

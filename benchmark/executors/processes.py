@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from ...datasets.errors import InputError
+from ..interruption import Interrupted
 from ..journal import Journal
 from ..run import Job
 from .again import run_again
@@ -52,6 +53,8 @@ class Processes:
                 ready = wait([worker.connection for worker in busy])
                 for worker in [worker for worker in busy if worker.connection in ready]:
                     job, state = worker.job, worker.listen()
+                    if isinstance(state, InputError):
+                        raise state
                     if job is None or state == READY:
                         continue
                     if state == ENDED:
@@ -103,10 +106,10 @@ class _Worker:
         with suppress(OSError):  # a worker that has died is noticed when it is listened to
             self.connection.send(as_run)
 
-    def listen(self) -> str | None:
-        """What it says; None if it has died."""
+    def listen(self) -> str | InputError | None:
+        """What it says, an error that ends the plan among it; None if it has died."""
         try:
-            said: str = self.connection.recv()
+            said: str | InputError = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             return None
@@ -139,14 +142,21 @@ def _end(workers: Sequence[_Worker]) -> None:
 
 
 def _work(connection: Connection) -> None:
-    # Ctrl-C reaches the whole process group; a worker simply ends, and the parent says what happened.
+    # Ctrl-C reaches the whole process group; a worker ends its step if it trains, else at once; the parent tells of it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         connection.send(READY)
         while True:
-            run_again(connection.recv())
-            connection.send(ENDED)
+            job = connection.recv()
+            try:
+                run_again(job)
+            except InputError as error:  # a full disk, say: the end of the plan, not of this experiment alone
+                connection.send(error)
+            except Interrupted:
+                return
+            else:
+                connection.send(ENDED)
 
 
 def _end_with_parent() -> None:
