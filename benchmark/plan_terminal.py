@@ -14,6 +14,7 @@ from ..datasets.errors import unknown_name
 from .executors.in_process import InProcess
 from .executors.processes import Processes
 from .executors.ray_cluster import RayCluster
+from .interruption import Interrupted, ended_by_signals
 from .progress import PlanProgress, working
 from .session import carry_out, split_plan
 from .store import without_password
@@ -87,7 +88,7 @@ def run_plan(
         console.print("nothing to train: every experiment of this plan is finished.")
     waiting = _Waiting(console)
     try:
-        with PlanProgress(console, missing, store.runs) as progress:
+        with ended_by_signals(), PlanProgress(console, missing, store.runs) as progress:
             summary = carry_out(
                 plan,
                 store,
@@ -97,11 +98,12 @@ def run_plan(
                 on_end=progress.end,
                 on_wait=waiting.tell,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         console.print(
-            "[yellow]interrupted[/yellow]: finished experiments are kept; the same command goes on from here."
+            "[yellow]interrupted[/yellow]: what is finished is kept, what was under way has a checkpoint; "
+            "the same command goes on from here."
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(stop.exit_status if isinstance(stop, Interrupted) else 130) from None
     _tell(console, store, missing, summary)
     return bool(summary.failed)
 
