@@ -102,7 +102,7 @@ class Events:
 
     def everywhere(self):
         """Watch all through which a run passes: steps, evaluations, and whatever it does to the disk."""
-        self.before(Trainer, "train_step")
+        self.before(Trainer, "learn_step")
         self.before(Trainer, "evaluate")
         self.before(Journal, "append")
         self.before(run, "write_outcome")
