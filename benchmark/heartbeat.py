@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..datasets.errors import InputError
+from .labels import LABELS_NAME
 
 LOCK_NAME = "lock"
 HEARTBEAT_NAME = "heartbeat.json"
@@ -98,9 +99,9 @@ def hold(folder: Path) -> Iterator[Pulse]:
 
 
 def clear_run(folder: Path) -> None:
-    """Empty a run's folder that is held, but for the signs of life."""
+    """Empty a run's folder that is held, but for the signs of life and the words of who asked for it."""
     for path in folder.iterdir():
-        if path.name not in (LOCK_NAME, HEARTBEAT_NAME, f".{HEARTBEAT_NAME}"):
+        if path.name not in (LOCK_NAME, HEARTBEAT_NAME, f".{HEARTBEAT_NAME}", LABELS_NAME):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -174,9 +174,6 @@ class _Work:
             elif (outcome := self._ended_elsewhere(name, Path(folder))) is not None:
                 self._record_elsewhere(planned, *outcome)
             else:
-                # Failures are never cached: what an earlier try left goes before anybody reads it as this one's.
-                shutil.rmtree(folder, ignore_errors=True)
-                _announce(planned, self.plan.name, Path(folder))
                 yield _job(planned, folder, self.surroundings)
 
     def _ended_elsewhere(self, name: str, folder: Path) -> tuple[str, str] | None:
