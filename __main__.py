@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from .benchmark.bench_commands import bench
+from .benchmark.bench_data_commands import bench
 from .benchmark.commands import check, run
 from .benchmark.run_commands import runs
 from .benchmark.state_commands import reconcile, status, sync

@@ -1,15 +1,15 @@
-"""`mltbench bench loop`."""
+"""`mltbench bench loop` and `mltbench bench breakdown`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import DataRoot
+from .commands import BackboneName, DataRoot, Weights, WeightsInput, WeightsPadding
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,6 @@ def loop(
     Example:
         mltbench bench loop --seconds 6 --json loop.json
     """
-    from ..datasets.errors import InputError
     from ..datasets.registry import load_dataset, resolve_data_root
     from .devices import resolve_device, usable_cores
     from .loop_benchmark import compare_loops
@@ -47,8 +46,7 @@ def loop(
     from .provenance import code_version, machine
     from .terminal import console
 
-    if json_file and not json_file.resolve().parent.is_dir():
-        raise InputError(f"--json {json_file}: there is no folder {json_file.parent}; make it, or choose another file")
+    require_folder(json_file)
     root, chosen, cores = resolve_data_root(data_root), resolve_device(device), usable_cores()
     plan = build_plan(load_dataset(dataset, data_root=root), [method], seeds=[0], device_type=chosen.partition(":")[0])
     experiment = plan.experiments[0].experiment
@@ -60,10 +58,108 @@ def loop(
     )
     here = {**machine(chosen, cores), **code_version()}
     console().print(_table(comparison, title=f"{method} on {dataset}: {setting}"))
+    content = {"experiment": json.loads(experiment.to_json()), "variants": comparison.as_json()}
+    tell_machine(here, content, json_file)
+
+
+@bench.command()
+def breakdown(
+    dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = "digits-mlt",
+    method: Annotated[str, typer.Option(help="The method to train.")] = "db-focal",
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
+    recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps measured, after as many as warm up.")] = 60,
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Show where the time of a training goes, as shares of the step.
+
+    Metrics (validation and test split once) and tracking (journal and upload to MLflow) are those of a whole run,
+    spread over its steps.
+
+    \b
+    Example:
+        mltbench bench breakdown --method db-focal --json breakdown.json
+        mltbench bench breakdown --dataset photos --backbone mobilenet_v2 --weights random --steps 5
+    """
+    import torch
+
+    from ..datasets.registry import load_dataset, resolve_data_root
+    from ..datasets.word_vectors import hashed_word_vectors
+    from .devices import resolve_device
+    from .execution import Execution
+    from .initial_weights import BackboneChoice, find_weights
+    from .plan import build_plan
+    from .progress import working
+    from .provenance import code_version, machine
+    from .step_breakdown import break_down
+    from .terminal import console
+    from .trainer import Trainer
+
+    require_folder(json_file)
+    root, chosen = resolve_data_root(data_root), resolve_device(device)
+    opened = load_dataset(dataset, data_root=root)
+    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
+    plan = build_plan(opened, [method], seeds=[0], recipe=recipe, backbone=choice, device_type=chosen.partition(":")[0])
+    experiment = plan.experiments[0].experiment
+    needed = experiment.method.head.needs_word_vectors
+    before = torch.get_num_threads()
+    with working(console(), "taking steps"):
+        torch.set_num_threads(threads)
+        trainer = Trainer(
+            experiment,
+            opened,
+            Execution(device=chosen, threads=threads),
+            word_vectors=hashed_word_vectors(opened.classes).vectors if needed else None,
+            weights=find_weights(experiment, weights, root),
+        )
+        found = break_down(plan, trainer, steps=steps)
+        torch.set_num_threads(before)
+    rows = [(part, f"{found.parts[part]:.3f}", f"{100 * found.share(part):.1f} %") for part in found.parts]
+    total = sum(found.parts.values())
+    rows.append(("whole", f"{total:.3f}", f"{1000 * found.batch / total:,.0f} images/s"))
+    title = f"{method} on {dataset}, {experiment.backbone}: one step of {found.batch} images ({found.steps:,} in a run)"
+    console().print(plain_table(title, ("part", "ms", "share"), rows))
+    content = {"experiment": json.loads(experiment.to_json()), "milliseconds": dict(found.parts), "batch": found.batch}
+    tell_machine({**machine(chosen, threads), **code_version()}, {**content, "steps": found.steps}, json_file)
+
+
+def require_folder(json_file: Path | None) -> None:
+    """Check, before anything is measured, that a JSON file can be written.
+
+    Raises:
+        InputError: if it has no folder.
+    """
+    from ..datasets.errors import InputError
+
+    if json_file and not json_file.resolve().parent.is_dir():
+        raise InputError(f"--json {json_file}: there is no folder {json_file.parent}; make it, or choose another file")
+
+
+def tell_machine(here: Mapping[str, str], content: Mapping[str, Any], json_file: Path | None) -> None:
+    """Print on which machine something was measured; write it with the measurements, where asked."""
+    from .terminal import console
+
     console().print(_machine_line(here), highlight=False, soft_wrap=True)
     if json_file:
-        content = {"machine": here, "experiment": json.loads(experiment.to_json()), "variants": comparison.as_json()}
-        json_file.write_text(json.dumps(content, indent=1))
+        json_file.write_text(json.dumps({"machine": here, **content}, indent=1))
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> Table:
+    """A table whose first column is words and the others numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _table(comparison: LoopComparison, *, title: str) -> Table:

@@ -12,8 +12,10 @@ from ..datasets.errors import InputError
 from ..datasets.labels import as_label_matrix
 from ..datasets.statistics import GROUPS, ClassStatistics
 
-# Classes sorted at a time: 64 columns of 50,000 scores are 13 MB, which stay in cache; all 1,000 at once do not.
+# Most classes, and most cells, sorted at a time: 64 columns of 50,000 scores are 13 MB, which stay in cache; all 1,000
+# at once do not. Of a million images few columns are sorted at a time, so that memory stays flat.
 CLASSES_AT_ONCE = 64
+CELLS_AT_ONCE = CLASSES_AT_ONCE * 50_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,12 +64,13 @@ def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) ->
         raise InputError(
             f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
         )
+    at_once = min(max(CELLS_AT_ONCE // max(len(scores), 1), 1), CLASSES_AT_ONCE)
     parts = [
         _average_precision(
-            torch.from_numpy(np.ascontiguousarray(scores[:, i : i + CLASSES_AT_ONCE].T)),
-            torch.from_numpy(np.ascontiguousarray(labels[:, i : i + CLASSES_AT_ONCE].T)),
+            torch.from_numpy(np.ascontiguousarray(scores[:, i : i + at_once].T)),
+            torch.from_numpy(np.ascontiguousarray(labels[:, i : i + at_once].T)),
         )
-        for i in range(0, scores.shape[1], CLASSES_AT_ONCE)
+        for i in range(0, scores.shape[1], at_once)
     ]
     return torch.cat(parts).numpy()
 

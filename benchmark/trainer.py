@@ -245,7 +245,7 @@ class Trainer:
         """Train on the trunk's feature map of one batch; return the detached loss without waiting for the device."""
         with self.autocast():
             logits = self.network.learning_part(stem)
-        loss: Tensor = self.loss(logits, self.data.labels.index_select(0, indices))
+        loss: Tensor = self.loss(logits, self.data.targets(indices))
         self.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.clip_and_step()

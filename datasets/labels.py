@@ -11,7 +11,7 @@ from .errors import InputError
 
 
 def as_label_matrix(labels: Any) -> NDArray[np.uint8]:
-    """Return `labels` as a dense, checked uint8 matrix.
+    """Return `labels` as a dense, checked uint8 matrix; one that is so already is returned itself, not copied.
 
     Args:
         labels: `(N, C)` of 0/1: nested lists, NumPy array, CPU tensor, or SciPy sparse matrix.
@@ -30,6 +30,8 @@ def as_label_matrix(labels: Any) -> NDArray[np.uint8]:
         raise InputError(f"labels must be a matrix (images, classes): {error}") from error
     if dense.ndim != 2 or 0 in dense.shape:
         raise InputError(f"labels must be a matrix (images, classes) with no empty side; got shape {dense.shape}")
+    if dense.dtype == np.uint8 and dense.max() <= 1:
+        return dense
     wrong = (dense != 0) & (dense != 1)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])

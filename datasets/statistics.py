@@ -20,6 +20,9 @@ TAIL_BELOW = 20
 
 GROUPS = ("head", "medium", "tail")
 
+# Label rows counted at a time, so that memory does not grow with the dataset.
+ROWS_AT_ONCE = 65536
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClassStatistics:
@@ -47,12 +50,9 @@ class ClassStatistics:
         >>> ClassStatistics.from_labels([[1, 0], [1, 1]]).counts.tolist()
         [2, 1]
         """
-        matrix = as_label_matrix(labels)
-        _require_every_class(matrix.sum(axis=0, dtype=np.int64), class_names)
-        # float64 holds integers exactly up to 2**53, and its matrix product runs in BLAS; NumPy's integer one does not.
-        wide = matrix.astype(np.float64)
-        joint = (wide.T @ wide).astype(np.int64)
-        return cls(counts=np.diag(joint).copy(), num_images=len(matrix), joint_counts=joint)
+        counts, joint, number = _count_sparse(labels) if hasattr(labels, "tocsr") else _count_dense(labels)
+        _require_every_class(counts, class_names)
+        return cls(counts=counts, num_images=number, joint_counts=joint)
 
     @classmethod
     def from_counts(cls, counts: Any, num_images: int) -> ClassStatistics:
@@ -137,6 +137,28 @@ def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:
     times = instance_level_frequency(matrix, counts)
     mean = (times @ matrix) / counts
     return np.asarray((times**2 @ matrix) / counts / mean**2 - 1.0).clip(min=0.0)
+
+
+def _count_dense(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Counts, co-occurrence and number of images of a dense matrix."""
+    matrix = as_label_matrix(labels)
+    joint = np.zeros((matrix.shape[1], matrix.shape[1]), dtype=np.int64)
+    for start in range(0, len(matrix), ROWS_AT_ONCE):
+        # float64 holds integers exactly up to 2**53, and its matrix product runs in BLAS; NumPy's integer one does not.
+        wide = matrix[start : start + ROWS_AT_ONCE].astype(np.float64)
+        joint += (wide.T @ wide).astype(np.int64)
+    return np.diag(joint).copy(), joint, len(matrix)
+
+
+def _count_sparse(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """The same of a SciPy sparse matrix, which stays sparse."""
+    rows = labels.tocsr(copy=True)
+    rows.sum_duplicates()
+    if rows.ndim != 2 or 0 in rows.shape or not ((rows.data == 0) | (rows.data == 1)).all():
+        as_label_matrix(rows)  # says what is wrong
+    rows = rows.astype(np.int64)
+    joint = (rows.T @ rows).toarray()
+    return np.diag(joint).copy(), joint, rows.shape[0]
 
 
 def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[str] | None) -> None:

@@ -1,0 +1,106 @@
+"""`mltbench bench metrics` and `mltbench bench scale`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .bench_commands import bench, plain_table, require_folder, tell_machine
+
+if TYPE_CHECKING:
+    from .scale_benchmark import Size
+
+__all__ = ["bench"]
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")]
+
+
+@bench.command()
+def metrics(
+    small: Annotated[bool, typer.Option("--small", help="Only 5,000 images of 80 classes.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Compare average precision with scikit-learn and torchmetrics: same values, and how long each takes.
+
+    Random scores with ties; 5,000 images of 80 classes (median of five rounds) and 50,000 of 1,000 (one round);
+    one thread each.
+
+    \b
+    Example:
+        mltbench bench metrics --json metrics.json
+    """
+    import torch
+
+    from .metrics_benchmark import SIZES, compare_scorers
+    from .progress import working
+    from .provenance import code_version, machine
+    from .terminal import console
+
+    require_folder(json_file)
+    threads = torch.get_num_threads()
+    # As in a run of one per core; scikit-learn uses one in any case.
+    torch.set_num_threads(1)
+    with working(console(), "scoring"):
+        found = [time for size in SIZES[: 1 if small else None] for time in compare_scorers(*size)]
+    rows = [
+        (f"{t.images:,} x {t.classes:,}, {t.name}", f"{t.seconds:.3f}", f"{t.ratio:.2f}", f"{t.difference:.1e}")
+        for t in found
+    ]
+    columns = ("images x classes, library", "seconds", "times as fast", "largest difference")
+    console().print(plain_table("average precision per class, compared with scikit-learn", columns, rows))
+    here = {**machine("cpu", 1), **code_version()}
+    torch.set_num_threads(threads)
+    tell_machine(here, {"scorers": [asdict(time) for time in found]}, json_file)
+
+
+@bench.command()
+def scale(
+    largest: Annotated[int, typer.Option(min=10_000, help="Most images.")] = 1_000_000,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure time and peak memory as datasets grow: images of 32 x 32 in a memory-mapped file, and sparse labels.
+
+    Each size is measured in a fresh process. The last line is the exponent of growth: 1 is linear, 0 flat.
+
+    \b
+    Example:
+        mltbench bench scale --json scale.json
+    """
+    from .progress import working
+    from .provenance import code_version, machine
+    from .scale_benchmark import CLASSES, FEW_CLASSES, IMAGES, IMAGES_OF_MANY_CLASSES, measure_in_child
+    from .terminal import console
+
+    require_folder(json_file)
+    by_images: list[Size] = []
+    by_classes: list[Size] = []
+    for images in (number for number in IMAGES if number <= largest):
+        with working(console(), f"{images:,} images"):
+            by_images.append(measure_in_child(images, FEW_CLASSES, sparse=False))
+    for classes in CLASSES:
+        with working(console(), f"{classes:,} classes"):
+            by_classes.append(measure_in_child(IMAGES_OF_MANY_CLASSES, classes, sparse=True))
+    _print_sizes(f"images of {FEW_CLASSES} classes", by_images, "images")
+    _print_sizes(f"classes of {IMAGES_OF_MANY_CLASSES:,} images, sparse labels", by_classes, "classes")
+    content = {"by_images": [asdict(size) for size in by_images], "by_classes": [asdict(size) for size in by_classes]}
+    tell_machine({**machine("cpu", 1), **code_version()}, content, json_file)
+
+
+def _print_sizes(title: str, sizes: list[Size], axis: str) -> None:
+    from .scale_benchmark import growth
+    from .terminal import console
+
+    numbers, works = [getattr(size, axis) for size in sizes], list(sizes[0].seconds)
+    columns = (axis, *(f"{work}, s" for work in works), "peak MiB")
+    rows = [
+        (f"{n:,}", *(f"{size.seconds[work]:.3f}" for work in works), f"{size.peak_mib:.0f}")
+        for n, size in zip(numbers, sizes, strict=True)
+    ]
+    # Small sizes hold what does not grow: the exponent is that of the last two.
+    slopes = [growth(numbers[-2:], [size.seconds[work] for size in sizes[-2:]]) for work in works]
+    slopes.append(growth(numbers[-2:], [max(size.peak_mib, 1) for size in sizes[-2:]]))
+    rows.append(("exponent", *(f"{slope:.2f}" for slope in slopes)))
+    console().print(plain_table(title, columns, rows, "exponent: of the last two sizes; 1 is linear, 0 flat"))
