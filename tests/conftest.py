@@ -1,5 +1,6 @@
 """What the tests of several rooms share: published facts, small labels, rendered scenes, empty stores, PostgreSQL."""
 
+import math
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mltbench import __main__
@@ -21,6 +23,8 @@ from mltbench.datasets import registry
 from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
+from mltbench.reports.quoted import QuotedRow
+from mltbench.reports.results import COLUMNS, GROUPS
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +190,52 @@ def free_port():
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+MARKS = {
+    ("erm", "ERM"): {0: (50, 80, 60, 30), 1: (51, 81, 61, 31), 2: (52.125, 82, 62, 32)},
+    ("rs", "RS"): {0: (55, 79, 60.5, 40), 1: (55.5, 80, 61.5, 41), 2: (57, 80.5, 61, 43)},
+    ("db", "DB"): {0: (56, 78, 60, 44), 1: (56, 79, 60, 43)},
+    ("ldam", "LDAM"): {2: (51, 81, 60, 33)},
+    ("mine", "Mine & <yours>"): {5: (40, 50, 45, 30)},
+}
+
+
+MADE_WITH = {
+    "run_id": "0" * 32, "started": 1_800_000_000_000, "command": "mltbench run --method erm --seeds 0,",
+    "train_seconds": 9.5,
+    "settings": '{"method": "erm", "recipe.learning_rate": "0.2"}', "provenance": '{"commit": "abc", "threads": "1"}',
+    "artifact_uri": "", "dataset_digest": "d" * 64, "numerics_version": "1", "mlflow_experiment": "1",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_runs():
+    """A results frame as `load_runs` returns it: missing seeds, ties, a failure, an override, a hostile title."""
+    records = []
+    for (method, title), seeds in MARKS.items():
+        for seed, marks in seeds.items():
+            labels = {"dataset": "digits-mlt", "method": method, "title": title, "overrides": "", "recipe": "digits"}
+            ids = {"experiment_id": f"{method}-{seed}".ljust(16, "0"), "configuration_id": method.ljust(16, "0")}
+            results = dict(zip(GROUPS, marks, strict=True))
+            records.append({**MADE_WITH, **labels, **ids, "seed": seed, "state": "finished", **results})
+    overridden = {"overrides": "mu=0.2", "configuration_id": "f" * 16, "experiment_id": "e" * 16}
+    records.append({**records[-2], "method": "db", "title": "DB", **overridden})
+    failed = {"method": "rw", "title": "RW", "state": "failed", **dict.fromkeys(GROUPS, math.nan)}
+    records.append({**records[0], "experiment_id": "f" * 16, "configuration_id": "d" * 16, **failed})
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+@pytest.fixture(scope="session")
+def quoted_examples():
+    """Rows that somebody else published, one of them hostile and suspect."""
+    return (
+        QuotedRow(
+            table=1, title="Asymmetric", dataset="digits-mlt", source="Somebody 2021, Table 3",
+            values={"total": 61.5, "head": 80.0, "medium": None, "tail": None}, suspect="",
+        ),
+        QuotedRow(
+            table=1, title="=HYPERLINK(1)", dataset="digits-mlt", source="Somebody else 2022",
+            values={"total": 99.0, "head": 80.0, "medium": 60.0, "tail": 40.0}, suspect="total is too large",
+        ),
+    )  # fmt: skip

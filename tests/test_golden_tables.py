@@ -2,64 +2,26 @@
 
 import io
 import json
-import math
 import os
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from mltbench import __version__
 from mltbench.reports.formats import comma_separated, latex, markdown, quoted_comma_separated
 from mltbench.reports.page import render_page
 from mltbench.reports.pairs import pairs_csv
-from mltbench.reports.quoted import QuotedRow
 from mltbench.reports.report import DatasetReport, Report, collect_sections
-from mltbench.reports.results import COLUMNS, GROUPS
 from mltbench.reports.results_json import results_json
 from mltbench.reports.table import build_table
 from mltbench.reports.terminal import terminal
 from rich.console import Console
 
 FOLDER = Path(__file__).parent / "golden"
-MARKS = {
-    ("erm", "ERM"): {0: (50, 80, 60, 30), 1: (51, 81, 61, 31), 2: (52.125, 82, 62, 32)},
-    ("rs", "RS"): {0: (55, 79, 60.5, 40), 1: (55.5, 80, 61.5, 41), 2: (57, 80.5, 61, 43)},
-    ("db", "DB"): {0: (56, 78, 60, 44), 1: (56, 79, 60, 43)},
-    ("ldam", "LDAM"): {2: (51, 81, 60, 33)},
-    ("mine", "Mine & <yours>"): {5: (40, 50, 45, 30)},
-}
-
-
-def small_runs():
-    records = []
-    for (method, title), seeds in MARKS.items():
-        for seed, marks in seeds.items():
-            labels = {"dataset": "digits-mlt", "method": method, "title": title, "overrides": "", "recipe": "digits"}
-            ids = {"experiment_id": f"{method}-{seed}".ljust(16, "0"), "configuration_id": method.ljust(16, "0")}
-            results = dict(zip(GROUPS, marks, strict=True))
-            records.append({**labels, **ids, "seed": seed, "state": "finished", **results})
-    overridden = {"overrides": "mu=0.2", "configuration_id": "f" * 16, "experiment_id": "e" * 16}
-    records.append({**records[-2], "method": "db", "title": "DB", **overridden})
-    failed = {"method": "rw", "title": "RW", "state": "failed", **dict.fromkeys(GROUPS, math.nan)}
-    records.append({**records[0], "experiment_id": "f" * 16, "configuration_id": "d" * 16, **failed})
-    return pd.DataFrame(records, columns=list(COLUMNS))
-
-
-QUOTED = (
-    QuotedRow(
-        table=1, title="Asymmetric", dataset="digits-mlt", source="Somebody 2021, Table 3",
-        values={"total": 61.5, "head": 80.0, "medium": None, "tail": None}, suspect="",
-    ),
-    QuotedRow(
-        table=1, title="=HYPERLINK(1)", dataset="digits-mlt", source="Somebody else 2022",
-        values={"total": 99.0, "head": 80.0, "medium": 60.0, "tail": 40.0}, suspect="total is too large",
-    ),
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def table():
-    return build_table(small_runs(), 1, "digits-mlt", quoted=QUOTED)
+def table(small_runs, quoted_examples):
+    return build_table(small_runs, 1, "digits-mlt", quoted=quoted_examples)
 
 
 def same_as_golden(name, text):
@@ -92,8 +54,8 @@ def test_terminal(width, table):
 
 
 @pytest.fixture(scope="module")
-def report():
-    sections = collect_sections(small_runs(), "digits-mlt", [1], quoted=QUOTED)
+def report(small_runs, quoted_examples):
+    sections = collect_sections(small_runs, "digits-mlt", [1], quoted=quoted_examples)
     return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
 
 
