@@ -105,7 +105,7 @@ def test_from_run_to_report(call, out, tmp_path):
     status, shown, _ = call("report", "--out", out, "--to", tmp_path / "pages")
     files = {file.relative_to(tmp_path / "pages").as_posix() for file in (tmp_path / "pages").rglob("*.*")}
     tables = {f"table{number}-digits-mlt.{ending}" for number in (1, 2) for ending in ("md", "tex", "csv")}
-    assert tables | {"index.html", "results.json", "figures/digits-mlt/groups.png"} <= files
+    assert tables | {"index.html", "results.json", "figures/digits-mlt/co-occurrence.png"} <= files
     assert f"{100 * rows[0]['total']:.2f}" in shown
     assert f"{100 * rows[0]['total']:.2f}" in (tmp_path / "pages" / "index.html").read_text()
     assert name[:8] in (tmp_path / "pages" / "table1-digits-mlt.md").read_text()
