@@ -23,6 +23,11 @@ bench = typer.Typer(no_args_is_help=True, help="Benchmarks of this suite's own s
 def loop(
     dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = "digits-mlt",
     method: Annotated[str, typer.Option(help="The method to train.")] = "erm",
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
+    recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time measured per variant.")] = 6.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")] = None,
@@ -30,16 +35,18 @@ def loop(
 ) -> None:
     """Compare our trainer with the loop that people write: same network, batch, images and augmentation.
 
-    The plain loop decodes PNG files with PIL, transforms image by image with torchvision, and reads the loss each step;
-    it is measured with 0, 1, 2, 4 ... loader workers. The ratio is to the fastest plain loop that runs alone; it holds
-    where the speeds themselves move with the load.
+    The plain loop decodes PNG files (JPEG files of photographs) with PIL, transforms image by image with torchvision,
+    and reads the loss each step; it is measured with 0, 1, 2, 4 ... loader workers. The ratio is to the fastest plain
+    loop that runs alone; it holds where the speeds themselves move with the load.
 
     \b
     Example:
         mltbench bench loop --seconds 6 --json loop.json
+        mltbench bench loop --dataset photos --backbone mobilenet_v2 --weights mobilenet_v2_imagenet.pt --seconds 60
     """
     from ..datasets.registry import load_dataset, resolve_data_root
     from .devices import resolve_device, usable_cores
+    from .initial_weights import BackboneChoice, find_weights
     from .loop_benchmark import compare_loops
     from .plan import build_plan
     from .progress import working
@@ -48,10 +55,19 @@ def loop(
 
     require_folder(json_file)
     root, chosen, cores = resolve_data_root(data_root), resolve_device(device), usable_cores()
-    plan = build_plan(load_dataset(dataset, data_root=root), [method], seeds=[0], device_type=chosen.partition(":")[0])
+    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
+    opened = load_dataset(dataset, data_root=root)
+    plan = build_plan(opened, [method], seeds=[0], recipe=recipe, backbone=choice, device_type=chosen.partition(":")[0])
     experiment = plan.experiments[0].experiment
     with working(console(), "measuring all variants in turns"):
-        comparison = compare_loops(experiment, data_root=root, device=chosen, cores=cores, seconds=seconds)
+        comparison = compare_loops(
+            experiment,
+            data_root=root,
+            device=chosen,
+            cores=cores,
+            seconds=seconds,
+            weights=find_weights(experiment, weights, root),
+        )
     training = experiment.training
     setting = (
         f"batch {training['batch_size']}, {training['image_size']} x {training['image_size']}, {training['precision']}"

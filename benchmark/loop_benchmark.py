@@ -100,7 +100,7 @@ def list_variants(cores: int, device: str) -> tuple[Variant, ...]:
 
 
 def compare_loops(
-    experiment: Experiment, *, data_root: Path, device: str, cores: int, seconds: float
+    experiment: Experiment, *, data_root: Path, device: str, cores: int, seconds: float, weights: Path | None = None
 ) -> LoopComparison:
     """Measure all variants on an experiment; nothing of what they learn is kept.
 
@@ -110,6 +110,7 @@ def compare_loops(
         device: `cpu`, `cuda` or `cuda:N`.
         cores: most threads, loader workers and runs.
         seconds: timed per variant, over all rounds.
+        weights: file of the backbone's initial weights, or None.
 
     Raises:
         RuntimeError: if a process of the benchmark died.
@@ -119,7 +120,8 @@ def compare_loops(
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_ones:
         open_ones.callback(torch.set_num_threads, threads)
         paths = write_images(split, Path(folder))
-        task = Task(experiment_json=experiment.to_json(), data_root=data_root, device=device, paths=paths)
+        text = experiment.to_json()
+        task = Task(experiment_json=text, data_root=data_root, device=device, paths=paths, weights=weights)
         stands: list[Alone | Together] = []
         for variant in variants:
             stands.append(Alone(task, variant) if variant.runs == 1 else Together(task, variant))

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Transform = Callable[[Any], Tensor]
 
+# Shorter side, in pixels, from which a dataset's images are taken for photographs.
+PHOTOGRAPH_SIDE = 128
+
 
 def shift_brightness(image: Tensor, spread: float) -> Tensor:
     """Add one number of -spread..spread to an image `(3, H, W)`; not clipped."""
@@ -81,10 +84,14 @@ def plain_transform(augmentation: Augmentation, pixels: InputFormat, *, size: in
 
 
 def write_images(split: Split, folder: Path) -> tuple[Path, ...]:
-    """Write the images of a split as PNG files, in its order; return their paths."""
-    paths = tuple(folder / f"{number:06d}.png" for number in range(len(split)))
+    """Write the images of a split in its order; return their paths.
+
+    Small scenes become PNG files, photographs JPEG files, as people have them on disk (and quicker to read).
+    """
+    photographs = min(split.images.shape[1:3]) >= PHOTOGRAPH_SIDE
+    paths = tuple(folder / f"{number:06d}{'.jpg' if photographs else '.png'}" for number in range(len(split)))
     for path, image in zip(paths, split.images, strict=True):
-        Image.fromarray(image).save(path)
+        Image.fromarray(image).save(path, quality=90)
     return paths
 
 
@@ -127,6 +134,7 @@ class PlainLoop:
         device: `cpu`, `cuda` or `cuda:N`.
         workers: processes of the DataLoader; 0 loads in this one.
         word_vectors: for heads that need them.
+        weights: file of the backbone's initial weights, or None.
     """
 
     def __init__(
@@ -138,6 +146,7 @@ class PlainLoop:
         device: str,
         workers: int = 0,
         word_vectors: NDArray[np.float32] | None = None,
+        weights: Path | None = None,
     ) -> None:
         self.training, self.device = dict(experiment.training), torch.device(device)
         method, seed = experiment.method, experiment.seed
@@ -155,7 +164,9 @@ class PlainLoop:
             pin_memory=self.device.type == "cuda",
             drop_last=method.sampler.drop_last or length % size == 1,
         )
-        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors).to(self.device)
+        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights).to(
+            self.device
+        )
         self.loss = method.build_loss(dataset.statistics).to(self.device)
         self.optimiser = torch.optim.SGD(
             [*self.network.trained_parameters(), *self.loss.parameters()],

@@ -64,12 +64,14 @@ class Task:
         data_root: where datasets are kept.
         device: `cpu`, `cuda` or `cuda:N`.
         paths: image files of the training split, for the plain loop.
+        weights: file of the backbone's initial weights, or None.
     """
 
     experiment_json: str
     data_root: Path
     device: str
     paths: tuple[Path, ...]
+    weights: Path | None = None
 
 
 class Alone:
@@ -172,9 +174,11 @@ def _open(task: Task, variant: Variant) -> TrainUntil:
     device, workers = task.device, variant.workers
     if variant.loop == "ours":
         execution = Execution(device=device, threads=variant.threads)
-        return _DeadlineTrainer(experiment, dataset, execution, word_vectors=vectors).train_until
+        return _DeadlineTrainer(experiment, dataset, execution, word_vectors=vectors, weights=task.weights).train_until
     return _plain_until(
-        PlainLoop(experiment, dataset, task.paths, device=device, workers=workers, word_vectors=vectors)
+        PlainLoop(
+            experiment, dataset, task.paths, device=device, workers=workers, word_vectors=vectors, weights=task.weights
+        )
     )
 
 
