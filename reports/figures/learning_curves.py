@@ -90,6 +90,7 @@ def _panels(frame: pd.DataFrame, **grid: Any) -> tuple[Figure, list[Any]]:
     for axes in flat[number:]:
         axes.set_visible(False)
     for axes in flat[:number]:
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["right", "top"]].set_visible(False)
     figure.supxlabel(f"epoch ({plain(frame.dataset.iloc[0])})", fontsize=9)
     return figure, flat[:number]
