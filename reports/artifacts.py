@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..datasets.errors import InputError
 
@@ -38,6 +44,35 @@ def local_artifact(store: Store, run: Any, name: str) -> Path | None:
         if candidate.is_file():
             return candidate
     return None if is_local else _fetch(store, str(run.run_id), name, cached.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON artifact.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Content of an array artifact; nothing in it is executed.
+
+    Raises:
+        InputError: if the file is damaged: its checksums are compared.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} cannot be read ({error}); restore it, or delete its run and train it again")
 
 
 def _fetch(store: Store, run_id: str, name: str, folder: Path) -> Path | None:

@@ -13,6 +13,8 @@ from .rows import NOISE_MARK, Cell, ResultTable, Row
 
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    # A row that begins with a bracket or a star would else be an argument of the line break before it.
+    "[": "{[}", "]": "{]}", "*": "{*}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$",
 }  # fmt: skip
@@ -86,13 +88,12 @@ def latex(table: ResultTable) -> str:
     """A LaTeX table for `booktabs`; experiment ids stand in comments behind the rows."""
     heads = [*GROUPS, "seeds"]
     lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
-    lines += [rf"\caption{{{latex_text(table.title)}}}", rf"\label{{tab:{table.number}-{_label(table.dataset)}}}"]
-    lines += [r"\setlength{\tabcolsep}{4pt}", rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule"]
+    lines += [rf"\caption{{{latex_text(table.untitled)}}}", rf"\label{{tab:{table.number}-{_label(table.dataset)}}}"]
+    lines += [r"\setlength{\tabcolsep}{3pt}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}", r"\toprule"]
     lines += ["method & " + " & ".join(heads) + r" \\", r"\midrule"]
     for row in table.rows:
-        # Escaped before it is made bold: the braces of \textbf stay.
-        cells = [rf"\textbf{{{latex_text(c.text)}}}" if c.best else latex_text(c.text + c.mark) for c in _in_order(row)]
-        line = " & ".join([latex_text(row.label), *cells, latex_text(row.number)])
+        cells = [_latex_cell(cell) for cell in _in_order(row)]
+        line = " & ".join([latex_text(row.label), *cells, row.seeds_of])
         lines.append(rf"{line} \\" + (f" % {_one_line(' '.join(short_ids(row)))}" if row.experiments else ""))
     if table.quoted:
         lines += [r"\midrule", rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{\emph{{quoted, not measured here}}}} \\"]
@@ -100,7 +101,9 @@ def latex(table: ResultTable) -> str:
         title, *numbers, source = quoted_cells(table, quoted)
         lines.append(" & ".join(map(latex_text, [f"{title} {source}", *numbers])) + r" & \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    notes = [*legend(table), *quoted_notes(table), *numbered_notes(table)]
+    failed = [f"{row.label} ({row.failed})" for row in table.rows if row.failed]
+    notes = [*legend(table), *([f"Failed runs: {', '.join(failed)}."] if failed else [])]
+    notes += [*quoted_notes(table), *numbered_notes(table)]
     # \raggedright in a group with its own \par: the notes would else be centred.
     lines += [rf"{{\raggedright\scriptsize {latex_text(note)}\par}}" for note in notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -164,6 +167,12 @@ def _numbers(row: Row, group: str) -> list[object]:
     cell = row.cells[group]
     behind = [cell.behind.mean, cell.behind.low, cell.behind.high] if cell.behind else [None] * 3
     return [cell.mean, cell.deviation, *behind, cell.standing]
+
+
+def _latex_cell(cell: Cell) -> str:
+    """Thin spaces, and a mark that takes no room: four columns fit a page, and numbers stay under each other."""
+    text = latex_text(cell.text).replace(r" $\pm$ ", r"\,$\pm$\,")
+    return rf"\textbf{{{text}}}" if cell.best else text + r"\rlap{$^{\approx}$}" * cell.within_noise
 
 
 def _in_order(row: Row) -> list[Cell]:

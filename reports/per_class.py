@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 from ..benchmark.store import Store, open_store, resolve_results_root
 from ..datasets.errors import InputError
 from ..datasets.statistics import ClassStatistics
-from .artifacts import local_artifact
+from .artifacts import local_artifact, read_json
 from .results import runs_frame
 
 COLUMNS = ("experiment_id", "dataset", "method", "title", "overrides", "recipe", "seed", "split", "class_name", "group",
@@ -50,7 +49,7 @@ def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _read(store: Store, run: Any) -> Mapping[str, Any] | None:
     path = local_artifact(store, run, "per_class.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path else None
+    return read_json(path) if path else None
 
 
 def _lines(run: Any, data: Mapping[str, Any], sizes: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..benchmark.store import Store
-from .artifacts import local_artifact
+from .artifacts import local_artifact, read_json
 from .results import GROUPS, VALIDATION
 
 DIGESTS = ("weights_digest", "word_vectors_digest")
@@ -87,7 +87,7 @@ def _configuration(store: Store, name: str, runs: pd.DataFrame) -> Configuration
 
 def _digests(store: Store, run: Any) -> dict[str, str]:
     path = local_artifact(store, run, "experiment.json")
-    deciding = json.loads(path.read_text(encoding="utf-8"))["deciding"] if path else {}
+    deciding = read_json(path)["deciding"] if path else {}
     return {name: str(deciding[name]) for name in DIGESTS if deciding.get(name)}
 
 

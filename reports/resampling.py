@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..benchmark.store import Store
 from ..datasets.errors import InputError
-from .artifacts import CACHE_FOLDER, local_artifact
+from .artifacts import CACHE_FOLDER, local_artifact, read_arrays
 from .bootstrap import group_means, resample_weights, weighted_average_precision
 
 Results = dict[str, NDArray[np.float64]]
@@ -55,14 +55,15 @@ def bootstrap_runs(
 def _resampled(store: Store, run: Any, groups: Mapping[Any, str], resamples: int) -> Results | None:
     kept = store.root / CACHE_FOLDER / "bootstrap" / f"{run.experiment_id}-{resamples}.npz"
     if kept.is_file():
-        with np.load(kept) as arrays:
-            return dict(arrays)
+        # A file that was cut short or flipped only costs the time to score again.
+        with suppress(InputError):
+            return read_arrays(kept)
     path = local_artifact(store, run, "test_scores.npz")
     if path is None:
         return None
-    with np.load(path) as stored:
-        scores, ids, classes = stored["scores"], stored["ids"], stored["classes"]
-        labels = stored["labels"] if "labels" in stored else _labels_of_dataset(run, ids)
+    stored = read_arrays(path)
+    scores, ids, classes = stored["scores"], stored["ids"], stored["classes"]
+    labels = stored["labels"] if "labels" in stored else _labels_of_dataset(run, ids)
     weights = resample_weights(len(scores), resamples)
     names = [str(groups.get((run.dataset, str(name)), "")) for name in classes]
     results = group_means(weighted_average_precision(scores, labels, weights), names)

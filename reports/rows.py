@@ -95,9 +95,14 @@ class Row:
 
     @property
     def number(self) -> str:
-        """How many seeds were averaged, and what is missing."""
+        """How many seeds were averaged, what is missing, and what failed."""
+        return self.seeds_of + (f", {self.failed} failed" if self.failed else "")
+
+    @property
+    def seeds_of(self) -> str:
+        """How many seeds were averaged, of how many where some are missing."""
         lacks = f" of {len(self.seeds) + len(self.missing)}" if self.missing else ""
-        return f"{len(self.seeds)}{lacks}" + (f", {self.failed} failed" if self.failed else "")
+        return f"{len(self.seeds)}{lacks}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +126,12 @@ class ResultTable:
     @property
     def title(self) -> str:
         """Caption of the table."""
-        return f"Table {self.number}: mAP on {self.dataset} (test split, percent, last epoch)"
+        return f"Table {self.number}: {self.untitled}"
+
+    @property
+    def untitled(self) -> str:
+        """The caption where something else numbers the tables."""
+        return f"mAP on {self.dataset} (test split, percent, last epoch)"
 
     @property
     def quoted_title(self) -> str:
@@ -136,6 +146,12 @@ class ResultTable:
     def note_number(self, quoted: QuotedRow) -> int | None:
         """Number of the note on a quoted row, or None."""
         return self.notes.index(quoted.note) + 1 if quoted.suspect else None
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        from .formats import markdown
+
+        return markdown(self)
 
     def best(self, group: str) -> tuple[Row, ...]:
         """Rows that are best in a group; several where they tie as printed."""

@@ -1,0 +1,60 @@
+"""LaTeX tables go through LaTeX, where it is installed, and everything that they hold is on the page."""
+
+import shutil
+import subprocess
+
+import pytest
+from mltbench.reports.formats import latex
+from mltbench.reports.rows import Cell, ResultTable, Row
+from mltbench.reports.table import build_table
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("pdflatex") is None or shutil.which("pdftotext") is None,
+    reason="no pdflatex or pdftotext here; Debian has them in texlive-latex-base and poppler-utils",
+)
+DOCUMENT = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+def compiled(source, folder):
+    (folder / "page.tex").write_text(DOCUMENT % source, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=100)
+    assert done.returncode == 0, done.stdout[-2000:]
+    text = subprocess.run(
+        ["pdftotext", "-layout", "page.pdf", "-"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    return text.stdout, done.stdout
+
+
+def test_a_table_compiles_fits_the_page_and_holds_its_numbers(small_runs, quoted_examples, tmp_path):
+    table = build_table(small_runs, 1, "digits-mlt", quoted=quoted_examples)
+    text, log = compiled(latex(table), tmp_path)
+    assert "Overfull" not in log
+    text = text.replace("\u2009", " ")
+    for expected in ("56.00 ± 0.00", "51.04 ± 1.06≈", "Mine & <yours>", "=HYPERLINK(1) (b)", "99.00 [1]", "RW (1)"):
+        assert expected in text, text
+
+
+HOSTILE = [
+    r"\input{/etc/passwd}",
+    r"\end{tabular}\relaxed",
+    "a_b^c & 50% #1 {x} ~ $y$ \\",
+    'say "no" <b>|</b>',
+    "[x] ± ≈ ×",
+    "*",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_are_printed_as_they_are(text, tmp_path):
+    cells = dict.fromkeys(("total", "head", "medium", "tail"), Cell(mean=50.0, deviation=None, n=1))
+    row = Row(label=text, method="m", cells=cells, seeds=(0,), missing=(), failed=0, experiments=(text,))
+    shown, _ = compiled(latex(ResultTable(number=1, dataset="x", rows=(row,), notes=(text,))), tmp_path)
+    squeezed = "".join(shown.replace("“", '"').replace("”", '"').split())
+    assert squeezed.count("".join(text.split())) >= 2, shown
