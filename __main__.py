@@ -10,6 +10,7 @@ from .benchmark.bench_data_commands import bench
 from .benchmark.commands import check, run
 from .benchmark.run_commands import runs
 from .benchmark.state_commands import reconcile, status, sync
+from .benchmark.verify_command import verify
 from .datasets.commands import data
 from .methods.commands import methods
 from .reports.commands import report
@@ -33,6 +34,7 @@ app.add_typer(runs, name="runs")
 app.command()(status)
 app.command()(reconcile)
 app.command()(sync)
+app.command()(verify)
 app.add_typer(study, name="study")
 app.command()(report)
 app.add_typer(figures, name="figures")

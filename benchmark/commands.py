@@ -78,6 +78,10 @@ def run(
         str | None, typer.Option(help="PostgreSQL that says who trains what [default: the tracking URI, else --out].")
     ] = None,
     plugin: Plugins = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Train from the beginning what was interrupted.")] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between checkpoints; 0 writes one after every step.")
+    ] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and train nothing.")] = False,
     out: Out = None,
     data_root: DataRoot = None,
@@ -143,9 +147,15 @@ def run(
         console().print(note, markup=False, highlight=False, soft_wrap=True)
     surroundings = Surroundings(
         data_root=root,
-        execution=Execution(device=chosen_device, threads=threads, evaluate_every=evaluate_every),
+        execution=Execution(
+            device=chosen_device,
+            threads=threads,
+            evaluate_every=evaluate_every,
+            checkpoint_seconds=checkpoint_every,
+        ),
         plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
         word_vectors=word_vectors,
+        restart=restart,
     )
     engine = Engine(
         workers=workers or default_workers(chosen_device),

@@ -15,6 +15,7 @@ from .executors.in_process import InProcess
 from .executors.processes import Processes
 from .executors.ray_cluster import RayCluster
 from .interruption import Interrupted, ended_by_signals
+from .keeper import checkpoint_for
 from .progress import PlanProgress, working
 from .session import carry_out, split_plan
 from .store import without_password
@@ -79,11 +80,14 @@ def run_plan(
         for weights, experiment in {p.weights: p.experiment for p in missing}.items():
             find_weights(experiment, weights.file, surroundings.data_root)
     execution = surroundings.execution
+    kept = [] if surroundings.restart else [p for p in missing if _has_checkpoint(p, store, surroundings)]
     console.print(
         f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
         f"on {execution.device} ({min(engine.workers, max(len(missing), 1))} at once, "
         f"{execution.threads} thread{'s'[: execution.threads > 1]} each)"
     )
+    if kept:
+        console.print(f"{len(kept)} of them from {'a checkpoint' if len(kept) == 1 else 'checkpoints'}.")
     if not missing:
         console.print("nothing to train: every experiment of this plan is finished.")
     waiting = _Waiting(console)
@@ -106,6 +110,12 @@ def run_plan(
         raise typer.Exit(stop.exit_status if isinstance(stop, Interrupted) else 130) from None
     _tell(console, store, missing, summary)
     return bool(summary.failed)
+
+
+def _has_checkpoint(planned: PlannedExperiment, store: Store, surroundings: Surroundings) -> bool:
+    """Whether an experiment goes on from a checkpoint; one that may not, under this execution, ends the plan here."""
+    identity = planned.experiment.id
+    return checkpoint_for(store.runs / identity, identity, surroundings.execution) is not None
 
 
 class _Waiting:

@@ -38,12 +38,14 @@ class Surroundings:
         execution: device, threads, when to evaluate.
         plugins: files of somebody's own methods.
         word_vectors: file of word vectors, or None.
+        restart: train from the beginning what was interrupted.
     """
 
     data_root: Path
     execution: Execution
     plugins: Sequence[str] = ()
     word_vectors: Path | None = None
+    restart: bool = False
 
 
 @dataclass(kw_only=True)
@@ -237,4 +239,5 @@ def _job(planned: PlannedExperiment, folder: str, surroundings: Surroundings) ->
         word_vectors=str(surroundings.word_vectors) if surroundings.word_vectors else None,
         weights=str(planned.weights.file.resolve()) if planned.weights.file else None,
         command=command_line(),
+        restart=surroundings.restart,
     )
