@@ -10,7 +10,7 @@ from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.registry import list_datasets
 from mltbench.datasets.sources.digits_mlt_ratios import RATIOS, variant_name
-from mltbench.datasets.statistics import TAIL_BELOW
+from mltbench.datasets.statistics import HEAD_AT_LEAST, TAIL_BELOW
 from mltbench.methods.catalogue import get_method, list_methods
 from mltbench.methods.method import Method
 
@@ -103,8 +103,8 @@ class TestEveryDataset:
             assert (labels.sum(axis=0) > 0).all()
 
     def test_is_long_tailed(self, name, dataset):
-        shorter = {variant_name(ratio) for ratio, (smallest, _) in RATIOS.items() if smallest >= TAIL_BELOW}
-        groups = {"head", "medium"} if name in shorter else {"head", "medium", "tail"}
+        smallest = {variant_name(ratio): size for ratio, (size, _) in RATIOS.items()}.get(name, 0)
+        groups = {"head", *["medium"] * (smallest < HEAD_AT_LEAST), *["tail"] * (smallest < TAIL_BELOW)}
         assert set(dataset.statistics.group_names) == groups
 
     def test_names_a_recipe_and_a_backbone_that_exist(self, name):

@@ -111,5 +111,5 @@ def test_labels_come_from_a_file_alone(small_labels, tmp_path):
     np.savez(tmp_path / "own.npz", ids=np.arange(7), labels=small_labels, classes=["a", "b", "c", "d"])
     source = labels_source("own", tmp_path / "own.npz")
     assert source.training.classes == ("a", "b", "c", "d")
-    with pytest.raises(MissingDataError, match="no finished run on own"):
-        source.need_runs()
+    with pytest.raises(MissingDataError, match="no MLflow store"):
+        source.need_store()

@@ -89,7 +89,16 @@ def test_buffers_follow_the_module(name, small_statistics, batch):
 def test_state_carries_the_constants(name, small_statistics, batch):
     loss = build(name, small_statistics)
     other = build(name, ClassStatistics.from_counts([2, 9, 30, 8], 50))
-    expected = {"erm": 0, "rs": 0, "focal": 0, "rs-focal": 0, "ml-gcn": 0, "db": 2, "db-focal": 2}.get(name, 1)
+    expected = {
+        "erm": 0,
+        "rs": 0,
+        "focal": 0,
+        "rs-focal": 0,
+        "ml-gcn": 0,
+        "db": 2,
+        "db-focal": 2,
+        "db-symmetric": 2,
+    }.get(name, 1)
     assert len(loss.state_dict()) == expected
     assert torch.equal(loss(*batch), other(*batch)) == (expected == 0)
     other.load_state_dict(loss.state_dict())

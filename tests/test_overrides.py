@@ -24,9 +24,9 @@ def affected(dataset, override):
 @pytest.mark.parametrize(
     ("override", "methods"),
     [
-        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal"}),
-        ("method.kappa=.1", {"db", "db-focal", "nt-bce"}),
-        ("method.nu=paper", {"db", "db-focal", "nt-bce"}),
+        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}),
+        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce"}),
+        ("method.nu=paper", {"db", "db-focal", "db-symmetric", "nt-bce"}),
         ("method.gamma=1", {name for name in ALL if "focal" in name}),
         ("method.cb_beta=.99", {"cb-focal", "rs+cb-focal"}),
         ("method.ldam_margin=.3", {"ldam"}),
