@@ -40,7 +40,7 @@ def killed_and_resumed(folder, name, point, *, checkpoint_seconds=0.0):
 def test_a_run_killed_at_any_event_comes_to_the_same_bits(uninterrupted, tmp_path):
     name, events, expected = uninterrupted
     assert {"before learn_step", "half a line", "before fsync", "after replace", "before append"} <= set(events)
-    sample = range(METHODS.index(name), len(events), 97)
+    sample = range(METHODS.index(name), len(events), 61)
     for point in sample:
         assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
 
