@@ -8,6 +8,7 @@ import typer
 
 from .benchmark.bench_data_commands import bench
 from .benchmark.commands import check, run
+from .benchmark.predict_command import predict
 from .benchmark.run_commands import runs
 from .benchmark.state_commands import reconcile, status, sync
 from .benchmark.verify_command import verify
@@ -37,6 +38,7 @@ app.command()(sync)
 app.command()(verify)
 app.add_typer(study, name="study")
 app.command()(report)
+app.command()(predict)
 app.add_typer(figures, name="figures")
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)

@@ -143,9 +143,21 @@ DIGITS = replace(
     augmentation=DIGITS_AUGMENTATION,
 )
 
+# For a thousand photographs on a laptop's CPU: the paper's recipe at a tenth of the plain and a third of the re-sampled
+# epochs, with smaller images, and a learning rate at which MobileNetV2 with frozen BatchNorm does not diverge.
+PHOTOS_SHORT = replace(
+    PAPER,
+    plain=PAPER.plain.shortened(10),
+    resampled=Schedule(epochs=3, decay_after=(2,)),
+    learning_rate=0.005,
+    warmup_iterations=PAPER.warmup_iterations // 10,
+    image_size=160,
+)
+
 RECIPES: dict[str, Recipe] = {
     "paper": PAPER,
     "digits": DIGITS,
+    "photos-short": PHOTOS_SHORT,
     "digits-paper": replace(PAPER, image_size=48, augmentation=DIGITS_AUGMENTATION),
     "digits-smoke": replace(
         DIGITS, plain=Schedule(epochs=2, decay_after=()), resampled=Schedule(epochs=1, decay_after=())

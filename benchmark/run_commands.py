@@ -69,7 +69,7 @@ def show(name: Name, out: Out = None, tracking_uri: TrackingUri = None) -> None:
     from .store import TAG
     from .terminal import console
 
-    run = _find(_open(out, tracking_uri), name)
+    run = find_run(_open(out, tracking_uri), name)
     table = Table(show_header=False, title=escape(run.info.run_name), title_justify="left")
     table.add_row("MLflow run", run.info.run_id)
     table.add_row("status", run.info.status)
@@ -100,7 +100,7 @@ def delete(
     from .store import TAG
 
     store = _open(out, tracking_uri)
-    run = _find(store, name)
+    run = find_run(store, name)
     if not yes:
         typer.confirm(f"delete {run.info.run_name} ({run.info.run_id})?", abort=True)
     store.client.delete_run(run.info.run_id)
@@ -114,7 +114,12 @@ def _open(out: Any, tracking_uri: str | None) -> Store:
     return open_store(resolve_results_root(out), tracking_uri, create=False)
 
 
-def _find(store: Store, name: str) -> Run:
+def find_run(store: Store, name: str) -> Run:
+    """The one run whose experiment id or MLflow run id begins with `name`.
+
+    Raises:
+        InputError: if there is none, or several.
+    """
     from ..datasets.errors import InputError
     from .store import TAG
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 
 import torch
 import torchvision
@@ -37,6 +38,8 @@ def downloaded_weights(backbone: Backbone, folder: Path) -> Path:
         with _impatient():
             torch.hub.download_url_to_file(address, str(path), hash_prefix=digest, progress=True)
     except (OSError, RuntimeError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise InputError(
             f"the weights of {backbone.name} are not here, and {address} cannot be downloaded ({error}). Put that "
             f"file, whose SHA-256 begins with {digest}, into {path.parent} or {folder}; or name a file of your own "
