@@ -15,7 +15,7 @@ from ..datasets.errors import InputError
 from ..datasets.images.decode import BadImageError, decode_image
 from ..datasets.prepared import SIDES
 from ..datasets.statistics import ClassStatistics
-from .augmentation import crop_and_resize, whole_image
+from .augmentation import Normalisation, whole_images
 from .backbones import get_backbone
 from .experiment import Experiment
 from .initial_weights import RANDOM
@@ -83,13 +83,11 @@ class Predictor:
     @torch.inference_mode()
     def _scores(self, pixels: Tensor) -> list[list[float]]:
         """Sigmoid of the logits `(N, C)` of uint8 images `(N, H, W, 3)`."""
-        whole = whole_image(len(pixels), pixels.device)
-        resized = crop_and_resize(pixels.permute(0, 3, 1, 2).float(), whole, size=self.size)
-        mean, deviation = (
-            255 * torch.tensor(values)[:, None, None]
-            for values in (self.experiment.input_format.mean, self.experiment.input_format.deviation)
+        expected = self.experiment.input_format
+        normalisation = Normalisation(
+            *(255 * torch.tensor(values)[:, None, None] for values in (expected.mean, expected.deviation))
         )
-        inputs = ((resized - mean) / deviation).contiguous(memory_format=torch.channels_last)
+        inputs = whole_images(pixels, normalisation, size=self.size).contiguous(memory_format=torch.channels_last)
         scores: list[list[float]] = self.network(inputs).sigmoid().tolist()
         return scores
 
