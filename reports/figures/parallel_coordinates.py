@@ -11,7 +11,7 @@ import pandas as pd
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .study_trials import need_tuning
-from .style import BLACK, SEQUENTIAL, new_figure, plain, style
+from .style import BLACK, new_figure, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,12 +56,12 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
     places = {key: _places(own[own.key == key].set_index("trial").value) for key in keys}
     marks = own.drop_duplicates("trial").set_index("trial")
     scale = mpl.colors.Normalize(marks.total.min(), marks.total.max())
-    colours = mpl.colormaps[SEQUENTIAL] if SEQUENTIAL in mpl.colormaps else mpl.colormaps["viridis"]
+    colours = mpl.colormaps["viridis"]
     for trial in marks.sort_values("total").index:
         heights = [places[key][0].get(trial, np.nan) for key in keys]
         default = bool(marks.default[trial])
         looks = (
-            {"color": BLACK, "linewidth": 1.8, "zorder": 3}
+            {"color": BLACK, "linewidth": 2.2, "linestyle": (0, (3, 1)), "zorder": 3}
             if default
             else {"color": colours(scale(marks.total[trial]))}
         )
@@ -72,7 +72,7 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
     axes.set_xticks(range(len(keys)), [plain(key) for key in keys])
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")
-    axes.set_title(f"{plain(own.title.iloc[0])}: {len(marks)} complete trials (black: defaults)")
+    axes.set_title(f"{plain(own.title.iloc[0])}: {len(marks)} complete trials (dashed: defaults)")
     axes.figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="total mAP, percent", pad=0.01)
     axes.spines[["right", "top", "left"]].set_visible(False)
 
@@ -88,7 +88,7 @@ def _places(values: pd.Series[Any]) -> tuple[dict[str, float], list[tuple[float,
     log = low > 0 and high / low >= LOGARITHMIC_FROM
     scaled = np.log(numbers.to_numpy()) if log else numbers.to_numpy()
     heights = (scaled - scaled.min()) / max(float(np.ptp(scaled)), 1e-12)
-    ends = [(0.0, f"{low:g}"), (1.0, f"{high:g}")]
+    ends = [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
     return {str(t): float(height) for t, height in zip(values.index, heights, strict=True)}, ends
 
 

@@ -72,7 +72,7 @@ def draw_sensitivity(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel(f"{group} mAP, validation split, percent")
         axes.set_yticks(range(len(titles)), [plain(title) for title in titles])
         axes.spines[["left", "right", "top"]].set_visible(False)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(titles) - 0.4, -0.6)
     legend_above(panels[0], 4)
     return figure
 

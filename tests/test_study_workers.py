@@ -1,0 +1,108 @@
+"""Several workers on one study, in processes of their own; one is killed in a trial."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mltbench.benchmark.plugins import load_plugins
+from mltbench.studies.definition import equal_budget
+from mltbench.studies.designs import Setting, sweeping
+from mltbench.studies.open_study import begin_study, join_study, result_of
+from mltbench.studies.sweeps.registry import Sweep
+from mltbench.studies.worker import laboratory_of
+
+PLUGIN = """
+import mltbench
+from mltbench.benchmark.check import tiny_dataset
+from mltbench.datasets.registry import DatasetEntry
+
+def refuse():
+    raise AssertionError("a study opened the test split")
+
+tiny = tiny_dataset()
+sealed = mltbench.Dataset(
+    name="sealed", classes=tiny.classes, digests=tiny.digests, openers={**tiny.openers, "test": refuse}
+)
+mltbench.register_dataset(
+    DatasetEntry(
+        name="sealed", summary="", source="", open=lambda root: sealed, recipe="digits-smoke", backbone="digits-resnet"
+    )
+)
+"""
+VALUES = (0.1, 0.2, 0.3, 0.4)
+LIMIT_SECONDS = 240
+
+
+@pytest.fixture
+def plugin(own_registrations, tmp_path):
+    path = tmp_path / "sealed.py"
+    # Another text is another module: one that an earlier test imported registers nothing again.
+    path.write_text(f"# {tmp_path.name}{PLUGIN}")
+    load_plugins([str(path)])
+    return path
+
+
+def begin(surroundings, root, url):
+    setting = Setting(
+        dataset="sealed",
+        open_dataset=laboratory_of(root, surroundings).open_dataset,
+        overrides=("recipe.batch_size=8", "recipe.resampled.epochs=40"),
+    )
+    sweep = Sweep(name="x", summary="", reference="", methods=("r-bce",), grid={"method.mu": VALUES})
+    definition = sweeping("x", sweep, setting, seeds=[0, 1])
+    return begin_study(definition, equal_budget(definition.arms, len(VALUES), 2), root, url)
+
+
+def start_worker(root, plugin, url):
+    command = [sys.executable, "-m", "mltbench", "study", "worker", "x", "--out", str(root), "--plugin", str(plugin)]
+    command += ["--grace", "6", *(["--storage", url] if url else [])]
+    environment = {**os.environ, "MLTBENCH_DATA": str(root)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def kill_one_of_two(root, plugin, surroundings, url):
+    study = begin(surroundings, root, url)
+    (arm,) = study.definition.arms
+    workers = [start_worker(root, plugin, url) for _ in range(2)]
+    try:
+        wait_until(lambda: len(study.progress(arm).running) == 2, "two trials never ran")
+        journals = root / "trials"
+        wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, "two trainings never began")
+        os.kill(workers[0].pid, signal.SIGKILL)
+        workers[0].wait()
+        _, errors = workers[1].communicate(timeout=LIMIT_SECONDS)
+        assert workers[1].returncode == 0, errors
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+    done = join_study("x", root, url)
+    trials = done.arms[arm.name].get_trials()
+    finished = [(result_of(t)["settings"]["method.mu"], t.user_attrs["seeds"][0]) for t in trials if result_of(t)]
+    assert sorted(finished) == [(mu, seed) for mu in VALUES for seed in (0, 1)]
+    lost = [trial for trial in trials if not result_of(trial)]
+    assert [trial.state.name for trial in lost] == ["FAIL"]
+    copies = [t for t in trials if t.system_attrs.get("retry_history", [])[-1:] == [lost[0].number]]
+    assert len(copies) == 1
+    assert copies[0].user_attrs["seeds"] == lost[0].user_attrs["seeds"]
+
+
+def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_a_journal_file(plugin, surroundings, tmp_path):
+    kill_one_of_two(tmp_path, plugin, surroundings, None)
+
+
+def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_postgresql(
+    plugin, surroundings, tmp_path, postgresql_uri
+):
+    kill_one_of_two(tmp_path, plugin, surroundings, postgresql_uri)
