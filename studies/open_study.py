@@ -56,6 +56,7 @@ class OpenStudy:
         folder: of its files under the results root.
         arms: Optuna study by arm name.
         leases: on its trials, where the storage has no heartbeat.
+        storage: that holds all of them.
     """
 
     definition: StudyDefinition
@@ -63,6 +64,15 @@ class OpenStudy:
     folder: Path
     arms: Mapping[str, Study]
     leases: Leases | None
+    storage: BaseStorage
+
+    def close(self) -> None:
+        """Give the connections of a database back; a journal file has none."""
+        from optuna.storages import RDBStorage
+
+        self.storage.remove_session()
+        if isinstance(self.storage, RDBStorage):
+            self.storage.engine.dispose()
 
     def progress(self, arm: Arm) -> Progress:
         """Count the trials of an arm."""
@@ -175,7 +185,7 @@ def _open(
         )
     folder = study_folder(root, definition.name)
     leases = Leases(folder, grace=grace) if url is None else None
-    return OpenStudy(definition=definition, budget=budget, folder=folder, arms=arms, leases=leases)
+    return OpenStudy(definition=definition, budget=budget, folder=folder, arms=arms, leases=leases, storage=storage)
 
 
 def _sampler(definition: StudyDefinition, trials: int) -> BaseSampler:

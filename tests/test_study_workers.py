@@ -79,16 +79,18 @@ def kill_one_of_two(root, plugin, surroundings, url):
         journals = root / "trials"
         wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, "two trainings never began")
         os.kill(workers[0].pid, signal.SIGKILL)
-        workers[0].wait()
+        workers[0].communicate()
         _, errors = workers[1].communicate(timeout=LIMIT_SECONDS)
         assert workers[1].returncode == 0, errors
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()
-                worker.wait()
+                worker.communicate()
+        study.close()
     done = join_study("x", root, url)
     trials = done.arms[arm.name].get_trials()
+    done.close()
     finished = [(result_of(t)["settings"]["method.mu"], t.user_attrs["seeds"][0]) for t in trials if result_of(t)]
     assert sorted(finished) == [(mu, seed) for mu in VALUES for seed in (0, 1)]
     lost = [trial for trial in trials if not result_of(trial)]
