@@ -97,6 +97,7 @@ def delete(
     Example:
         mltbench runs delete 3f2a91c0 --yes
     """
+    from ..datasets.file_names import safe_file_name
     from .store import TAG
 
     store = _open(out, tracking_uri)
@@ -104,7 +105,8 @@ def delete(
     if not yes:
         typer.confirm(f"delete {run.info.run_name} ({run.info.run_id})?", abort=True)
     store.client.delete_run(run.info.run_id)
-    shutil.rmtree(store.runs / run.data.tags[f"{TAG}experiment_id"], ignore_errors=True)
+    # The tag is what a server says: it must not lead out of the folder of runs.
+    shutil.rmtree(store.runs / safe_file_name(run.data.tags[f"{TAG}experiment_id"]), ignore_errors=True)
     typer.echo(f"deleted {run.info.run_name}; `mlflow gc` frees its space for good")
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..datasets.errors import InputError
+from ..datasets.file_names import safe_file_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +77,7 @@ class Store:
             return str(found.experiment_id)
         # A database keeps no files: they lie beside the journals. A server says itself where files go.
         database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
-        artifacts = (self.root / "artifacts" / dataset).resolve().as_uri() if database else None
+        artifacts = (self.root / "artifacts" / safe_file_name(dataset)).resolve().as_uri() if database else None
         try:
             return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
         except MlflowException:

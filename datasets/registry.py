@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .dataset import SPLITS, Dataset
 from .errors import InputError, unknown_name
+from .file_names import safe_file_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ def get_dataset_entry(name: str, *, data_root: Path | str | None = None) -> Data
     if name in _ENTRIES:
         return _ENTRIES[name]
     root = resolve_data_root(data_root)
-    entry = _imported_entry(root / name) if Path(name).name == name else None
+    entry = _imported_entry(root / name) if safe_file_name(name) == name else None
     if entry is not None:
         _IMPORTED[name] = entry
     elif data_root is not None or name not in _IMPORTED:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from ..benchmark.store import Store
+from ..datasets.file_names import safe_file_name
 from .figures.registry import DrawnFigure
 from .pairs import Resampled, pairs_frame
 from .provenance import ConfigurationRecord, configuration_records
@@ -34,7 +35,7 @@ class Section:
     @property
     def name(self) -> str:
         """Name of its files, without ending."""
-        return f"table{self.table.number}-{file_name(self.table.dataset)}"
+        return f"table{self.table.number}-{safe_file_name(self.table.dataset)}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +57,7 @@ class DatasetReport:
     @property
     def folder(self) -> str:
         """Folder of its figures, within the report's."""
-        return f"figures/{file_name(self.dataset)}"
+        return f"figures/{safe_file_name(self.dataset)}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,13 +101,3 @@ def shown_configurations(
     """Records of the experiments that the tables show, each once."""
     shown = {name for d in datasets for s in d.sections for row in s.table.rows for name in row.experiments}
     return tuple(configuration_records(store, runs[runs.experiment_id.isin(shown)]))
-
-
-def file_name(text: str) -> str:
-    """A text as part of a file name: letters, digits, dots within, hyphens and underscores stay.
-
-    >>> file_name("../voc mlt")
-    'voc-mlt'
-    """
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip(".-")
-    return safe[:80] or "unnamed"

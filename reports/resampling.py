@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..benchmark.store import Store
 from ..datasets.errors import InputError
+from ..datasets.file_names import safe_file_name
 from .artifacts import CACHE_FOLDER, local_artifact, read_arrays
 from .bootstrap import group_means, resample_weights, weighted_average_precision
 
@@ -53,7 +54,7 @@ def bootstrap_runs(
 
 
 def _resampled(store: Store, run: Any, groups: Mapping[Any, str], resamples: int) -> Results | None:
-    kept = store.root / CACHE_FOLDER / "bootstrap" / f"{run.experiment_id}-{resamples}.npz"
+    kept = store.root / CACHE_FOLDER / "bootstrap" / safe_file_name(f"{run.experiment_id}-{resamples}.npz")
     if kept.is_file():
         # A file that was cut short or flipped only costs the time to score again.
         with suppress(InputError):

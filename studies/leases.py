@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from ..datasets.file_names import safe_file_name
 from .storage import BEATS_PER_GRACE, MAX_RETRIES
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Leases:
 
     def _path(self, study: Study, number: int) -> Path:
         arm = study.study_name.rpartition("/")[2]
-        return self.folder / f"{arm}-{number}.json"
+        return self.folder / safe_file_name(f"{arm}-{number}.json")
 
 
 def queue_again(study: Study, trial: FrozenTrial, *, max_retries: int | None) -> None:

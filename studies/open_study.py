@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets.errors import unknown_name
 from .definition import Arm, Budget, StudyDefinition, require_same
 from .leases import Leases
-from .storage import GRACE_SECONDS, open_storage, quiet, studies_in, study_folder
+from .storage import GRACE_SECONDS, open_storage, quiet, studies_in, study_folder, study_names
 from .trials import LOOKS_BEFORE_PRUNING, looks_every
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def join_study(name: str, root: Path, url: str | None, *, grace: int = GRACE_SEC
         InputError: if there is none of that name.
     """
     if url is None and not (study_folder(root, name) / "journal.log").exists():
-        known = sorted(path.parent.name for path in (root / "studies").glob("*/journal.log"))
+        known = study_names(root)
         raise unknown_name(f"study under {root}", name, known)
     storage = open_storage(root, name, url, grace=grace)
     found = studies_in(storage)

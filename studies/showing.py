@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from .open_study import OpenStudy, join_study
-from .storage import JOURNAL, open_storage, studies_in
+from .storage import open_storage, studies_in, study_names
 from .sweeps.registry import list_sweeps
 from .tables import best_table, definition_table, importance_table, pareto_table, sweep_table, trials_table
 
@@ -52,10 +52,7 @@ def studies_table(root: Path, url: str | None) -> Table:
         table.add_column(
             column, overflow="fold", justify="right" if column in ("trials", "running", "waiting") else "left"
         )
-    if url:
-        names = sorted(studies_in(open_storage(root, "", url)))
-    else:
-        names = sorted(path.parent.name for path in (root / "studies").glob(f"*/{JOURNAL}"))
+    names = sorted(studies_in(open_storage(root, "", url))) if url else study_names(root)
     for name in names:
         study = join_study(name, root, url)
         counts = [study.progress(arm) for arm in study.definition.arms]

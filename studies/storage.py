@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..benchmark.journal import cut_torn_line
 from ..benchmark.store import without_password
 from ..datasets.errors import InputError
+from ..datasets.file_names import safe_file_name
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -28,7 +29,17 @@ MAX_RETRIES = 3
 
 def study_folder(root: Path, name: str) -> Path:
     """Folder of a study under the results root."""
-    return root / "studies" / name
+    return root / "studies" / safe_file_name(name)
+
+
+def study_names(root: Path) -> list[str]:
+    """Names of the studies that are kept in journal files under the results root."""
+    names: list[str] = []
+    for journal in (root / "studies").glob(f"*/{JOURNAL}"):
+        folder = journal.parent.name
+        # A name that no folder can bear stands in the journal alone.
+        names += [folder] if safe_file_name(folder) == folder else studies_in(_journal(journal))
+    return sorted(names)
 
 
 def open_storage(root: Path, name: str, url: str | None, *, grace: int = GRACE_SECONDS) -> BaseStorage:

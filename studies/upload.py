@@ -14,6 +14,7 @@ from ..benchmark.journal import read_journal
 from ..benchmark.plan import Plan
 from ..benchmark.provenance import command_line
 from ..benchmark.store import TAG, Store
+from ..datasets.file_names import safe_file_name
 from .definition import Arm
 from .open_study import OpenStudy, result_of
 from .trials import Laboratory, plan_trial, tagged
@@ -45,7 +46,7 @@ def bring(study: OpenStudy, store: Store, laboratory: Laboratory) -> Brought:
     with FileLock(marks / "lock"):
         for arm in study.definition.arms:
             for trial in study.progress(arm).finished:
-                mark = marks / f"{arm.name}-{trial.number}"
+                mark = marks / safe_file_name(f"{arm.name}-{trial.number}")
                 if mark.exists() or not _is_here(trial, laboratory.trials):
                     continue
                 if reason := _bring(study, arm, trial, store, laboratory):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..dataset import SPLITS
 from ..errors import InputError
+from ..file_names import safe_file_name
 from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, write_json
 from ..images.cache_building import build_cache
 from ..prepared import SIDES, Manifest, SplitLabels, read_manifest, write_prepared
@@ -92,10 +93,10 @@ def check_dataset_name(name: str, taken: Sequence[str]) -> str:
     Raises:
         InputError: if it cannot be used, or is one of mltbench's own.
     """
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or safe_file_name(name) != name:
         raise InputError(
             f"dataset name {name!r} must be of small letters, digits and . _ -, begin with a letter or digit, and "
-            "have at most 64 characters, such as my-photos"
+            "have at most 64 characters, such as my-photos; Windows' own names (con, nul, ...) are not taken"
         )
     if name in taken:
         raise InputError(f"{name!r} is one of mltbench's own datasets; choose another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,15 @@ def make_submission(store: Store, runs: pd.DataFrame, *, author: str, code: str,
 
 
 def slug(text: str) -> str:
-    """A text as small letters, digits and hyphens, 64 at most.
+    """A text as small letters, digits and hyphens, 64 at most; what had to be cut ends in a digest of the whole.
 
     >>> slug("DB-Focal (mu=0.2) ../x")
     'db-focal-mu-0-2-x'
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64].strip("-") or "submission"
+    slugged = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "submission"
+    if len(slugged) <= 64:
+        return slugged
+    return f"{slugged[:55].strip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _run(run: Any, test: pd.DataFrame, training_images: dict[str, int]) -> dict[str, Any]:
