@@ -6,9 +6,9 @@ import sys
 
 import typer
 
-from .benchmark.bench_data_commands import bench
 from .benchmark.commands import check, run
 from .benchmark.predict_command import predict
+from .benchmark.rehearsal_command import bench
 from .benchmark.run_commands import runs
 from .benchmark.state_commands import reconcile, status, sync
 from .benchmark.verify_command import verify

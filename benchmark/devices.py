@@ -6,6 +6,9 @@ import os
 
 from ..datasets.errors import InputError
 
+# Of products that stay in float32 on CUDA: TF32, as torch calls it; recorded with each run.
+CUDA_MATMUL_PRECISION = "high"
+
 
 def resolve_device(name: str) -> str:
     """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is there.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from .devices import CUDA_MATMUL_PRECISION
 from .store import without_password
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -38,12 +39,13 @@ def code_version() -> Mapping[str, str]:
 
 
 def machine(device: str, threads: int) -> Mapping[str, str]:
-    """The machine that trains: its kind, device and torch threads."""
+    """The machine that trains: its kind, device, torch threads, and on CUDA how float32 products are taken."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     system = f"{platform.system()} {platform.machine()}"
-    return {"system": system, "device": device, "device_name": name, "threads": str(threads)}
+    found = {"system": system, "device": device, "device_name": name, "threads": str(threads)}
+    return {**found, "float32_matmul": CUDA_MATMUL_PRECISION} if device.startswith("cuda") else found
 
 
 def command_line() -> str:

@@ -24,6 +24,7 @@ from .augmentation import (
     whole_images,
 )
 from .device_data import DeviceData
+from .devices import CUDA_MATMUL_PRECISION
 from .execution import DivergedError, Execution
 from .experiment import Experiment
 from .metrics import Scores, score
@@ -88,6 +89,8 @@ class Trainer:
         self.training: dict[str, Any] = dict(experiment.training)
         self.dataset, self.execution = dataset, execution
         self.device = torch.device(execution.device)
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision(CUDA_MATMUL_PRECISION)
         method, seed = experiment.method, experiment.seed
         self.augmentation = Augmentation(**self.training["augmentation"])
         self.normalisation = Normalisation(

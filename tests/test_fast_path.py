@@ -13,8 +13,12 @@ from mltbench.benchmark.network import fold_normalisation
 from mltbench.benchmark.optimisation import FlatSGD
 from mltbench.benchmark.recipes import Augmentation
 from mltbench.benchmark.trainer import Trainer
+from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import get_method
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
 TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
 
@@ -155,3 +159,33 @@ def test_images_are_gathered_by_rows():
     split = tiny_dataset().split("train")
     data, indices = DeviceData(split, torch.device("cpu")), torch.tensor([3, 0, 3, 17])
     assert torch.equal(data.batch(indices), torch.from_numpy(split.images[[3, 0, 3, 17]]))
+
+
+class _Asks(TorchDispatchMode):
+    """Names of the operations that would make the host wait for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in WAITS:
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["erm", "ldam", "cb-focal", "db-focal"])
+def test_a_step_never_asks_the_device(method, monkeypatch):
+    # On the CPU alone, where looking is free, a loss looks at its labels.
+    monkeypatch.setattr(loss_module, "require_batch", lambda logits, labels, num_classes: None)
+    experiment = tiny_experiment(get_method(method), augmentation=Augmentation())
+    trainer = Trainer(experiment, tiny_dataset(), Execution())
+    course = trainer.begin_epoch(0)
+    with _Asks() as asked:
+        for batch, prepared in trainer.prepared_batches(course):
+            trainer.learn(course, batch, trainer.stem(course.on_device[batch], prepared))
+    assert trainer.steps >= 2
+    assert asked.found == []
+    with _Asks() as asked:
+        assert torch.ones(2).sum().item() == len(torch.ones(2).nonzero())
+    assert asked.found == ["aten._local_scalar_dense.default", "aten.nonzero.default"]
