@@ -114,7 +114,7 @@ def test_the_command_line_killed_20_times_comes_to_the_same_bits(own_folder, tmp
         shutil.rmtree(tmp_path / "killed", ignore_errors=True)
         for _ in range(3):
             process = subprocess.Popen([*command, "--out", "killed"], stdout=subprocess.DEVNULL)
-            time.sleep(generator.uniform(3, 30))
+            time.sleep(generator.uniform(2, 15))
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
         done = subprocess.run([*command, "--out", "killed"], check=False, stdout=subprocess.DEVNULL)
