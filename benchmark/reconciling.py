@@ -63,6 +63,7 @@ def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tupl
     from mlflow.exceptions import MlflowException
 
     uploaders: dict[tuple[str, str], Uploader] = {}
+    failed: set[tuple[str, str]] = set()
     for folder in folders:
         if not claims.take(folder.name):
             yield folder, f"left to {claims.holder(folder.name)}"
@@ -73,13 +74,15 @@ def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tupl
             if key not in uploaders:
                 uploaders[key] = Uploader(store, Plan(name=plan, dataset=key[1], experiments=()))
             uploaders[key].upload(planned)
+            if read_journal(folder)[-1].event == "failed":
+                failed.add(key)
             yield folder, ""
         except (InputError, MlflowException, OSError) as error:
             yield folder, str(error).partition("\n")[0]
         finally:
             claims.release(folder.name)
-    for uploader in uploaders.values():
-        uploader.close("FINISHED")
+    for key, uploader in uploaders.items():
+        uploader.close("FAILED" if key in failed else "FINISHED")
 
 
 def find(store: Store) -> list[Finding]:
@@ -126,13 +129,16 @@ def mend(store: Store, found: Sequence[Finding], claims: Claims) -> Iterator[Fin
 
 
 def _left_open(store: Store) -> list[Run]:
-    """Runs and plans that say RUNNING although nobody holds one of their experiments."""
+    """Runs and plans that say RUNNING although nobody holds one of their experiments.
+
+    In a store that machines share without a shared folder, runs and plans of others are left to them.
+    """
     alive = {folder.name for folder in run_folders(store) if read_state(folder).state is State.RUNNING}
     open_runs = [run for run in store.runs_of() if run.info.status == "RUNNING"]
     orphans = [run for run in open_runs if run.data.tags.get(f"{TAG}experiment_id") not in alive]
     if not alive:
         orphans += [run for run in store.runs_of(kind="plan") if run.info.status == "RUNNING"]
-    return orphans
+    return [run for run in orphans if run.data.tags.get(f"{TAG}origin", store.origin) == store.origin]
 
 
 def _there_twice(store: Store) -> list[Run]:

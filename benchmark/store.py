@@ -60,6 +60,11 @@ class Store:
         """Folder of the run folders, one per experiment id."""
         return self.root / "runs"
 
+    @property
+    def origin(self) -> str:
+        """The machine and the results root on it, by which plans of others in a shared MLflow are told apart."""
+        return f"{socket.gethostname()}:{self.root.resolve()}"
+
     @cached_property
     def client(self) -> MlflowClient:
         """The MLflow client."""

@@ -93,7 +93,12 @@ class Uploader:
             self.mlflow_experiment,
             start_time=start.time,
             run_name=tags[MLFLOW_RUN_NAME],
-            tags={MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}attempt": attempt, f"{TAG}kind": self.kind},
+            tags={
+                MLFLOW_PARENT_RUN_ID: self._parent(),
+                f"{TAG}attempt": attempt,
+                f"{TAG}kind": self.kind,
+                f"{TAG}origin": self.store.origin,
+            },
         )
         # An answer that was cut short makes the client ask twice: the server may have made two.
         return self._found(attempt) or str(run.info.run_id)
@@ -109,7 +114,7 @@ class Uploader:
     def _parent(self) -> str:
         if self.parent is None:
             tags = {f"{TAG}kind": "plan", f"{TAG}dataset": self.plan.dataset, f"{TAG}command": command_line()}
-            tags[MLFLOW_SOURCE_NAME] = "mltbench"
+            tags |= {MLFLOW_SOURCE_NAME: "mltbench", f"{TAG}origin": self.store.origin}
             run = self.client.create_run(self.mlflow_experiment, run_name=self.plan.name, tags=tags)
             self.parent = str(run.info.run_id)
         return self.parent
@@ -142,6 +147,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         "recipe": planned.recipe,
         "backbone": experiment.backbone,
         "weights": planned.weights.name,
+        "weights_digest": experiment.weights_digest,
         "seed": str(experiment.seed),
         "numerics_version": str(experiment.numerics_version),
         "state": last.event,

@@ -99,3 +99,24 @@ def test_status_tells_states_as_table_and_json(finished, store, call, own_folder
     assert rows[folder.name]["state"] == "failed"
     assert rows[folder.name]["reason"] == "the loss was not finite"
     assert rows[folder.name]["in_mlflow"] == "no"
+
+
+def test_reconcile_leaves_what_another_machine_has_open_in_a_shared_store(finished, store):
+    (run,) = store.runs_of()
+    for kind in ("plan", "experiment"):
+        for name, origin in (("theirs", "elsewhere:/results"), ("ours", store.origin)):
+            tags = {"mltbench.kind": kind, "mltbench.origin": origin, "mltbench.experiment_id": "x"}
+            store.client.create_run(run.info.experiment_id, run_name=name, tags=tags)
+    found = [finding for finding in find(store) if finding.kind == "left open"]
+    assert [finding.words for finding in found] == ["ours: close it as KILLED"] * 2
+
+
+def test_a_run_tells_what_it_was_made_with(finished, store):
+    (run,) = store.runs_of()
+    written = json.loads((store.runs / finished / "provenance.json").read_text())
+    names = {"mltbench", "commit", "dirty", "lock_digest", "command", "system", "device", "device_name", "threads"}
+    assert names <= written.keys()
+    assert all(run.data.tags[f"mltbench.provenance.{name}"] == written[name] for name in names - {"command"})
+    deciding = json.loads((store.runs / finished / "experiment.json").read_text())["deciding"]
+    for name in ("dataset_digest", "weights_digest", "seed"):
+        assert run.data.tags[f"mltbench.{name}"] == str(deciding[name])
