@@ -14,6 +14,7 @@ from .benchmark.state_commands import reconcile, status, sync
 from .benchmark.verify_command import verify
 from .datasets.commands import data
 from .methods.commands import methods
+from .reports.bench_commands import bench_report
 from .reports.commands import report
 from .reports.figure_commands import figures
 from .reports.leaderboard.commands import leaderboard
@@ -42,6 +43,7 @@ app.command()(predict)
 app.add_typer(figures, name="figures")
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)
+bench.command("report")(bench_report)
 app.add_typer(bench, name="bench")
 
 

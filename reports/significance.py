@@ -58,7 +58,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = LEV
     >>> round(d.mean, 3), round(d.low, 3), round(d.high, 3)
     (1.667, 0.232, 3.101)
     """
-    from scipy import stats
+    from scipy import special
 
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     n, mean = len(differences), float(differences.mean()) if len(differences) else math.nan
@@ -67,8 +67,9 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = LEV
     if n == 1:
         return Difference(mean=mean, low=-math.inf, high=math.inf, n=1, p=math.nan)
     error = float(differences.std(ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    # Distribution and quantile of Student's t; scipy.stats has them too, a hundred times slower per call.
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * error
+    p = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Difference(mean=mean, low=mean - half, high=mean + half, n=n, p=p)
 
 
@@ -99,7 +100,7 @@ def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.D
         Columns `first`, `second`, `difference` (first minus second), `low`, `high`, `n`, `p` and `p_holm` (corrected
         for all comparisons of the table), as `paired_difference` gives them; pairs without a shared seed are left out.
     """
-    from scipy import stats
+    from scipy import special
 
     values = results.to_numpy(dtype=np.float64)
     one, other = np.triu_indices(len(values), k=1)
@@ -109,8 +110,8 @@ def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.D
     mean = np.nansum(differences, axis=1) / n
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(np.nansum((differences - mean[:, None]) ** 2, axis=1) / (n - 1) / n)
-        half = np.where(n > 1, stats.t.ppf((1 + level) / 2, n - 1) * error, math.inf)
-        p = 2 * stats.t.sf(np.abs(mean) / error, n - 1)
+        half = np.where(n > 1, special.stdtrit(n - 1, (1 + level) / 2) * error, math.inf)
+        p = 2 * special.stdtr(n - 1, -np.abs(mean) / error)
     p = np.where(n == 1, np.nan, np.where(error == 0, (mean == 0).astype(float), p))
     columns = {"first": results.index[one], "second": results.index[other], "difference": mean}
     columns |= {"low": mean - half, "high": mean + half, "n": n, "p": p, "p_holm": holm(p.tolist())}

@@ -148,9 +148,11 @@ def write_figure(figure: Figure, stem: Path) -> None:
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(stem.with_name(f"{stem.name}.png"), metadata={"Software": None}, dpi=DOTS_PER_INCH)
+        # Arranged once: the other formats would solve the layout anew, and draw once more for it.
+        figure.set_layout_engine(None)
         stem.with_name(f"{stem.name}.svg").write_text(as_svg(figure), encoding="utf-8")
         figure.savefig(stem.with_name(f"{stem.name}.pdf"), metadata={"CreationDate": None}, dpi=DOTS_PER_INCH)
-        figure.savefig(stem.with_name(f"{stem.name}.png"), metadata={"Software": None}, dpi=DOTS_PER_INCH)
     except OSError as error:
         raise _unwritable(stem.parent, error) from error
 
