@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .report import DatasetReport
     from .resampling import Results
 
+# Each takes 2 seconds to start and 300 MB.
+DRAWERS_AT_MOST = 3
+
 
 def report(
     table: Annotated[list[int] | None, typer.Option(help="Only this table of the paper; repeatable.")] = None,
@@ -124,6 +127,7 @@ def _with_figures(
 ) -> DatasetReport:
     from dataclasses import replace
 
+    from ..benchmark.devices import usable_cores
     from ..benchmark.terminal import console
     from .dark_figures import adapt_figures
     from .figures.registry import draw_figures
@@ -132,7 +136,10 @@ def _with_figures(
     source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
         drawn, without = draw_figures(
-            source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}")
+            source,
+            folder / entry.folder,
+            on_figure=lambda name: status.update(f"drawing {name}"),
+            workers=min(DRAWERS_AT_MOST, usable_cores()),
         )
     adapt_figures(folder / entry.folder)
     return replace(entry, figures=tuple(drawn), without=without)

@@ -113,3 +113,17 @@ def test_labels_come_from_a_file_alone(small_labels, tmp_path):
     assert source.training.classes == ("a", "b", "c", "d")
     with pytest.raises(MissingDataError, match="no MLflow store"):
         source.need_store()
+
+
+def test_processes_draw_the_same_bytes(small_labels, tmp_path):
+    source = FigureSource(
+        dataset="own", open_labels=lambda: TrainingLabels(labels=small_labels, classes=("a", "b", "c", "d"))
+    )
+    entries = [get_figure(name) for name in ("co-occurrence", "class-distribution", "sampling-variance")]
+    here = draw_figures(source, tmp_path / "here", entries=entries)
+    there = draw_figures(source, tmp_path / "there", entries=entries, workers=2)
+    assert here == there
+    files = sorted(file.name for file in (tmp_path / "here").iterdir())
+    assert len(files) == 13
+    for name in files:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name

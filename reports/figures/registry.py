@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -108,6 +108,7 @@ def draw_figures(
     *,
     entries: Sequence[FigureEntry] | None = None,
     on_figure: Callable[[str], None] = lambda name: None,
+    workers: int = 1,
 ) -> tuple[list[DrawnFigure], dict[str, str]]:
     """Draw every figure that has data into a folder, with its data beside it and `figures.json` naming them all.
 
@@ -116,6 +117,7 @@ def draw_figures(
         folder: made where it is missing.
         entries: these alone; None takes all.
         on_figure: called with each name before it is drawn.
+        workers: processes that draw registered figures while this one collects the data of the next; 1 draws here.
 
     Returns:
         What was drawn, and by name why the others were not.
@@ -123,15 +125,20 @@ def draw_figures(
     Raises:
         InputError: if the folder cannot be written.
     """
-    drawn, without = [], {}
-    for entry in list_figures() if entries is None else entries:
-        on_figure(entry.name)
-        try:
-            data = entry.collect(source)
-        except MissingDataError as missing:
-            without[entry.name] = str(missing)
-            continue
-        drawn.append(_write(entry, data, source.dataset, folder))
+    without: dict[str, str] = {}
+
+    def collected() -> Iterator[tuple[FigureEntry, pd.DataFrame]]:
+        for entry in list_figures() if entries is None else entries:
+            on_figure(entry.name)
+            try:
+                yield entry, entry.collect(source)
+            except MissingDataError as missing:
+                without[entry.name] = str(missing)
+
+    if workers == 1:
+        drawn = [_write(entry, data, source.dataset, folder) for entry, data in collected()]
+    else:
+        drawn = _write_in_processes(collected(), source.dataset, folder, workers)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "figures.json").write_text(json.dumps([asdict(f) for f in drawn], indent=1), encoding="utf-8")
@@ -172,6 +179,24 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
         safe.to_csv(path, index=False, lineterminator="\n")
     except OSError as error:
         raise _unwritable(path.parent, error) from error
+
+
+def _write_in_processes(
+    figures: Iterable[tuple[FigureEntry, pd.DataFrame]], dataset: str, folder: Path, workers: int
+) -> list[DrawnFigure]:
+    # joblib's processes, unlike those of multiprocessing, do not run the caller's script again.
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+
+    try:
+        tasks = (delayed(_write_by_name)(entry.name, data, dataset, folder) for entry, data in figures)
+        return list(Parallel(n_jobs=workers, pre_dispatch="all", batch_size=1)(tasks))
+    finally:
+        get_reusable_executor().shutdown(wait=True)
+
+
+def _write_by_name(name: str, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
+    return _write(get_figure(name), data, dataset, folder)
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
