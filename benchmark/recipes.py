@@ -204,9 +204,11 @@ def _with_setting(owner: Any, path: list[str], value: Any, prefix: str) -> Any:
 
 
 def _like(current: Any, value: Any, key: str) -> Any:
-    """Return the value in the type of the current one; whole numbers become floats, nothing else changes type."""
+    """Return the value in the type of the current one: whole numbers become floats, or tuples of one, nothing else."""
     if type(current) is float and type(value) is int:
         return float(value)
+    if isinstance(current, tuple) and type(value) is int:
+        return (value,)
     if isinstance(current, tuple) and isinstance(value, tuple | list) and all(type(item) is int for item in value):
         return tuple(value)
     if type(value) is not type(current):

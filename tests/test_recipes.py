@@ -23,6 +23,7 @@ def test_the_papers_recipe_has_its_values():
     [
         ("learning_rate", 1, 1.0),
         ("plain.epochs", 10, 10),
+        ("plain.decay_after", 5, (5,)),
         ("resampled.decay_after", [3, 4], (3, 4)),
         ("plain.decay_after", (), ()),
         ("augmentation.flip", True, True),
@@ -53,7 +54,7 @@ def test_a_setting_is_changed_alone(path, value, kept):
         ("learning_rate", "fast", "must be of type float"),
         ("learning_rate", True, "must be of type float"),
         ("augmentation.flip", 1, "must be of type bool"),
-        ("plain.decay_after", 5, "must be of type tuple"),
+        ("plain.decay_after", "5", "must be of type tuple"),
         ("precision", 16, "must be of type str"),
         ("precision", "half", "known: auto, float32, bfloat16"),
         ("batch_size", 0, "at least 1"),
