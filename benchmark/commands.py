@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
 
-    from .plan import Plan
-    from .store import Store
+    pass
 
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
@@ -82,7 +80,9 @@ def run(
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Seconds between checkpoints; 0 writes one after every step.")
     ] = 60.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan with the hours it takes here; train nothing.")
+    ] = False,
     out: Out = None,
     data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
@@ -103,6 +103,7 @@ def run(
     from .execution import Execution
     from .initial_weights import BackboneChoice
     from .plan import build_plan, choose_methods
+    from .plan_preview import show_plan
     from .plan_terminal import Engine, run_plan
     from .plugins import load_plugins
     from .session import Surroundings
@@ -168,7 +169,8 @@ def run(
     failed = False
     for plan in plans:
         if dry_run:
-            _show_plan(console(), plan, store)
+            source, count = load_dataset(plan.dataset, data_root=root), engine.workers
+            show_plan(console(), plan, source, store, surroundings.execution, workers=count)
         else:
             holding = open_claims(store.root, store.tracking_uri, claims)
             failed |= run_plan(console(), plan, store, surroundings, engine, holding)
@@ -212,13 +214,3 @@ def _require_alone(*others: object) -> None:
             "--from-study says which methods, dataset, recipe, settings and weights are trained; leave --method, "
             "--table, --dataset, --recipe, --override, --backbone and --weights out"
         )
-
-
-def _show_plan(console: Console, plan: Plan, store: Store) -> None:
-    from .session import split_plan
-    from .terminal import plan_table
-
-    done, missing = split_plan(plan, store)
-    console.print(plan_table(plan, {planned.experiment.id for planned in done}))
-    images = sum(planned.images for planned in missing)
-    console.print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
