@@ -25,7 +25,7 @@ from .streams import torch_stream
 from .trainer import Trainer
 
 # At least so many steps are timed, after one that is not, and until so many seconds have gone.
-LEAST_STEPS, SECONDS = 3, 3.0
+LEAST_STEPS, SECONDS = 2, 3.0
 SCORED = 64
 
 
