@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.random import RandomState
@@ -15,6 +17,10 @@ from .array_files import DAMAGE
 from .errors import InputError
 
 DIMENSIONS = 300
+# Joined names of VOC, by the words whose vectors ML-GCN's published vectors of VOC hold: `tv` exactly (it is that of
+# COCO's `tv`), `table` and `plant` in length and direction. Its other names are words of their own.
+ALIASES = {"diningtable": "table", "pottedplant": "plant", "tvmonitor": "tv"}
+LARGE_FILE = 50_000_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,9 +57,12 @@ def hashed_word_vectors(classes: Sequence[str], *, dimensions: int = DIMENSIONS)
 def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
     """Read word vectors of the classes from a file.
 
+    A name of several words is the mean of its words; VOC's joined names have the words of `ALIASES`.
+
     Args:
-        path: `.npz` with `classes` (C,) and `vectors` (C, D), or GloVe's text format (a word and D numbers a line).
-        classes: class names; in a text file a name of several words is the mean of its words.
+        path: `.npz` with `vectors` (C, D) and `classes` (C,), or GloVe's text format (a word and D numbers a line), of
+            which the needed rows alone are kept.
+        classes: class names.
 
     Raises:
         InputError: if the file cannot be read, or a class is not in it.
@@ -62,11 +71,12 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
         raise InputError(
             f"no file of word vectors at {path}; give a GloVe text file or an .npz with classes and vectors"
         )
-    words = {word for name in classes for word in [name, *name.lower().split()]}
-    table = _read_npz(path) if path.suffix == ".npz" else _read_text(path, words)
+    table = _read_npz(path, classes) if path.suffix == ".npz" else _read_text(path, classes)
     rows, missing = [], []
     for name in classes:
-        parts = [name] if name in table else name.lower().split()
+        words = words_of(name)
+        aliased = name.lower() in ALIASES and all(word in table for word in words)
+        parts = [name] if name in table and not aliased else words
         missing += [part for part in parts if part not in table]
         rows.append([table[part] for part in parts if part in table])
     if missing:
@@ -77,31 +87,71 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
     return WordVectors(vectors=vectors, source=path.name)
 
 
+def words_of(name: str) -> list[str]:
+    """The words whose vectors make up a class name.
+
+    >>> words_of("Dining table"), words_of("tvmonitor")
+    (['dining', 'table'], ['tv'])
+    """
+    return ALIASES.get(name.lower(), name.lower()).replace("_", " ").split()
+
+
 def _name_vector(name: str, dimensions: int) -> NDArray[np.float64]:
     seed = int.from_bytes(hashlib.sha256(name.lower().encode()).digest()[:4], "big")
     vector = RandomState(seed).standard_normal(dimensions)
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _read_npz(path: Path) -> dict[str, NDArray[np.float32]]:
+def _read_npz(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(zip(arrays["classes"].tolist(), arrays["vectors"], strict=True))
+            vectors = arrays["vectors"]
+            if "classes" in arrays.files:
+                return dict(zip(arrays["classes"].tolist(), vectors, strict=True))
     except DAMAGE as error:
         raise InputError(f"{path} must hold the arrays `classes` (C,) and `vectors` (C, D): {error}") from error
+    # Files without names are about, some in alphabetical order: taken for the dataset's, every vector would be wrong.
+    if list(classes) != sorted(classes) or vectors.ndim != 2 or len(vectors) != len(classes):
+        raise InputError(
+            f"{path} must hold the arrays `classes` (C,) and `vectors` (C, D); without `classes` nothing says which of "
+            f"its rows {vectors.shape} belongs to which of the {len(classes)} names. Save it with their names: "
+            "np.savez(FILE, classes=names, vectors=vectors)"
+        )
+    return dict(zip(classes, vectors, strict=True))
 
 
-def _read_text(path: Path, words: set[str]) -> dict[str, NDArray[np.float32]]:
+def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Rows of the needed words; reading ends where all are found, as GloVe has frequent words first."""
+    needed = {word for name in classes for word in words_of(name)}
+    wanted = {word.encode(): word for word in [*classes, *needed]}
     table: dict[str, NDArray[np.float32]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with _open_with_progress(path) as file:
         for number, line in enumerate(file, start=1):
-            word, _, numbers = line.rstrip().partition(" ")
-            if word not in words:
+            first, _, numbers = line.rstrip().partition(b" ")
+            if first not in wanted:
                 continue
+            word = wanted[first]
             try:
                 table[word] = np.array(numbers.split(), dtype=np.float32)
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: {error}; a line is a word and its numbers") from error
             if not numbers or len(table[word]) != len(next(iter(table.values()))):
                 raise InputError(f"{path}, line {number}: {word!r} has {len(table[word])} numbers, unlike the first")
+            needed.discard(word)
+            if not needed:
+                break
     return table
+
+
+@contextmanager
+def _open_with_progress(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; a large one shows how far it has been read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    size = path.stat().st_size
+    with (
+        Progress(console=Console(stderr=True), transient=True, disable=size < LARGE_FILE) as progress,
+        progress.open(path, "rb", description=f"reading {path.name}") as file,
+    ):
+        yield file

@@ -90,3 +90,57 @@ def test_lines_that_are_no_vectors_are_refused(text, tmp_path):
     (tmp_path / "glove.txt").write_text(text)
     with pytest.raises(InputError, match=r"glove\.txt"):
         read_word_vectors(tmp_path / "glove.txt", ["dog", "sofa"])
+
+
+def test_joined_names_of_voc_have_their_words(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("tv 1 0\nplant 0 1\ntable 2 2\ntvmonitor 9 9\nsofa 3 3\n")
+    read = read_word_vectors(path, ["diningtable", "pottedplant", "tvmonitor", "sofa"])
+    assert read.vectors.tolist() == [[2, 2], [0, 1], [1, 0], [3, 3]]
+
+
+def test_reading_ends_where_all_words_are_found(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("dog 1 2\ncat 3 4\ndog broken\n")
+    assert read_word_vectors(path, ["cat", "dog"]).vectors.tolist() == [[3, 4], [1, 2]]
+
+
+def test_words_that_are_no_utf8_are_passed_over(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_bytes(b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n")
+    assert read_word_vectors(path, ["h\u00f6rnchen"]).vectors.tolist() == [[1, 2]]
+
+
+def test_a_large_file_shows_its_progress_and_reads_the_same(glove_text, monkeypatch):
+    plain = read_word_vectors(glove_text, ["dining table"])
+    monkeypatch.setattr("mltbench.datasets.word_vectors.LARGE_FILE", 0)
+    assert read_word_vectors(glove_text, ["dining table"]).digest == plain.digest
+
+
+def test_rows_without_names_are_taken_in_alphabetical_order_alone(tmp_path):
+    path = tmp_path / "vectors.npz"
+    np.savez(path, vectors=np.array([[1, 2], [3, 4]]))
+    assert read_word_vectors(path, ["cat", "dog"]).vectors.tolist() == [[1, 2], [3, 4]]
+    for classes in (["dog", "cat"], ["cat", "dog", "person"]):
+        with pytest.raises(InputError, match="nothing says which of its rows"):
+            read_word_vectors(path, classes)
+
+
+def test_published_vectors_fit_their_classes(shared_folder, voc_facts, coco_facts, tmp_path):
+    facts = shared_folder / "facts"
+    voc, coco = voc_facts["classes"].tolist(), coco_facts["classes"].tolist()
+    read = read_word_vectors(facts / "voc_glove300.npz", voc)
+    with np.load(facts / "coco_glove300.npz") as arrays:
+        # COCO's published rows are alphabetical, COCO's classes are not: by position all 80 would be wrong.
+        by_name = dict(zip(sorted(coco), arrays["vectors"], strict=True))
+    with pytest.raises(InputError, match="nothing says which"):
+        read_word_vectors(facts / "coco_glove300.npz", coco)
+    same = [name for name in voc if name in by_name]
+    assert len(same) == 14
+    for name in same:
+        assert np.array_equal(read.vectors[voc.index(name)], by_name[name])
+    # A GloVe text of COCO's words gives VOC's `tvmonitor` as published.
+    words = tmp_path / "glove.txt"
+    words.write_text("\n".join(f"{n} {' '.join(map(str, v.tolist()))}" for n, v in by_name.items() if " " not in n))
+    (made,) = read_word_vectors(words, ["tvmonitor"]).vectors
+    np.testing.assert_allclose(made, read.vectors[voc.index("tvmonitor")], rtol=1e-6)
