@@ -225,6 +225,28 @@ def show(name: Name, storage: StorageUrl = None, out: Out = None) -> None:
         console().print(table)
 
 
+@study.command()
+def overhead(
+    method: Annotated[str, typer.Option(help="A method by name.")] = "db-focal",
+    dataset: Annotated[str, typer.Option(help="A dataset by name.")] = "digits-mlt",
+    trials: Annotated[int, typer.Option(min=3, help="How many trials.")] = 100,
+    data_root: DataRoot = None,
+) -> None:
+    """Measure what a trial costs beside its training: TPE, journal, lease and plan.
+
+    \b
+    Example:
+        mltbench study overhead --trials 100
+    """
+    from ..benchmark.terminal import console
+    from .overhead import describe, trial_overheads
+
+    surroundings = _surroundings("cpu", 1, None, None, data_root)
+    console().print(
+        describe(trial_overheads(surroundings, dataset=dataset, method=method, trials=trials)), soft_wrap=True
+    )
+
+
 @study.command("list")
 def list_studies(storage: StorageUrl = None, out: Out = None) -> None:
     """List the sweeps that can be run, and the studies that there are.

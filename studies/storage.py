@@ -128,7 +128,10 @@ def _journal(path: Path) -> BaseStorage:
                     cut_torn_line(file)
                     file.write(lines.encode())
                     file.flush()
-                    os.fsync(file.fileno())
+                    # A killed process loses nothing that it wrote. A machine that loses its power keeps every trial up
+                    # to its last change of state; syncing each parameter and report took 3/4 of a trial's overhead.
+                    if any("state" in log for log in logs):
+                        os.fsync(file.fileno())
             finally:
                 lock.release()
 

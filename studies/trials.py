@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from ..benchmark.execution import StoppedEarly
+from ..benchmark.execution import ExecutionChangedError, StoppedEarly
+from ..benchmark.heartbeat import HeldError
 from ..benchmark.initial_weights import BackboneChoice
 from ..benchmark.journal import Entry, is_finished, read_journal
 from ..benchmark.plan import PlannedExperiment, build_plan
@@ -30,10 +32,7 @@ GROUPS = ("total", "head", "medium", "tail")
 # Epochs at which a trial is looked at: about eight in a run; the first two of them are warm-up for the most part.
 LOOKS = 8
 LOOKS_BEFORE_PRUNING = 2
-
-
-class NotCompleteError(Exception):
-    """A trial that failed or diverged; its result says why."""
+HELD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +134,6 @@ def tagged(
     default: bool,
 ) -> PlannedExperiment:
     """The experiment with what MLflow keeps of its trial."""
-    import json
-
     marks = {name: result["validation"][name] for name in definition.values if name in result["validation"]}
     tags = {
         "study": definition.name,
@@ -160,7 +157,6 @@ def _train(item: PlannedExperiment, arm: Arm, laboratory: Laboratory, watched: T
         if is_finished(folder):
             _report_all(watched, read_journal(folder), value)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
             execution = replace(
                 surroundings.execution, score_test=False, evaluate_every=looks_every(arm.epochs) if watched else 0
             )
@@ -174,10 +170,22 @@ def _train(item: PlannedExperiment, arm: Arm, laboratory: Laboratory, watched: T
                 weights=str(item.weights.file.resolve()) if item.weights.file else None,
                 command=command_line(),
             )
-            run_job(job, on_epoch=_watch(watched, value) if watched else None)
+            _run(job, _watch(watched, value) if watched else None)
             # A study asks for scores alone; forty trials of a ResNet-50 would keep 4 GB of weights.
             (folder / "weights.pt").unlink(missing_ok=True)
         return read_journal(folder)
+
+
+def _run(job: Job, on_epoch: Callable[[int, Mapping[str, float]], None] | None) -> None:
+    """Run a job, or the rest of it; wait while a process of another machine runs it."""
+    while True:
+        try:
+            run_job(job, on_epoch=on_epoch)
+            return
+        except HeldError:
+            time.sleep(HELD_SECONDS)
+        except ExecutionChangedError:
+            job = replace(job, restart=True)
 
 
 def _watch(trial: Trial, value: str) -> Callable[[int, Mapping[str, float]], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..benchmark.session import Surroundings
 from ..datasets.dataset import Dataset
+from ..datasets.errors import InputError
 from ..datasets.registry import load_dataset
 from .definition import Arm
 from .leases import queue_again
@@ -84,6 +86,9 @@ def start_worker(task: WorkerTask) -> None:
         work(study, laboratory, deadline=task.deadline, goes_on=lambda: os.getppid() == parent)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except InputError as error:
+        sys.stderr.write(f"worker: {error}\n")
+        raise SystemExit(1) from None
 
 
 def work(
@@ -128,7 +133,8 @@ def _one_trial(study: OpenStudy, arm: Arm, laboratory: Laboratory, on_trial: OnT
                 raise SurplusError
             try:
                 return run_trial(trial, study.definition, arm, laboratory)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, InputError):
+                # Ctrl-C, or a full disk: what was trained is kept, and the trial goes on when somebody takes it.
                 queue_again(optuna_study, _frozen(study, arm, trial.number), max_retries=None)
                 raise
 

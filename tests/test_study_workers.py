@@ -7,12 +7,13 @@ import sys
 import time
 
 import pytest
+from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plugins import load_plugins
 from mltbench.studies.definition import equal_budget
 from mltbench.studies.designs import Setting, sweeping
 from mltbench.studies.open_study import begin_study, join_study, result_of
 from mltbench.studies.sweeps.registry import Sweep
-from mltbench.studies.worker import laboratory_of
+from mltbench.studies.worker import laboratory_of, work
 
 PLUGIN = """
 import mltbench
@@ -108,3 +109,21 @@ def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_postgresql(
     plugin, surroundings, tmp_path, postgresql_uri
 ):
     kill_one_of_two(tmp_path, plugin, surroundings, postgresql_uri)
+
+
+def test_ctrl_c_queues_the_trial_again_and_its_training_goes_on(plugin, surroundings, tmp_path):
+    study = begin(surroundings, tmp_path, None)
+    (arm,) = study.definition.arms
+    worker = start_worker(tmp_path, plugin, None)
+    trained = lambda: any(len(read_journal(folder)) > 3 for folder in (tmp_path / "trials").glob("*/"))  # noqa: E731
+    wait_until(trained, "no training began")
+    worker.send_signal(signal.SIGINT)
+    _, errors = worker.communicate(timeout=LIMIT_SECONDS)
+    assert worker.returncode == 130, errors
+    assert study.progress(arm).running == ()
+    begun = len(study.progress(arm).finished)
+    assert study.progress(arm).waiting == 2 * len(VALUES) - begun
+    work(study, laboratory_of(tmp_path, surroundings))
+    assert len(study.progress(arm).finished) == 2 * len(VALUES)
+    for folder in (tmp_path / "trials").glob("*/"):
+        assert [entry.event for entry in read_journal(folder)].count("start") == 1
