@@ -88,7 +88,7 @@ def pair_matrix(section: Section, group: str) -> list[tuple[str, list[PairCell]]
 
 def _pair_cell(difference: float, low: float, high: float, images_low: float, images_high: float) -> PairCell:
     return PairCell(
-        difference=f"{difference:+.2f}",
+        difference=f"{difference:+.2f}".replace("-", "−"),  # noqa: RUF001 - a minus as wide as the plus
         over_seeds=f"[{low:.2f}, {high:.2f}]" if math.isfinite(low) else "one seed",
         over_images="" if math.isnan(images_low) else f"[{images_low:.2f}, {images_high:.2f}]",
         is_noise=math.isfinite(low) and low <= 0 <= high,
