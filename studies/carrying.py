@@ -33,7 +33,10 @@ def tell_plan(console: Console, definition: StudyDefinition, budget: Budget) -> 
     if definition.purpose == "sweep":
         number = sum(len(arm.points) for arm in definition.arms) * seeds
         images = sum(arm.images * len(arm.points) for arm in definition.arms) * seeds
-        console.print(f"{number} trainings ({seeds} seeds): about {images:,} training images. Validation split alone.")
+        console.print(
+            f"{number} trainings ({seeds} seed{'s'[: seeds > 1]}): about {images:,} training images. "
+            "Validation split alone."
+        )
         return
     pruning = "pruned by epoch (Hyperband)" if definition.prunes else "not pruned"
     console.print(

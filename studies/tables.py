@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -141,16 +142,15 @@ def sweep_table(study: OpenStudy, arm: Arm) -> Table:
 def _importances(study: OpenStudy, arm: Arm, objective: int) -> Mapping[str, float]:
     import optuna
 
-    from .storage import quiet
-
     trials = complete_trials(study, arm)
     if len(trials) < MIN_TRIALS_FOR_IMPORTANCE or not arm.space or study.definition.purpose == "sweep":
         return {}
     try:
-        with quiet():
+        with warnings.catch_warnings():
+            # That a small target counts as good is what the sign below is for.
+            warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes", category=UserWarning)
             shares = optuna.importance.get_param_importances(
                 study.arms[arm.name],
-                # Optuna looks at what makes a target small.
                 target=lambda trial: -trial.values[objective],
             )
     except (ValueError, RuntimeError):

@@ -21,6 +21,7 @@ from mltbench.studies.leases import Leases, queue_again
 from mltbench.studies.open_study import TRIALS_PER_BUDGETED, begin_study, join_study, result_of
 from mltbench.studies.space import rounded
 from mltbench.studies.sweeps.registry import Sweep, get_sweep, list_sweeps
+from mltbench.studies.tables import importance_table
 from mltbench.studies.upload import bring
 from mltbench.studies.winners import announce_winners, best_trial, complete_trials, pareto_front, winners_of
 from mltbench.studies.worker import laboratory_of, work
@@ -185,6 +186,7 @@ def test_two_objectives_give_the_front_that_a_naive_loop_gives(laboratory, setti
         front |= set() if beaten else {number}
     assert {trial.number for trial in pareto_front(study, arm)} == front
     assert {trial.number for trial in study.arms[arm.name].best_trials} == front
+    assert importance_table(study).row_count == 2
     assert best_trial(trials, "tail").number == max(marks, key=lambda number: marks[number][1])
 
 
