@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    pass
 
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
@@ -102,7 +99,6 @@ def run(
     from .execution import Execution
     from .initial_weights import BackboneChoice
     from .plan import build_plan, choose_methods
-    from .plan_preview import show_plan
     from .plan_terminal import Engine, run_plan
     from .plugins import load_plugins
     from .session import Surroundings
@@ -168,6 +164,8 @@ def run(
     failed = False
     for plan in plans:
         if dry_run:
+            from .plan_preview import show_plan
+
             source, count = load_dataset(plan.dataset, data_root=root), engine.workers
             show_plan(console(), plan, source, store, surroundings.execution, workers=count)
         else:

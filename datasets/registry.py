@@ -6,9 +6,7 @@ A file in `datasets/sources/` that calls `register_dataset` adds one; nothing el
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from .dataset import SPLITS, Dataset
 from .errors import InputError, unknown_name
 from .file_names import safe_file_name
+from .named_entries import NamedEntries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class DatasetEntry:
     backbone: str
 
 
-_ENTRIES: dict[str, DatasetEntry] = {}
+_REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.sources")
 # Imported datasets that were looked up, so that what follows in this process finds them without the data root.
 _IMPORTED: dict[str, DatasetEntry] = {}
 
@@ -50,16 +49,12 @@ def register_dataset(entry: DatasetEntry) -> DatasetEntry:
     Raises:
         InputError: if the name is taken.
     """
-    if entry.name in _ENTRIES:
-        raise InputError(f"dataset {entry.name!r} is registered already; choose another name")
-    _ENTRIES[entry.name] = entry
-    return entry
+    return _REGISTERED.add(entry)
 
 
 def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:
     """All datasets by name: the registered ones, and with a data root those that were imported into it."""
-    _load_sources()
-    found = dict(_ENTRIES)
+    found = dict(_REGISTERED.load())
     folders = Path(data_root).glob("[!.]*") if data_root is not None else ()
     for folder in folders:
         # A damaged one is told of when it is asked for by name.
@@ -79,9 +74,8 @@ def get_dataset_entry(name: str, *, data_root: Path | str | None = None) -> Data
     Raises:
         InputError: if there is none of that name.
     """
-    _load_sources()
-    if name in _ENTRIES:
-        return _ENTRIES[name]
+    if (registered := _REGISTERED.load().get(name)) is not None:
+        return registered
     root = resolve_data_root(data_root)
     entry = _imported_entry(root / name) if safe_file_name(name) == name else None
     if entry is not None:
@@ -121,13 +115,6 @@ def resolve_data_root(given: Path | str | None = None) -> Path:
         return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "mltbench" / "data"
-
-
-def _load_sources() -> None:
-    from . import sources
-
-    for module in pkgutil.iter_modules(sources.__path__):
-        importlib.import_module(f"{sources.__name__}.{module.name}")
 
 
 def _imported_entry(folder: Path) -> DatasetEntry | None:

@@ -74,7 +74,7 @@ def own_registrations(monkeypatch):
     catalogue.list_methods()
     registry.list_datasets()
     monkeypatch.setattr(catalogue, "_METHODS", dict(catalogue._METHODS))
-    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_a_dry_run_tells_the_hours_without_images(labels_alone, own_registration
     from mltbench.datasets import registry
 
     entry = replace(registry.get_dataset_entry("tiny"), open=lambda root: labels_alone)
-    monkeypatch.setitem(registry._ENTRIES, "tiny", entry)
+    monkeypatch.setitem(registry._REGISTERED.by_name, "tiny", entry)
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
     words = [word for setting in SMALL for word in ("--override", setting)]
     status, shown, _ = call("run", "--dataset", "tiny", "--method", "erm", "--dry-run", "--out", out, *words)

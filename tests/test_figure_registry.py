@@ -76,7 +76,7 @@ def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
 
 def test_a_figure_of_ones_own_is_one_call(source, tmp_path, monkeypatch):
     list_figures()
-    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
     entry = FigureEntry(
         name="mine", title="Mine", caption="Of {dataset}", describe=lambda frame: f"{len(frame)} points.",
         part="labels", collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure(), place=1,

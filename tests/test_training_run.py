@@ -49,8 +49,8 @@ def test_without_scoring_the_test_split_stays_closed(job, dataset, monkeypatch, 
         raise AssertionError("the test split was opened")
 
     closed = replace(dataset, openers={**dataset.openers, "test": never})
-    entry = replace(registry._ENTRIES["tiny"], open=lambda root: closed)
-    monkeypatch.setitem(registry._ENTRIES, "tiny", entry)
+    entry = replace(registry._REGISTERED.by_name["tiny"], open=lambda root: closed)
+    monkeypatch.setitem(registry._REGISTERED.by_name, "tiny", entry)
     assert run_job(replace(job, execution=Execution(score_test=False)))
     entries = read_journal(tmp_path / "run")
     assert [entry.event for entry in entries[-3:]] == ["evaluation", "cost", "finished"]

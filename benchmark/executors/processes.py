@@ -16,8 +16,7 @@ from pathlib import Path
 from ...datasets.errors import InputError
 from ..interruption import Interrupted
 from ..journal import Journal
-from ..run import Job
-from .again import run_again
+from ..run import Job, run_job
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -150,7 +149,7 @@ def _work(connection: Connection) -> None:
         while True:
             job = connection.recv()
             try:
-                run_again(job)
+                run_job(job)
             except InputError as error:  # a full disk, say: the end of the plan, not of this experiment alone
                 connection.send(error)
             except Interrupted:

@@ -16,8 +16,7 @@ from typing import Any
 
 from ...datasets.errors import InputError
 from ..journal import Journal
-from ..run import Job
-from .again import run_again
+from ..run import Job, run_job
 
 # Ray's smallest: nothing but jobs as text and one word per result goes through its object store.
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -119,7 +118,7 @@ def work_here(job: Job) -> str:
     folder = Path(job.folder)
     if not folder.parent.is_dir():
         return f"the worker on {socket.gethostname()} does not see {folder.parent}: --out must be a shared folder"
-    run_again(replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root))
+    run_job(replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root))
     return ""
 
 

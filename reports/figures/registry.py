@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ...datasets.errors import InputError, unknown_name
+from ...datasets.errors import InputError
+from ...datasets.named_entries import NamedEntries
 from ..formats import spreadsheet_text
 from .source import FigureSource, MissingDataError
 from .style import DOTS_PER_INCH, as_svg
@@ -66,7 +65,7 @@ class DrawnFigure:
     part: str
 
 
-_ENTRIES: dict[str, FigureEntry] = {}
+_REGISTERED = NamedEntries[FigureEntry]("figure", str(__package__))
 
 
 def register_figure(entry: FigureEntry) -> FigureEntry:
@@ -75,19 +74,12 @@ def register_figure(entry: FigureEntry) -> FigureEntry:
     Raises:
         InputError: if the name is taken.
     """
-    if entry.name in _ENTRIES:
-        raise InputError(f"figure {entry.name!r} is registered already; choose another name")
-    _ENTRIES[entry.name] = entry
-    return entry
+    return _REGISTERED.add(entry)
 
 
 def list_figures() -> list[FigureEntry]:
     """All figures, in the order in which reports show them."""
-    from . import __path__ as folders
-
-    for module in pkgutil.iter_modules(folders):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return sorted(_ENTRIES.values(), key=lambda entry: (PARTS.index(entry.part), entry.place, entry.name))
+    return sorted(_REGISTERED.load().values(), key=lambda entry: (PARTS.index(entry.part), entry.place, entry.name))
 
 
 def get_figure(name: str) -> FigureEntry:
@@ -96,10 +88,7 @@ def get_figure(name: str) -> FigureEntry:
     Raises:
         InputError: if there is none of that name.
     """
-    known = {entry.name: entry for entry in list_figures()}
-    if name not in known:
-        raise unknown_name("figure", name, known)
-    return known[name]
+    return _REGISTERED.get(name)
 
 
 def draw_figures(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...datasets.errors import InputError, unknown_name
+from ...datasets.errors import InputError
+from ...datasets.named_entries import NamedEntries
 from ...methods.search_space import Choice, Interval, Range
 
 # From this ratio of its ends on, a sweep's axis is logarithmic.
@@ -67,7 +66,7 @@ class Sweep:
         return self.variants[dataset]
 
 
-_SWEEPS: dict[str, Sweep] = {}
+_REGISTERED = NamedEntries[Sweep]("sweep", str(__package__))
 
 
 def register_sweep(sweep: Sweep) -> Sweep:
@@ -76,19 +75,12 @@ def register_sweep(sweep: Sweep) -> Sweep:
     Raises:
         InputError: if the name is taken.
     """
-    if sweep.name in _SWEEPS:
-        raise InputError(f"sweep {sweep.name!r} is registered already; choose another name")
-    _SWEEPS[sweep.name] = sweep
-    return sweep
+    return _REGISTERED.add(sweep)
 
 
 def list_sweeps() -> list[Sweep]:
     """All sweeps, by name."""
-    from . import __path__ as folders
-
-    for module in pkgutil.iter_modules(folders):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return [_SWEEPS[name] for name in sorted(_SWEEPS)]
+    return [sweep for _, sweep in sorted(_REGISTERED.load().items())]
 
 
 def get_sweep(name: str) -> Sweep:
@@ -97,10 +89,7 @@ def get_sweep(name: str) -> Sweep:
     Raises:
         InputError: if there is none of that name.
     """
-    known = {sweep.name: sweep for sweep in list_sweeps()}
-    if name not in known:
-        raise unknown_name("sweep", name, known)
-    return known[name]
+    return _REGISTERED.get(name)
 
 
 def _range(values: Sequence[Any]) -> Range:
