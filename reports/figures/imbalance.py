@@ -60,7 +60,7 @@ def draw_imbalance(frame: pd.DataFrame) -> Figure:
         axes.set_xticks(ratios, [f"{ratio:.0f}" for ratio in ratios])
         axes.minorticks_off()
         axes.set_xlabel("largest class / smallest class")
-        axes.set_title(name, loc="right")
+        axes.set_title(name, loc="right", pad=24)  # above the legend of the first panel
         axes.spines[["right", "top"]].set_visible(False)
     panels[0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
     legend_above(panels[0], 4)
