@@ -34,7 +34,8 @@ class Keeper:
 
     Args:
         journal: of the run; checkpoints lie beside it.
-        experiment: id of the experiment; a checkpoint of it is there to go on from, or not.
+        experiment: id of the experiment.
+        checkpoint: to go on from, or None.
         execution: of this process.
         pulse: that the heartbeat shows.
         request: of signals.
@@ -44,14 +45,14 @@ class Keeper:
         self,
         journal: Journal,
         experiment: str,
+        checkpoint: Checkpoint | None,
         execution: Execution,
         pulse: Pulse,
         request: StopRequest,
     ) -> None:
-        self.journal, self.experiment, self.execution = journal, experiment, execution
+        self.journal, self.experiment, self.checkpoint, self.execution = journal, experiment, checkpoint, execution
         self.pulse, self.request = pulse, request
         self.attempt = read_journal(journal.folder)[0].time
-        self.checkpoint = checkpoint_for(journal.folder, experiment, execution)
         self._due = time.monotonic() + execution.checkpoint_seconds
 
     def resume(self, trainer: Trainer) -> Progress:

@@ -16,9 +16,9 @@ from .checkpoint import remove_checkpoints
 from .durable import disk_full_told, is_disk_full, write_durably
 from .execution import DivergedError, Execution, StoppedEarly
 from .experiment import Experiment
-from .heartbeat import clear_run, hold
+from .heartbeat import Pulse, clear_run, hold
 from .initial_weights import find_weights
-from .interruption import Interrupted, stop_requests
+from .interruption import Interrupted, StopRequest, stop_requests
 from .journal import Journal, is_finished, read_journal
 from .keeper import Keeper, UnusableCheckpointError, checkpoint_for
 from .outcome_files import write_outcome
@@ -84,22 +84,23 @@ def run_job(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
             return True
         torch.set_num_threads(job.execution.threads)
         try:
-            return _run(job, Keeper(_begin(job, folder), job.experiment_id, job.execution, pulse, request), on_epoch)
+            return _run(job, _begin(job, folder, pulse, request), on_epoch)
         except UnusableCheckpointError:
             remove_checkpoints(folder)
-            return _run(job, Keeper(_begin(job, folder), job.experiment_id, job.execution, pulse, request), on_epoch)
+            return _run(job, _begin(job, folder, pulse, request), on_epoch)
 
 
-def _begin(job: Job, folder: Path) -> Journal:
+def _begin(job: Job, folder: Path, pulse: Pulse, request: StopRequest) -> Keeper:
     """Make a new beginning in a folder that holds nothing to go on from: failures are never cached."""
     journal = Journal(folder)
-    if job.restart or checkpoint_for(folder, job.experiment_id, job.execution) is None:
+    checkpoint = None if job.restart else checkpoint_for(folder, job.experiment_id, job.execution)
+    if checkpoint is None:
         clear_run(folder)
         provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
         write_durably(folder / "experiment.json", job.experiment_json.encode())
         write_durably(folder / "provenance.json", json.dumps(provenance, indent=1).encode())
         journal.append("start", execution=asdict(job.execution), durable=True)
-    return journal
+    return Keeper(journal, job.experiment_id, checkpoint, job.execution, pulse, request)
 
 
 def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> bool:
