@@ -7,13 +7,16 @@ clipping to 0..255; then crop, resize (bilinear, no antialiasing, ratio not kept
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .recipes import Augmentation
+
+if TYPE_CHECKING:
+    from .backbones import InputFormat
 
 # Uniform numbers that one image needs: 2 per photometric step (whether, how much), contrast's place, 2 for the channel
 # permutation, 4 for the crop, 1 for the flip.
@@ -88,6 +91,11 @@ class Normalisation(NamedTuple):
 
     mean: Tensor
     deviation: Tensor
+
+    @classmethod
+    def of(cls, expected: InputFormat, device: torch.device) -> Normalisation:
+        """That of an input format, whose mean and deviation are of 0..1."""
+        return cls(*(255 * torch.tensor(v, device=device)[:, None, None] for v in (expected.mean, expected.deviation)))
 
 
 class Prepared(NamedTuple):

@@ -83,10 +83,7 @@ class Predictor:
     @torch.inference_mode()
     def _scores(self, pixels: Tensor) -> list[list[float]]:
         """Sigmoid of the logits `(N, C)` of uint8 images `(N, H, W, 3)`."""
-        expected = self.experiment.input_format
-        normalisation = Normalisation(
-            *(255 * torch.tensor(values)[:, None, None] for values in (expected.mean, expected.deviation))
-        )
+        normalisation = Normalisation.of(self.experiment.input_format, pixels.device)
         inputs = whole_images(pixels, normalisation, size=self.size).contiguous(memory_format=torch.channels_last)
         scores: list[list[float]] = self.network(inputs).sigmoid().tolist()
         return scores

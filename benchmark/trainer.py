@@ -93,12 +93,7 @@ class Trainer:
             torch.set_float32_matmul_precision(CUDA_MATMUL_PRECISION)
         method, seed = experiment.method, experiment.seed
         self.augmentation = Augmentation(**self.training["augmentation"])
-        self.normalisation = Normalisation(
-            *(
-                255 * torch.tensor(values, device=self.device)[:, None, None]
-                for values in (experiment.input_format.mean, experiment.input_format.deviation)
-            )
-        )
+        self.normalisation = Normalisation.of(experiment.input_format, self.device)
         self.data = DeviceData(dataset.split("train"), self.device)
         self.drop_last = method.sampler.drop_last
         with torch.random.fork_rng(devices=[]):
