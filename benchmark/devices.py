@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ..datasets.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 # Of products that stay in float32 on CUDA: TF32, as torch calls it; recorded with each run.
 CUDA_MATMUL_PRECISION = "high"
@@ -31,6 +35,14 @@ def resolve_device(name: str) -> str:
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return name
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done everything that it was told."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
 
 
 def usable_cores() -> int:

@@ -17,6 +17,7 @@ from ..datasets.prepared import SIDES
 from ..datasets.word_vectors import hashed_word_vectors
 from .augmentation import DRAWS_PER_IMAGE
 from .backbones import get_backbone
+from .devices import wait_for
 from .execution import Execution
 from .experiment import Experiment
 from .initial_weights import RANDOM
@@ -71,7 +72,7 @@ def measure_rate(experiment: Experiment, dataset: Dataset, execution: Execution)
             indices = torch.randint(len(stand_in.split("train")), (size,), generator=generator).to(trainer.device)
             draws = torch.rand(size, DRAWS_PER_IMAGE, generator=generator).to(trainer.device)
             trainer.train_step(indices, draws)
-            _wait(trainer.device)
+            wait_for(trainer.device)
             if not started:
                 started = time.perf_counter()
                 continue
@@ -118,11 +119,6 @@ def _repeated(picture: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Sp
         ids=np.arange(len(labels)).astype(str),
         recorded_digest="synthetic",
     )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

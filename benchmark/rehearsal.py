@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
+from .devices import wait_for
 from .rehearsal_data import Setting
-from .rehearsal_variants import Speed, Variant, measure, wait_for
+from .rehearsal_variants import Speed, Variant, measure
 
 EAGER = Variant(name="eager")
 GRAPHED = Variant(name="graphed", graphed=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from ..datasets.dataset import Dataset, Split
+from .devices import wait_for
 from .execution import Execution
 from .experiment import Experiment
 from .graphed_step import GraphedStep
@@ -188,12 +189,6 @@ def _first_batch(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
 def _first(split: Split) -> Split:
     number = min(len(split), DIFFERENT_IMAGES)
     return replace(split, images=split.images[:number], labels=split.labels[:number], ids=split.ids[:number])
-
-
-def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done everything that it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

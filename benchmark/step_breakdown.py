@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from .augmentation import augment_prepared
+from .devices import wait_for
 from .journal import Journal
 from .plan import Plan
 from .provenance import code_version, machine
@@ -23,7 +24,6 @@ from .tracking import Uploader
 from .trainer import EpochCourse, Trainer
 
 STEP_PARTS = ("data", "augmentation", "frozen forward", "learning forward", "loss", "backward", "optimiser")
-RUN_PARTS = ("metrics", "tracking")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,7 @@ class _Clock:
         self._last = now
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        wait_for(self.device)
         return time.perf_counter()
 
 
