@@ -50,7 +50,7 @@ class FolderClaims:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.held: dict[str, FileLock] = {}
-        self._heart = Heartbeat(self._beat)
+        self._heart = HeartbeatThread(self._beat)
 
     def take(self, name: str) -> bool:
         """Take an experiment; False if somebody else has it.
@@ -111,7 +111,7 @@ class FolderClaims:
                 continue
 
 
-class Heartbeat:
+class HeartbeatThread:
     """Calls a function every so many seconds from a thread of its own, from `start` to `stop`."""
 
     def __init__(self, beat: Callable[[], None], seconds: float = HEARTBEAT_SECONDS) -> None:

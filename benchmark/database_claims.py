@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datasets.errors import InputError
-from .claims import HEARTBEAT_SECONDS, Heartbeat
+from .claims import HEARTBEAT_SECONDS, HeartbeatThread
 from .store import without_password
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class DatabaseClaims:
         self.trouble: str | None = None
         self._lock = threading.RLock()
         self._connection: Connection[Any] | None = None
-        self._opened = self._ask(lambda connection: _open(connection))
+        self._opened = self._ask(_open)
         if self.trouble:
             raise InputError(f"the database of claims {without_password(uri)} does not answer: {self.trouble}")
-        self._heart = Heartbeat(self._beat, min(HEARTBEAT_SECONDS, lease / 4))
+        self._heart = HeartbeatThread(self._beat, min(HEARTBEAT_SECONDS, lease / 4))
         self._heart.start()
 
     def take(self, name: str) -> bool:
