@@ -16,21 +16,27 @@ if TYPE_CHECKING:
 
     from .loop_benchmark import LoopComparison
 
+DatasetName = Annotated[str, typer.Option(help="The dataset to train on.")]
+MethodName = Annotated[str, typer.Option(help="The method to train.")]
+RecipeName = Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")]
+
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks of this suite's own speed.")
 
 
 @bench.command()
 def loop(
-    dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = "digits-mlt",
-    method: Annotated[str, typer.Option(help="The method to train.")] = "erm",
+    dataset: DatasetName = "digits-mlt",
+    method: MethodName = "erm",
     backbone: BackboneName = None,
     weights: Weights = None,
     weights_input: WeightsInput = None,
     weights_padding: WeightsPadding = None,
-    recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
+    recipe: RecipeName = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time measured per variant.")] = 6.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
     data_root: DataRoot = None,
 ) -> None:
     """Compare our trainer with the loop that people write: same network, batch, images and augmentation.
@@ -80,17 +86,17 @@ def loop(
 
 @bench.command()
 def breakdown(
-    dataset: Annotated[str, typer.Option(help="The dataset to train on.")] = "digits-mlt",
-    method: Annotated[str, typer.Option(help="The method to train.")] = "db-focal",
+    dataset: DatasetName = "digits-mlt",
+    method: MethodName = "db-focal",
     backbone: BackboneName = None,
     weights: Weights = None,
     weights_input: WeightsInput = None,
     weights_padding: WeightsPadding = None,
-    recipe: Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")] = None,
+    recipe: RecipeName = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps measured, after as many as warm up.")] = 60,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
     data_root: DataRoot = None,
 ) -> None:
     """Show where the time of a training goes, as shares of the step.
@@ -179,21 +185,17 @@ def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def _table(comparison: LoopComparison, *, title: str) -> Table:
-    from rich.table import Table
-
-    caption = f"ratio to: {comparison.best_plain.variant.name}; median of rounds"
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("variant", overflow="fold")
-    for column in ("images/s", "lowest to highest", "ratio"):
-        table.add_column(column, justify="right")
-    for measurement in comparison.measurements:
-        table.add_row(
+    rows = [
+        (
             measurement.variant.name,
             f"{measurement.images_per_second:,.0f}",
             f"{min(measurement.rates):,.0f} to {max(measurement.rates):,.0f}",
             f"{comparison.ratio(measurement):.2f}",
         )
-    return table
+        for measurement in comparison.measurements
+    ]
+    caption = f"ratio to: {comparison.best_plain.variant.name}; median of rounds"
+    return plain_table(title, ("variant", "images/s", "lowest to highest", "ratio"), rows, caption)
 
 
 def _machine_line(here: Mapping[str, str]) -> str:

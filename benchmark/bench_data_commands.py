@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .bench_commands import bench, plain_table, require_folder, tell_machine
+from .bench_commands import JsonFile, bench, plain_table, require_folder, tell_machine
 
 if TYPE_CHECKING:
     from .scale_benchmark import Size
 
 __all__ = ["bench"]
-
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")]
 
 
 @bench.command()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .bench_commands import plain_table, require_folder, tell_machine
+from .bench_commands import Device, JsonFile, plain_table, require_folder, tell_machine
 from .bench_data_commands import bench
 
 if TYPE_CHECKING:
@@ -22,8 +21,8 @@ def rehearsal(
         bool, typer.Option("--miniature", help="The same code with ResNet-18 at 32 pixels, in under a minute.")
     ] = False,
     minutes: Annotated[float, typer.Option(min=0.1, help="Time after which nothing runs any more.")] = 9.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
 ) -> None:
     """Measure every way to train DB-Focal on a GPU, and what both tables on both datasets would take with each.
 
