@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +48,8 @@ def predict(
     from .terminal import console
 
     files = _files(images)
-    predictor = Predictor(_run_folder(run, out, tracking_uri))
+    with _run_folder(run, out, tracking_uri) as folder:
+        predictor = Predictor(folder)
     found = predictor.predict(files)
     silent = as_json or len(files) < 100
     predictions = list(found if silent else track(found, "predicting", total=len(files), console=console()))
@@ -101,10 +104,9 @@ def _files(images: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _run_folder(run: str, out: Path | None, tracking_uri: str | None) -> Path:
-    """The folder with a run's files: given, beside the store, or fetched from MLflow."""
-    import tempfile
-
+@contextmanager
+def _run_folder(run: str, out: Path | None, tracking_uri: str | None) -> Iterator[Path]:
+    """The folder with a run's files: given, beside the store, or fetched from MLflow and gone afterwards."""
     from mlflow.exceptions import MlflowException
 
     from ..datasets.errors import InputError
@@ -112,19 +114,23 @@ def _run_folder(run: str, out: Path | None, tracking_uri: str | None) -> Path:
     from .store import TAG, open_store, resolve_results_root
 
     if (Path(run) / "experiment.json").is_file():
-        return Path(run)
+        yield Path(run)
+        return
     store = open_store(resolve_results_root(out), tracking_uri, create=False)
     found = find_run(store, run)
     folder: Path = store.runs / found.data.tags.get(f"{TAG}experiment_id", "")
     if all((folder / name).is_file() for name in NEEDED):
-        return folder
+        yield folder
+        return
     if found.info.status != "FINISHED":
         raise InputError(f"run {run} is {found.info.status.lower()}; predictions need a finished run")
-    fetched = Path(tempfile.mkdtemp(prefix="mltbench-predict-"))
-    try:
-        for name in NEEDED:
-            store.client.download_artifacts(found.info.run_id, name, str(fetched))
-    except (MlflowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"run {run} has no files here, and MLflow gives none ({reason}); train it again") from error
-    return fetched
+    with tempfile.TemporaryDirectory(prefix="mltbench-predict-") as fetched:
+        try:
+            for name in NEEDED:
+                store.client.download_artifacts(found.info.run_id, name, fetched)
+        except (MlflowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"run {run} has no files here, and MLflow gives none ({reason}); train it again"
+            ) from error
+        yield Path(fetched)
