@@ -9,13 +9,10 @@ from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.journal import read_journal
-from mltbench.benchmark.plan import build_plan
 from mltbench.benchmark.run import Job
 from mltbench.benchmark.session import carry_out, split_plan
-from mltbench.datasets.registry import load_dataset
 from mltbench.reports.results import runs_frame
-
-QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
+from plans import make_plan
 
 # The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.
 MOODY = """
@@ -51,12 +48,6 @@ def moody(tmp_path, own_registrations):
     plugins.load_plugins([str(file)])
     yield file
     plugins.sys.modules.pop(plugins.plugin_module_name(file))
-
-
-def make_plan(data_root, methods, **more):
-    return build_plan(
-        load_dataset("digits-mlt", data_root=data_root), methods, overrides=QUICK, **{"seeds": [0], **more}
-    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from mltbench.benchmark.plan import build_plan, choose_methods
 from mltbench.benchmark.session import Surroundings, carry_out
 from mltbench.benchmark.store import open_store
 from mltbench.datasets.errors import InputError
+from plans import numbers
 
 # Registers the tiny set in every worker, and a loss that kills its worker the first two times, in its second step.
 DEADLY = """
@@ -63,13 +64,6 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     yield RayCluster(2, address="local")
     assert not ray.is_initialized()
-
-
-def numbers(store):
-    return {
-        run.data.tags["mltbench.experiment_id"]: {k: v for k, v in run.data.metrics.items() if not k.startswith("cost")}
-        for run in store.runs_of()
-    }
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.store import open_store
+from plans import numbers
 
 RUN = [sys.executable, "-m", "mltbench", "run", "--recipe", "digits-smoke", "--workers"]
 
@@ -55,10 +56,3 @@ def test_two_commands_share_both_tables(tmp_path, data_root):
 def test_two_commands_share_a_plan_through_postgresql(tmp_path, data_root, postgresql_uri):
     shown = both(["--method", "erm", "--method", "db", "--seeds", "2"], tmp_path / "out", data_root, postgresql_uri)
     check_once(shown, open_store(tmp_path / "out", postgresql_uri), 4)
-
-
-def numbers(store):
-    return {
-        run.data.tags["mltbench.experiment_id"]: {k: v for k, v in run.data.metrics.items() if not k.startswith("cost")}
-        for run in store.runs_of()
-    }

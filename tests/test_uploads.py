@@ -5,19 +5,10 @@ import time
 import pytest
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.journal import read_journal
-from mltbench.benchmark.plan import build_plan
 from mltbench.benchmark.session import carry_out
 from mltbench.benchmark.store import Store, open_store
 from mltbench.benchmark.tracking import Uploader
-from mltbench.datasets.registry import load_dataset
-
-QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
-
-
-def make_plan(data_root, methods, **more):
-    return build_plan(
-        load_dataset("digits-mlt", data_root=data_root), methods, overrides=QUICK, **{"seeds": [0], **more}
-    )
+from plans import make_plan
 
 
 def contents(store):
