@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from ..benchmark.progress import working
 from ..benchmark.store import open_store, without_password
-from ..datasets.registry import load_dataset
 from .coordinator import carry_out
 from .definition import Budget, StudyDefinition
 from .open_study import OpenStudy, begin_study, join_study
@@ -24,6 +23,7 @@ from .worker import WorkerTask, laboratory_of, work
 
 if TYPE_CHECKING:
     from ..benchmark.session import Surroundings
+    from ..datasets.dataset import Dataset
 
 
 def tell_plan(console: Console, definition: StudyDefinition, budget: Budget) -> None:
@@ -60,10 +60,10 @@ def carry_out_study(
     with working(console, "opening the results"):
         store = open_store(task.root, tracking_uri)
         study = begin_study(definition, budget, task.root, task.url, grace=task.grace)
+    laboratory = laboratory_of(task.root, task.surroundings)
     for dataset in dict.fromkeys(arm.dataset for arm in definition.arms):
         with working(console, f"preparing {dataset}"):
-            _prepare(dataset, task.surroundings.data_root)
-    laboratory = laboratory_of(task.root, task.surroundings)
+            _prepare(laboratory.open_dataset(dataset))
     try:
         with StudyProgress(console, study, laboratory.trials) as progress:
             brought = carry_out(study, store, laboratory, task, workers=workers, on_poll=progress.update)
@@ -105,7 +105,7 @@ def work_here(
     store = open_store(root, tracking_uri)
     laboratory = laboratory_of(root, surroundings)
     for dataset in dict.fromkeys(arm.dataset for arm in study.definition.arms):
-        _prepare(dataset, surroundings.data_root)
+        _prepare(laboratory.open_dataset(dataset))
     progress = StudyProgress(console, study, laboratory.trials)
 
     def on_trial(*_: object) -> None:
@@ -134,8 +134,7 @@ def _tell_end(console: Console, study: OpenStudy, brought: Brought, tracking_uri
         )
 
 
-def _prepare(dataset: str, data_root: Path) -> None:
+def _prepare(dataset: Dataset) -> None:
     """Open what a study needs once, before several processes ask for it; never the test split."""
-    opened = load_dataset(dataset, data_root=data_root)
     for split in ("train", "validation"):
-        opened.split(split)
+        dataset.split(split)

@@ -21,8 +21,10 @@ from ..benchmark.commands import (
 from .storage import GRACE_SECONDS
 
 if TYPE_CHECKING:
+    from ..benchmark.initial_weights import BackboneChoice
     from ..benchmark.session import Surroundings
     from .definition import Budget, StudyDefinition
+    from .designs import Setting
 
 study = typer.Typer(
     no_args_is_help=True,
@@ -103,17 +105,11 @@ def tune(
     from ..benchmark.initial_weights import BackboneChoice
     from ..benchmark.plan import choose_methods
     from .definition import equal_budget
-    from .designs import Setting, tuning
-    from .worker import laboratory_of
+    from .designs import tuning
 
     surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
-    setting = Setting(
-        dataset=dataset,
-        open_dataset=laboratory_of(Path(), surroundings).open_dataset,
-        recipe=recipe,
-        overrides=tuple(override or []),
-        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
-    )
+    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
+    setting = _setting(dataset, recipe, override, choice, surroundings)
     definition = tuning(
         name or f"tune-{dataset}",
         choose_methods(table or [], method or []),
@@ -163,18 +159,12 @@ def run(
     from ..benchmark.initial_weights import BackboneChoice
     from ..benchmark.terminal import parse_seeds
     from .definition import equal_budget
-    from .designs import Setting, sweeping
+    from .designs import sweeping
     from .sweeps.registry import get_sweep
-    from .worker import laboratory_of
 
     surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
-    setting = Setting(
-        dataset=dataset,
-        open_dataset=laboratory_of(Path(), surroundings).open_dataset,
-        recipe=recipe,
-        overrides=tuple(override or []),
-        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
-    )
+    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
+    setting = _setting(dataset, recipe, override, choice, surroundings)
     definition = sweeping(name or f"{sweep}-{dataset}", get_sweep(sweep), setting, seeds=parse_seeds(seeds))
     points = max(len(arm.points) for arm in definition.arms)
     budget = equal_budget(definition.arms, points, len(definition.seeds))
@@ -312,6 +302,25 @@ def _surroundings(
         execution=Execution(device=resolve_device(device), threads=threads, score_test=False),
         plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
         word_vectors=word_vectors.resolve() if word_vectors else None,
+    )
+
+
+def _setting(
+    dataset: str,
+    recipe: str | None,
+    override: list[str] | None,
+    backbone: BackboneChoice,
+    surroundings: Surroundings,
+) -> Setting:
+    from .designs import Setting
+    from .worker import dataset_opener
+
+    return Setting(
+        dataset=dataset,
+        open_dataset=dataset_opener(surroundings.data_root),
+        recipe=recipe,
+        overrides=tuple(override or []),
+        backbone=backbone,
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,15 +58,15 @@ class WorkerTask:
 
 
 def laboratory_of(root: Path, surroundings: Surroundings) -> Laboratory:
-    """What trials under a results root need; each dataset is opened once."""
-    opened: dict[str, Dataset] = {}
+    """What trials under a results root need."""
+    return Laboratory(
+        trials=root / "trials", surroundings=surroundings, open_dataset=dataset_opener(surroundings.data_root)
+    )
 
-    def open_dataset(name: str) -> Dataset:
-        if name not in opened:
-            opened[name] = load_dataset(name, data_root=surroundings.data_root)
-        return opened[name]
 
-    return Laboratory(trials=root / "trials", surroundings=surroundings, open_dataset=open_dataset)
+def dataset_opener(data_root: Path) -> Callable[[str], Dataset]:
+    """A function that opens a dataset by name, each once."""
+    return cache(partial(load_dataset, data_root=data_root))
 
 
 def start_worker(task: WorkerTask) -> None:
