@@ -166,9 +166,9 @@ def join_study(name: str, root: Path, url: str | None, *, grace: int = GRACE_SEC
     return _open(definition, Budget(**attributes["budget"]), root, storage, url, grace)
 
 
-def result_of(trial: FrozenTrial) -> dict[str, Any] | None:
-    """What a trial left, or None for one that was lost, surplus, or is not finished."""
-    return trial.user_attrs.get("result") if trial.state.is_finished() else None
+def result_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial left; empty for one that was lost, surplus, or is not finished."""
+    return trial.user_attrs.get("result", {}) if trial.state.is_finished() else {}
 
 
 def _open(
@@ -226,7 +226,7 @@ def _enqueue_points(study: Study, definition: StudyDefinition, arm: Arm) -> None
 
     there = set()
     for trial in study.get_trials(deepcopy=False):
-        failed = trial.state == optuna.trial.TrialState.FAIL or (result_of(trial) or {}).get("outcome") == "failed"
+        failed = trial.state == optuna.trial.TrialState.FAIL or result_of(trial).get("outcome") == "failed"
         if "seeds" in trial.user_attrs and not failed:
             there.add((str(trial.user_attrs["point"]), trial.user_attrs["seeds"][0]))
     for seed in definition.seeds:
@@ -261,14 +261,14 @@ def _progress(arm: Arm, definition: StudyDefinition, trials: Sequence[FrozenTria
 
     finished = tuple(trial for trial in trials if result_of(trial))
     running = tuple(trial for trial in trials if trial.state == TrialState.RUNNING)
-    used = sum((result_of(trial) or {})["images"] for trial in finished)
+    used = sum(result_of(trial)["images"] for trial in finished)
     reserved = sum(arm.images * len(trial.user_attrs.get("seeds") or definition.seeds) for trial in running)
     waiting = sum(trial.state == TrialState.WAITING for trial in trials)
     return Progress(finished=finished, running=running, waiting=waiting, images=used + reserved)
 
 
 def _keeps_failing(finished: Sequence[FrozenTrial]) -> bool:
-    last = [(result_of(trial) or {})["outcome"] for trial in finished[-FAILURES_IN_A_ROW:]]
+    last = [result_of(trial)["outcome"] for trial in finished[-FAILURES_IN_A_ROW:]]
     return len(last) == FAILURES_IN_A_ROW and set(last) == {"failed"}
 
 

@@ -72,7 +72,7 @@ class StudyProgress:
                 if trial.number not in self.told[arm.name]:
                     self.told[arm.name].add(trial.number)
                     self.console.print(self._line(arm, trial), soft_wrap=True, highlight=False)
-            done = sum((result_of(trial) or {})["images"] for trial in progress.finished)
+            done = sum(result_of(trial)["images"] for trial in progress.finished)
             done += sum(images_so_far(self.trials, t.user_attrs.get("experiments", ())) for t in progress.running)
             self.bar.update(self.tasks[arm.name], completed=done, trials=len(progress.finished), best=self._best(arm))
 
@@ -91,7 +91,7 @@ class StudyProgress:
         return f", best {', '.join(marks)}" if marks else ""
 
     def _line(self, arm: Arm, trial: FrozenTrial) -> str:
-        result = result_of(trial) or {}
+        result = result_of(trial)
         outcome = OUTCOMES.get(result["outcome"], f"[red]{result['outcome']:8s}[/red]")
         name = f"{outcome}{escape(self.names[arm.name]):{self.width}s} trial {trial.number:3d}"
         settings = ", ".join(f"{key.partition('.')[2]}={value}" for key, value in result["settings"].items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -15,9 +15,6 @@ from .definition import Arm, StudyDefinition
 from .open_study import OpenStudy, result_of
 from .trials import GROUPS
 from .winners import best_trial, complete_trials, mark_of, pareto_front
-
-if TYPE_CHECKING:
-    pass
 
 MIN_TRIALS_FOR_IMPORTANCE = 4
 
@@ -47,7 +44,7 @@ def trials_table(study: OpenStudy, arm: Arm) -> Table:
     for column in ("trial", "outcome", *GROUPS, "seed", *(key.partition(".")[2] for key in keys)):
         table.add_column(column, justify="left" if column == "outcome" else "right", overflow="fold")
     for trial in progress.finished:
-        result = result_of(trial) or {}
+        result = result_of(trial)
         stars = "*" * any(t is not None and t.number == trial.number for t in best.values())
         marks = [_percent(result["validation"].get(group)) for group in GROUPS]
         seed = str(trial.user_attrs["seeds"][0]) if "seeds" in trial.user_attrs else ""
@@ -82,7 +79,7 @@ def best_table(study: OpenStudy) -> Table:
                 _percent(mark_of(default, value) if default else None),
                 str(len(progress.finished)),
                 f"{progress.images:,}",
-                escape(_settings((result_of(best) or {})["settings"])),
+                escape(_settings(result_of(best)["settings"])),
             )
     table.caption = f"budget: {study.budget.images:,} training images of each method"
     table.caption_justify = "left"
@@ -96,7 +93,7 @@ def pareto_table(study: OpenStudy, arm: Arm) -> Table:
     for column in ("trial", *names, "settings"):
         table.add_column(column, justify="left" if column == "settings" else "right", overflow="fold")
     for trial in sorted(pareto_front(study, arm), key=lambda trial: -mark_of(trial, names[0])):
-        settings = escape(_settings((result_of(trial) or {})["settings"]))
+        settings = escape(_settings(result_of(trial)["settings"]))
         table.add_row(str(trial.number), *(_percent(mark_of(trial, name)) for name in names), settings)
     return table
 

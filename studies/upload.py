@@ -99,7 +99,7 @@ def _bring(study: OpenStudy, arm: Arm, trial: FrozenTrial, store: Store, laborat
 
     from ..benchmark.tracking import Uploader
 
-    definition, result = study.definition, result_of(trial) or {}
+    definition, result = study.definition, result_of(trial)
     seeds = trial.user_attrs.get("seeds") or definition.seeds
     planned = plan_trial(definition, arm, result["settings"], seeds, laboratory)
     try:

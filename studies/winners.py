@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def complete_trials(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
     """Trials of an arm that were trained and scored to the end, oldest first."""
     finished = study.progress(arm).finished
-    return [trial for trial in finished if (result_of(trial) or {})["outcome"] == "complete"]
+    return [trial for trial in finished if result_of(trial)["outcome"] == "complete"]
 
 
 def best_trial(trials: Sequence[FrozenTrial], value: str) -> FrozenTrial | None:
@@ -30,7 +30,7 @@ def best_trial(trials: Sequence[FrozenTrial], value: str) -> FrozenTrial | None:
 
 def mark_of(trial: FrozenTrial, value: str) -> float:
     """Validation mAP of a trial, in 0..1."""
-    return float((result_of(trial) or {})["validation"].get(value, float("nan")))
+    return float(result_of(trial)["validation"].get(value, float("nan")))
 
 
 def pareto_front(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
@@ -62,7 +62,7 @@ def announce_winners(study: OpenStudy, store: Store, laboratory: Laboratory) -> 
 
 
 def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str, laboratory: Laboratory) -> dict[str, Any]:
-    definition, settings = study.definition, (result_of(trial) or {})["settings"]
+    definition, settings = study.definition, result_of(trial)["settings"]
     default = plan_trial(definition, arm, {}, definition.seeds, laboratory)[0]
     tuned = plan_trial(definition, arm, settings, definition.seeds, laboratory)[0]
     return {
