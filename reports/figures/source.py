@@ -113,6 +113,19 @@ class FigureSource:
             raise MissingDataError(f"no run on {self.dataset} has its per-class average precision in MLflow")
         return frame
 
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Trials of studies about the dataset, as `trials_frame` returns them, read once for all figures.
+
+        Raises:
+            MissingDataError: if there is no store.
+        """
+        from .study_trials import trials_frame
+
+        frame = trials_frame(self.need_store())
+        own: pd.DataFrame = frame[frame.study_dataset == self.dataset]
+        return own
+
     def need_store(self) -> Store:
         """The store of the runs.
 

@@ -36,7 +36,7 @@ def need_sweep(source: FigureSource, sweep: str) -> pd.DataFrame:
     Raises:
         MissingDataError: if there are none.
     """
-    frame = _of_dataset(source)
+    frame = source.trials
     frame = frame[(frame.sweep == sweep) & (frame.outcome == "complete")]
     if frame.empty:
         raise MissingDataError(f"no sweep {sweep!r} on {source.dataset}; `mltbench study run {sweep}` makes it")
@@ -49,7 +49,7 @@ def need_tuning(source: FigureSource) -> pd.DataFrame:
     Raises:
         MissingDataError: if there are none.
     """
-    frame = _of_dataset(source)
+    frame = source.trials
     frame = frame[(frame.purpose == "tune") & (frame.outcome == "complete")]
     if frame.empty:
         raise MissingDataError(f"no tuning on {source.dataset}; `mltbench study tune` makes one")
@@ -66,10 +66,4 @@ def parameter(frame: pd.DataFrame, key: str) -> pd.Series[Any]:
 
 def _last_study(frame: pd.DataFrame) -> pd.DataFrame:
     own: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]].reset_index(drop=True)
-    return own
-
-
-def _of_dataset(source: FigureSource) -> pd.DataFrame:
-    frame = trials_frame(source.need_store())
-    own: pd.DataFrame = frame[frame.study_dataset == source.dataset]
     return own
