@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ..benchmark.store import Store
+from ..benchmark.winners import Winner
 from .definition import Arm
 from .open_study import OpenStudy, result_of
 from .space import as_overrides
@@ -34,18 +36,12 @@ def mark_of(trial: FrozenTrial, value: str) -> float:
 
 
 def pareto_front(study: OpenStudy, arm: Arm) -> list[FrozenTrial]:
-    """Trials that no other surpasses in every value."""
-    trials = complete_trials(study, arm)
-    marks = {trial.number: [mark_of(trial, value) for value in study.definition.values] for trial in trials}
-
-    def surpassed(mine: list[float]) -> bool:
-        return any(all(a >= b for a, b in zip(m, mine, strict=True)) and m != mine for m in marks.values())
-
-    return [trial for trial in trials if not surpassed(marks[trial.number])]
+    """Complete trials that no other surpasses: as good in every value, and better in one."""
+    return study.arms[arm.name].best_trials
 
 
-def winners_of(study: OpenStudy, laboratory: Laboratory) -> list[dict[str, Any]]:
-    """The best trial of every method for every value that is maximised, as plain JSON."""
+def winners_of(study: OpenStudy, laboratory: Laboratory) -> list[Winner]:
+    """The best trial of every method for every value that is maximised."""
     return [
         _winner(study, arm, best, value, laboratory)
         for arm in study.definition.arms
@@ -54,28 +50,28 @@ def winners_of(study: OpenStudy, laboratory: Laboratory) -> list[dict[str, Any]]
     ]
 
 
-def announce_winners(study: OpenStudy, store: Store, laboratory: Laboratory) -> list[dict[str, Any]]:
+def announce_winners(study: OpenStudy, store: Store, laboratory: Laboratory) -> list[Winner]:
     """Leave the winners in MLflow, on the study's run, where `mltbench run --from-study` reads them."""
     winners = winners_of(study, laboratory)
-    set_study_tags(study, store, {"winners": json.dumps(winners)})
+    set_study_tags(study, store, {"winners": json.dumps([asdict(winner) for winner in winners])})
     return winners
 
 
-def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str, laboratory: Laboratory) -> dict[str, Any]:
+def _winner(study: OpenStudy, arm: Arm, trial: FrozenTrial, value: str, laboratory: Laboratory) -> Winner:
     definition, settings = study.definition, result_of(trial)["settings"]
     default = plan_trial(definition, arm, {}, definition.seeds, laboratory)[0]
     tuned = plan_trial(definition, arm, settings, definition.seeds, laboratory)[0]
-    return {
-        "method": arm.method,
-        "dataset": arm.dataset,
-        "recipe": definition.recipe,
-        "weights": dict(definition.weights),
-        "fixed": list(arm.fixed),
-        "settings": as_overrides(settings),
-        "objective": value,
-        "trial": trial.number,
-        "value": mark_of(trial, value),
-        "seeds": list(definition.seeds),
-        "default_configuration": default.experiment.configuration_id,
-        "tuned_configuration": tuned.experiment.configuration_id,
-    }
+    return Winner(
+        method=arm.method,
+        dataset=arm.dataset,
+        recipe=definition.recipe,
+        weights=dict(definition.weights),
+        fixed=list(arm.fixed),
+        settings=as_overrides(settings),
+        objective=value,
+        trial=trial.number,
+        value=mark_of(trial, value),
+        seeds=list(definition.seeds),
+        default_configuration=default.experiment.configuration_id,
+        tuned_configuration=tuned.experiment.configuration_id,
+    )
