@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from ..benchmark.claims import Heartbeat
 from ..datasets.file_names import safe_file_name
 from .storage import BEATS_PER_GRACE, MAX_RETRIES
 
@@ -43,14 +43,12 @@ class Leases:
         """Hold the lease of a trial of this process."""
         path = self._path(study, number)
         path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-        done = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(path, done), daemon=True)
-        thread.start()
+        heartbeat = Heartbeat(path.touch, max(self.grace / BEATS_PER_GRACE, 0.1))
+        heartbeat.start()
         try:
             yield
         finally:
-            done.set()
-            thread.join()
+            heartbeat.stop()
             path.unlink(missing_ok=True)
 
     def take_over(self, study: Study) -> list[int]:
@@ -82,10 +80,6 @@ class Leases:
             return True
         holder = json.loads(text) if text else {}
         return holder.get("host") == socket.gethostname() and not is_alive(holder["process"])
-
-    def _beat(self, path: Path, done: threading.Event) -> None:
-        while not done.wait(max(self.grace / BEATS_PER_GRACE, 0.1)):
-            path.touch()
 
     def _path(self, study: Study, number: int) -> Path:
         arm = study.study_name.rpartition("/")[2]
