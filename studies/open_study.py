@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets.errors import unknown_name
 from .definition import Arm, Budget, StudyDefinition, require_same
 from .leases import Leases
-from .storage import GRACE_SECONDS, open_storage, quiet, studies_in, study_folder, study_names
+from .storage import GRACE_SECONDS, JOURNAL, open_storage, quiet, studies_in, study_folder, study_names
 from .trials import LOOKS_BEFORE_PRUNING, looks_every
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ class OpenStudy:
         """Count the trials of an arm."""
         return _progress(arm, self.definition, self.arms[arm.name].get_trials(deepcopy=False))
 
-    def wants_more(self, arm: Arm) -> bool:
-        """Whether a further trial of this arm is to be begun."""
-        progress = self.progress(arm)
+    def wants_more(self, progress: Progress) -> bool:
+        """Whether a further trial of an arm that has come so far is to be begun."""
         if self.definition.purpose == "sweep":
             return progress.waiting > 0
         if progress.images >= self.budget.images or _keeps_failing(progress.finished):
@@ -91,8 +90,9 @@ class OpenStudy:
 
     def next_arm(self) -> Arm | None:
         """The arm that has used the least of its budget and wants more; None when none does."""
-        open_arms = [arm for arm in self.definition.arms if self.wants_more(arm)]
-        return min(open_arms, key=lambda arm: self.progress(arm).images / self.budget.images, default=None)
+        progress = {arm.name: self.progress(arm) for arm in self.definition.arms}
+        open_arms = [arm for arm in self.definition.arms if self.wants_more(progress[arm.name])]
+        return min(open_arms, key=lambda arm: progress[arm.name].images / self.budget.images, default=None)
 
     def is_surplus(self, arm: Arm, trial_number: int) -> bool:
         """Whether a trial just begun was not wanted: several workers may begin the last one at once."""
@@ -154,7 +154,7 @@ def join_study(name: str, root: Path, url: str | None, *, grace: int = GRACE_SEC
     Raises:
         InputError: if there is none of that name.
     """
-    if url is None and not (study_folder(root, name) / "journal.log").exists():
+    if url is None and not (study_folder(root, name) / JOURNAL).exists():
         known = study_names(root)
         raise unknown_name(f"study under {root}", name, known)
     storage = open_storage(root, name, url, grace=grace)
@@ -178,11 +178,11 @@ def _open(
 
     arms = {}
     for arm in definition.arms:
-        name = f"{definition.name}/{arm.name}"
-        number = len(optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False))
-        arms[arm.name] = optuna.load_study(
-            study_name=name, storage=storage, sampler=_sampler(definition, number), pruner=_pruner(definition, arm)
+        study = optuna.load_study(
+            study_name=f"{definition.name}/{arm.name}", storage=storage, pruner=_pruner(definition, arm)
         )
+        study.sampler = _sampler(definition, len(study.get_trials(deepcopy=False)))
+        arms[arm.name] = study
     folder = study_folder(root, definition.name)
     leases = Leases(folder, grace=grace) if url is None else None
     return OpenStudy(definition=definition, budget=budget, folder=folder, arms=arms, leases=leases, storage=storage)
