@@ -14,6 +14,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from ..datasets.errors import InputError
+from .store import without_password
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -153,5 +154,5 @@ def open_claims(root: Path, tracking_uri: str, claims_uri: str | None = None) ->
 
         return DatabaseClaims(uri)
     if claims_uri:
-        raise InputError(f"--claims {claims_uri!r} must be a PostgreSQL, such as postgresql://USER@HOST/DATABASE")
+        raise InputError(f"--claims {without_password(claims_uri)!r} must be a PostgreSQL, such as postgresql://USER@HOST/DATABASE")
     return FolderClaims(root / "claims")

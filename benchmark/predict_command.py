@@ -110,6 +110,7 @@ def _run_folder(run: str, out: Path | None, tracking_uri: str | None) -> Iterato
     from mlflow.exceptions import MlflowException
 
     from ..datasets.errors import InputError
+    from ..datasets.file_names import safe_file_name
     from .run_commands import find_run
     from .store import TAG, open_store, resolve_results_root
 
@@ -118,7 +119,7 @@ def _run_folder(run: str, out: Path | None, tracking_uri: str | None) -> Iterato
         return
     store = open_store(resolve_results_root(out), tracking_uri, create=False)
     found = find_run(store, run)
-    folder: Path = store.runs / found.data.tags.get(f"{TAG}experiment_id", "")
+    folder: Path = store.runs / safe_file_name(found.data.tags.get(f"{TAG}experiment_id", ""))
     if all((folder / name).is_file() for name in NEEDED):
         yield folder
         return

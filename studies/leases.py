@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from ..benchmark.claims import Heartbeat
+from ..benchmark.claims import HeartbeatThread
 from ..datasets.file_names import safe_file_name
 from .storage import BEATS_PER_GRACE, MAX_RETRIES
 
@@ -43,7 +43,7 @@ class Leases:
         """Hold the lease of a trial of this process."""
         path = self._path(study, number)
         path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-        heartbeat = Heartbeat(path.touch, max(self.grace / BEATS_PER_GRACE, 0.1))
+        heartbeat = HeartbeatThread(path.touch, max(self.grace / BEATS_PER_GRACE, 0.1))
         heartbeat.start()
         try:
             yield
