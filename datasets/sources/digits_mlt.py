@@ -81,23 +81,29 @@ def generate_split(name: str, *, smallest: int = 1) -> Split:
     return Split(images=images, labels=labels, ids=ids)
 
 
+def kept_or_generated(folder: Path, name: str, digest: str, *, smallest: int = 1) -> Split:
+    """Read a split from a dataset's folder; one that is not there yet is generated and kept.
+
+    Raises:
+        InputError: if the generated split has another digest, or cannot be written.
+    """
+    path = folder / f"{name}.npz"
+    if path.exists():
+        return read_split(path)
+    split = generate_split(name, smallest=smallest)
+    if split.digest != digest:
+        raise InputError(
+            f"{folder.name}: the generated {name} split has digest {split.digest}, expected {digest}; "
+            "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
+        )
+    write_split(split, path)
+    return split
+
+
 def open_digits_mlt(data_root: Path) -> Dataset:
     """Open Digits-MLT; a split that is not under `data_root` yet is generated and kept there."""
-
-    def open_split(name: str) -> Split:
-        path = data_root / "digits-mlt" / f"{name}.npz"
-        if path.exists():
-            return read_split(path)
-        split = generate_split(name)
-        if split.digest != DIGESTS[name]:
-            raise InputError(
-                f"digits-mlt: the generated {name} split has digest {split.digest}, expected {DIGESTS[name]}; "
-                "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
-            )
-        write_split(split, path)
-        return split
-
-    openers = {name: partial(open_split, name) for name in DIGESTS}
+    folder = data_root / "digits-mlt"
+    openers = {name: partial(kept_or_generated, folder, name, digest) for name, digest in DIGESTS.items()}
     return Dataset(name="digits-mlt", classes=CLASSES, digests=DIGESTS, openers=openers)
 
 

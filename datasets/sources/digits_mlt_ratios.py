@@ -10,11 +10,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..array_files import read_split, write_split
-from ..dataset import Dataset, Split
-from ..errors import InputError
+from ..dataset import Dataset
 from ..registry import DatasetEntry, register_dataset
-from .digits_mlt import CLASSES, DIGESTS, generate_split, open_digits_mlt
+from .digits_mlt import CLASSES, DIGESTS, kept_or_generated, open_digits_mlt
 
 # Ratio of largest to smallest training class, rounded down: smallest class asked for, and digest of the training split.
 RATIOS: dict[int, tuple[int, str]] = {
@@ -36,20 +34,7 @@ def open_variant(data_root: Path, *, ratio: int) -> Dataset:
     smallest, digest = RATIOS[ratio]
     name = variant_name(ratio)
     base = open_digits_mlt(data_root)
-
-    def open_train() -> Split:
-        path = data_root / name / "train.npz"
-        if path.exists():
-            return read_split(path)
-        split = generate_split("train", smallest=smallest)
-        if split.digest != digest:
-            raise InputError(
-                f"{name}: the generated train split has digest {split.digest}, expected {digest}; "
-                "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
-            )
-        write_split(split, path)
-        return split
-
+    open_train = partial(kept_or_generated, data_root / name, "train", digest, smallest=smallest)
     return Dataset(
         name=name,
         classes=CLASSES,
