@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .import_command import import_dataset
-from .prepare_command import bench_decode, prepare_dataset, verify_dataset
+from .prepare_command import DataRoot, bench_decode, prepare_dataset, verify_dataset
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
@@ -19,9 +19,6 @@ data.command("import")(import_dataset)
 data.command("prepare")(prepare_dataset)
 data.command("verify")(verify_dataset)
 data.command("bench-decode")(bench_decode)
-DataRoot = Annotated[
-    Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
-]
 
 
 @data.command("list")
@@ -34,25 +31,23 @@ def list_all(
     Example:
         mltbench data list
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from .registry import list_datasets, resolve_data_root
+    from .terminal import console
 
     entries = list_datasets(data_root=resolve_data_root(data_root))
     if as_json:
         rows = [{"name": e.name, "summary": e.summary, "source": e.source, "recipe": e.recipe} for e in entries]
         typer.echo(json.dumps(rows, indent=1))
         return
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
     table = Table()
     for column in ("name", "what it is", "source", "recipe", "backbone"):
         table.add_column(column, overflow="fold")
     for entry in entries:
         table.add_row(*map(escape, (entry.name, entry.summary, entry.source, entry.recipe, entry.backbone)))
-    console.print(table)
+    console().print(table)
 
 
 @data.command()
@@ -107,9 +102,10 @@ def _show_labels(name: str, file: Path, picture: Path) -> dict[str, Any]:
 
 def _print_description(description: dict[str, Any], picture: Path) -> None:
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from .terminal import console
 
     summary = Table(title=escape(description["name"]), title_justify="left", show_header=False, box=box.SIMPLE_HEAD)
     for key, value in description.items():
@@ -120,11 +116,9 @@ def _print_description(description: dict[str, Any], picture: Path) -> None:
         classes.add_column(COLUMNS.get(key, key), justify="left" if key in ("name", "group") else "right")
     for row in description["classes"]:
         classes.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row.values()))
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
-    console.print(summary)
-    console.print(classes)
-    console.print(f"picture: {escape(str(picture))}", soft_wrap=True)
+    console().print(summary)
+    console().print(classes)
+    console().print(f"picture: {escape(str(picture))}", soft_wrap=True)
 
 
 @data.command()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .prepare_command import DataRoot
+
 if TYPE_CHECKING:
     from .importing.importer import Imported
 
@@ -45,10 +47,7 @@ def import_dataset(
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite an imported dataset of that name.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode [default: cores].")] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder]."),
-    ] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Make a dataset of your own images and labels; every other command then takes its name.
 

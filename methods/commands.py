@@ -28,9 +28,8 @@ def methods(
         mltbench methods
         mltbench methods db-focal --dataset coco-mlt
     """
-    from rich.console import Console
-
     from ..datasets.errors import unknown_name
+    from ..datasets.terminal import console
     from .catalogue import VALUES, get_method, list_methods
 
     if dataset is not None and dataset not in VALUES:
@@ -45,9 +44,7 @@ def methods(
         ]
         typer.echo(json.dumps(rows, indent=1))
         return
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
-    console.print(_parameters(chosen[0], dataset) if name else _overview(chosen))
+    console().print(_parameters(chosen[0], dataset) if name else _overview(chosen))
 
 
 def _overview(chosen: Sequence[Method]) -> Table:
