@@ -192,6 +192,14 @@ def test_a_download_that_breaks_off_is_gone_on_from(site, published, tmp_path, m
     assert len(opened(tmp_path / "data").split("test")) == 40
 
 
+def test_progress_counts_no_byte_twice(site, tmp_path):
+    size, told = (site / PATHS["VOC2012"]).stat().st_size, []
+    with serving(site, break_after=size // 3) as address:
+        wanted = fetching.Download(url=f"{address}/{PATHS['VOC2012']}", path=tmp_path / "kept.tar")
+        fetching.fetch(wanted, on_progress=lambda more, whole: told.append((more, whole)))
+    assert sum(more for more, _ in told) == size == told[-1][1]
+
+
 def test_a_server_that_never_gets_far_keeps_what_was_sent(site, published, tmp_path, monkeypatch):
     with serving(site, break_after=1000) as address:
         monkeypatch.setenv("MLTBENCH_ADDRESS_VOC", address)

@@ -46,7 +46,8 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
 
     Args:
         download: what, from where, to where.
-        on_progress: told how many more bytes are there and how many there will be (0: unknown).
+        on_progress: told how many more bytes are there (fewer: a server began anew) and how many there will be (0:
+            unknown).
 
     Raises:
         InputError: if the server refuses, stays away, or sends other bytes than published.
@@ -54,12 +55,19 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
     if download.path.exists():
         return download.path
     part = download.path.with_name(f"{download.path.name}.part")
+    told = 0
+
+    def tell(there: int, whole: int) -> None:
+        nonlocal told
+        on_progress(there - told, whole)
+        told = there
+
     try:
         download.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{part}.lock").acquire(timeout=0.2):
             for left in reversed(range(TRIES)):
                 try:
-                    _append(download, part, on_progress)
+                    _append(download, part, tell)
                     break
                 except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
                     if _hopeless(error) or not left:
@@ -110,12 +118,13 @@ def file_digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-def _append(download: Download, part: Path, on_progress: Callable[[int, int], None]) -> None:
+def _append(download: Download, part: Path, tell: Callable[[int, int], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(download.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         if error.code == 416 and have:  # nothing is left to send: the part is whole, or was never of this file
             return
         raise
@@ -125,11 +134,11 @@ def _append(download: Download, part: Path, on_progress: Callable[[int, int], No
         whole = (have if resumed else 0) + length
         if whole > download.most_bytes:
             raise InputError(f"{download.url} has {whole:,} bytes; at most {download.most_bytes:,} are taken")
-        on_progress(have if resumed else 0, whole)
+        tell(have if resumed else 0, whole)
         with part.open("ab" if resumed else "wb") as file:
             while block := answer.read(BLOCK):
                 file.write(block)
-                on_progress(len(block), whole)
+                tell(file.tell(), whole)
                 if file.tell() > download.most_bytes:
                     raise InputError(f"{download.url} sends more than {download.most_bytes:,} bytes")
     if length and part.stat().st_size < whole:
