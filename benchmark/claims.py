@@ -154,5 +154,7 @@ def open_claims(root: Path, tracking_uri: str, claims_uri: str | None = None) ->
 
         return DatabaseClaims(uri)
     if claims_uri:
-        raise InputError(f"--claims {without_password(claims_uri)!r} must be a PostgreSQL, such as postgresql://USER@HOST/DATABASE")
+        raise InputError(
+            f"--claims {without_password(claims_uri)!r} must be a PostgreSQL, such as postgresql://USER@HOST/DATABASE"
+        )
     return FolderClaims(root / "claims")

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-DataRoot = Annotated[
-    Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
-]
+from ..datasets.prepare_command import DataRoot as DataRoot
+
 Out = Annotated[Path | None, typer.Option(help="Where results live [default: MLTBENCH_HOME, else ./mltbench-results].")]
 TrackingUri = Annotated[
     str | None,

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from ..datasets.errors import InputError
+from ..datasets.terminal import console as console
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from .plan import Plan
-
-# A pipe or a log file has no width of its own; tables need this much.
-WIDTH_WITHOUT_TERMINAL = 120
-
-
-@cache
-def console() -> Console:
-    """The console of this process."""
-    from rich.console import Console
-
-    found = Console()
-    return found if found.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
 
 
 def parse_seeds(text: str) -> list[int]:
