@@ -61,9 +61,10 @@ def study_run(study: OpenStudy, store: Store, dataset: str) -> str:
     """MLflow run of the study on a dataset, the parent of its trials; made when it is missing."""
     name, client = study.definition.name, store.client
     experiment = store.experiment(dataset)
-    found = client.search_runs([experiment], f"tags.`{TAG}kind` = 'study' AND tags.`{TAG}study` = '{name}'")
-    if found:
-        return str(found[0].info.run_id)
+    # A name may hold quotes, which MLflow's filters cannot escape: it is compared here.
+    for run in client.search_runs([experiment], f"tags.`{TAG}kind` = 'study'"):
+        if run.data.tags.get(f"{TAG}study") == name:
+            return str(run.info.run_id)
     tags = {
         f"{TAG}kind": "study",
         f"{TAG}study": name,

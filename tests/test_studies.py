@@ -22,7 +22,7 @@ from mltbench.studies.open_study import TRIALS_PER_BUDGETED, begin_study, join_s
 from mltbench.studies.space import rounded
 from mltbench.studies.sweeps.registry import Sweep, get_sweep, list_sweeps
 from mltbench.studies.tables import importance_table
-from mltbench.studies.upload import bring
+from mltbench.studies.upload import bring, study_run
 from mltbench.studies.winners import announce_winners, best_trial, complete_trials, pareto_front, winners_of
 from mltbench.studies.worker import laboratory_of, work
 
@@ -127,6 +127,14 @@ def test_trials_arrive_in_mlflow_once_with_their_tags_and_winners_beside_them(la
     best = max(complete_trials(study, arm), key=lambda trial: trial.value)
     assert winner.trial == best.number
     assert winner.settings == [f"{key}={value}" for key, value in result_of(best)["settings"].items()]
+
+
+def test_a_name_with_quotes_finds_its_run_again(setting, store, tmp_path):
+    definition = dataclasses.replace(tune(setting), name="""it's "mine\"""")
+    study = begin(definition, tmp_path)
+    run = study_run(study, store, "tiny")
+    assert study_run(study, store, "tiny") == run
+    assert study_run(begin(tune(setting), tmp_path), store, "tiny") != run
 
 
 def test_the_same_definition_goes_on_and_another_one_is_named(setting, tmp_path):
