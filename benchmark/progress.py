@@ -32,7 +32,7 @@ class PlanProgress:
     def __init__(self, console: Console, experiments: Sequence[PlannedExperiment], runs: Path) -> None:
         self.console, self.runs = console, runs
         self.experiments = list(experiments)
-        self.width = max((len(planned.label) for planned in experiments), default=0)
+        self.width = max((len(planned.title) for planned in experiments), default=0)
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -66,23 +66,24 @@ class PlanProgress:
             self.bar.stop()
 
     def end(self, planned: PlannedExperiment) -> None:
-        """Print one line for an experiment that has ended."""
+        """Print one line for an experiment that has ended; what is overridden stands last, where it may be long."""
         self.ended.add(planned.experiment.id)
         self.console.print(self._line(planned), soft_wrap=True, highlight=False)
         self._update()
 
     def _line(self, planned: PlannedExperiment) -> str:
         entries = read_journal(self.runs / planned.experiment.id)
-        name = f"{escape(planned.label):{self.width}s}  seed {planned.experiment.seed}"
+        name = f"{escape(planned.title):{self.width}s}  seed {planned.experiment.seed}"
+        overrides = f"  {escape(planned.overrides)}" if planned.overrides else ""
         if not entries:
-            return f"[green]done[/green]  {name}  on another machine"
+            return f"[green]done[/green]  {name}  on another machine{overrides}"
         test = next((entry.metrics for entry in entries if entry.event == "test"), None)
         if test is None:
-            return f"[red]failed[/red]  {name}  {escape(str(entries[-1].details.get('reason', '')))}"
+            return f"[red]failed[/red]  {name}  {escape(str(entries[-1].details.get('reason', '')))}{overrides}"
         values = "  ".join(
             f"{group} {100 * test[f'test/{group}']:5.1f}" for group in GROUP_COLUMNS if f"test/{group}" in test
         )
-        return f"[green]done[/green]  {name}  {values}  {test['cost/train_seconds']:6.1f} s"
+        return f"[green]done[/green]  {name}  {values}  {test['cost/train_seconds']:6.1f} s{overrides}"
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
