@@ -9,6 +9,8 @@ from .quoted import QuotedRow
 from .significance import Difference
 
 DECIMALS = 2
+# Characters of overrides that a sentence lists; more are counted.
+LISTED_AT_MOST = 30
 # Stands behind a number whose method is within noise of the best; tables say so in words.
 NOISE_MARK = "≈"
 
@@ -82,6 +84,7 @@ class Row:
         failed: runs that failed and have no later success.
         experiments: ids of the averaged experiments, in order of seeds.
         configuration: what its experiments share: their id without the seed; empty without runs.
+        overrides: what differs from the method's defaults; empty where nothing does.
     """
 
     label: str
@@ -92,6 +95,20 @@ class Row:
     failed: int
     experiments: tuple[str, ...]
     configuration: str = ""
+    overrides: str = ""
+
+    @property
+    def short(self) -> str:
+        """The label as a sentence can bear it: overrides are counted where they are long.
+
+        >>> row = Row(label="DB (mu=0.4375, kappa=0.2408, alpha=0.2)", overrides="mu=0.4375, kappa=0.2408, alpha=0.2",
+        ...     method="db", cells={}, seeds=(), missing=(), failed=0, experiments=())
+        >>> row.short
+        'DB (3 overrides)'
+        """
+        if len(self.overrides) <= LISTED_AT_MOST:
+            return self.label
+        return self.label.replace(f"({self.overrides})", f"({self.overrides.count('=')} overrides)")
 
     @property
     def number(self) -> str:

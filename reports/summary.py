@@ -39,7 +39,7 @@ def summarise(table: ResultTable) -> list[GroupSummary]:
                 GroupSummary(
                     group=group,
                     number=best[0].cells[group].text,
-                    best=join_words([row.label for row in best]),
+                    best=join_words([row.short for row in best]),
                     rest=_others(others, group),
                 )
             )
@@ -53,7 +53,7 @@ def seeds_in_words(table: ResultTable) -> str:
         return "Nothing was measured yet."
     numbers = sorted({len(row.seeds) for row in rows})
     seeds = f"{numbers[0]} to {numbers[-1]} seeds each" if len(numbers) > 1 else _count(numbers[0], "seed") + " each"
-    lacking = [row.label for row in rows if row.missing]
+    lacking = [row.short for row in rows if row.missing]
     missing = f" Seeds are missing of {_named(lacking)}." if lacking else ""
     failed = sum(row.failed for row in table.rows)
     return f"{_count(len(rows), 'method')}, {seeds}.{missing}" + (f" {_count(failed, 'run')} failed." if failed else "")
@@ -69,7 +69,7 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def _others(others: Sequence[Row], group: str) -> str:
-    noise = [row.label for row in others if row.cells[group].within_noise]
+    noise = [row.short for row in others if row.cells[group].within_noise]
     apart = [row for row in others if (d := row.cells[group].behind) and d.n > 1 and d.low > 0]
     unknown = len(others) - len(noise) - len(apart)
     sentences = []

@@ -127,6 +127,7 @@ def _row(runs: pd.DataFrame, label: str, name: str, seeds: Sequence[int]) -> Row
         failed=int((runs.state == "failed").sum()),
         experiments=tuple(finished.experiment_id),
         configuration="" if runs.empty else str(runs.configuration_id.iloc[0]),
+        overrides="" if runs.empty else str(runs.overrides.iloc[0]),
     )
 
 

@@ -57,7 +57,7 @@ def draw_training_loss(frame: pd.DataFrame) -> Figure:
         axes.set_yscale("log")
         round_numbers(axes.yaxis)
         axes.set_title(plain(method))
-    figure.supylabel("mean training loss of the epoch (logarithmic, each panel its own range)", fontsize=9)
+    figure.supylabel("mean training loss (logarithmic)", fontsize=9)
     return figure
 
 
