@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,14 @@ from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
 from mltbench.reports.quoted import QuotedRow
 from mltbench.reports.results import COLUMNS, GROUPS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """A shell's background job ignores Ctrl-C, and so would every command that the tests start and interrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
