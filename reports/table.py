@@ -52,13 +52,14 @@ def build_table(
     for label, ((_, configuration), group) in zip(labels, changed, strict=True):
         unique = label if labels.count(label) == 1 else f"{label} [{str(configuration)[:6]}]"
         rows.append(_row(group, unique, str(group.method.iloc[0]), seeds))
+    rows, left_out = _without_empty(rows)
     published = [row for row in (*quoted_rows(), *quoted) if (row.table, row.dataset) == (number, dataset)]
     return ResultTable(
         number=number,
         dataset=dataset,
         rows=tuple(_compare(rows, own)),
         quoted=tuple(published),
-        notes=(*(row.note for row in published if row.suspect), *_doubtful_totals(rows, own, per_class)),
+        notes=(*(row.note for row in published if row.suspect), *left_out, *_doubtful_totals(rows, own, per_class)),
     )
 
 
@@ -91,6 +92,14 @@ def _usual_recipe(runs: pd.DataFrame, dataset: str) -> str:
         return get_dataset_entry(dataset).recipe
     except InputError:
         return str(runs[runs.dataset == dataset].recipe.mode().iloc[0])
+
+
+def _without_empty(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows, and a note; where every measured row has overrides, the paper's would be a block of dashes."""
+    measured = [row for row in rows if row.seeds or row.failed]
+    if not measured or any(not row.overrides for row in measured):
+        return list(rows), []
+    return measured, ["No method was run without overrides; rows without any run are left out."]
 
 
 def _standard_rows(runs: pd.DataFrame, name: str, seeds: Sequence[int]) -> list[Row]:

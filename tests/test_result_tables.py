@@ -133,6 +133,13 @@ def test_an_overridden_method_is_a_row_of_its_own():
     assert row_of(table, "DB (mu=0.2)").cells["total"].best
 
 
+def test_the_papers_rows_are_left_out_where_every_run_is_overridden():
+    runs = frame(record("db", 0, overrides="backbone=x"), record("erm", 0, overrides="backbone=x"))
+    table = build_table(runs, 1, "digits-mlt")
+    assert [row.label for row in table.rows] == ["DB (backbone=x)", "ERM (backbone=x)"]
+    assert table.notes == ("No method was run without overrides; rows without any run are left out.",)
+
+
 def test_other_methods_follow_the_rows_of_table_1():
     runs = frame(
         record("erm", 0),
