@@ -11,6 +11,7 @@ from .benchmark.predict_command import predict
 from .benchmark.rehearsal_command import bench
 from .benchmark.run_commands import runs
 from .benchmark.state_commands import reconcile, status, sync
+from .benchmark.tracking_command import tracking_failures
 from .benchmark.verify_command import verify
 from .datasets.commands import data
 from .methods.commands import methods
@@ -43,6 +44,7 @@ app.command()(predict)
 app.add_typer(figures, name="figures")
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)
+bench.command("tracking-failures")(tracking_failures)
 bench.command("report")(bench_report)
 app.add_typer(bench, name="bench")
 

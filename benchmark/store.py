@@ -8,8 +8,8 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ANSWER_WITHIN_SECONDS = 4.0
+# At the start MLflow asks a server once and waits no longer than we would.
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS / 2)),
+}
 # MLflow's own names for runs of the suite; every one of its tags starts so.
 TAG = "mltbench."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -71,6 +76,22 @@ class Store:
         from mlflow import MlflowClient
 
         return MlflowClient(self.tracking_uri)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Within, no other process is within the same; a tracking server has its own order, and is not asked."""
+        if self.tracking_uri.startswith("postgresql"):
+            from .database_claims import exclusively
+
+            with exclusively(self.tracking_uri, what):
+                yield
+        elif self.tracking_uri.startswith("sqlite:"):
+            from filelock import FileLock
+
+            with FileLock(self.root / f".{what}.lock", timeout=60):
+                yield
+        else:
+            yield
 
     def experiment(self, dataset: str) -> str:
         """Id of the MLflow experiment of a dataset, made when it is missing."""
@@ -166,8 +187,10 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     # Nothing of ours is a pickle; what somebody else has put into the store is not executed.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
+    may_create = create or not store.tracking_uri.startswith("sqlite:")
     try:
-        with _impatient(), _one_opens(root, store.tracking_uri, create=create):
+        with environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
             store.client.search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
@@ -178,32 +201,14 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     return store
 
 
-@contextmanager
-def _one_opens(root: Path, uri: str, *, create: bool) -> Iterator[None]:
-    """Within, no other process makes the tables that MLflow makes in a new database."""
-    if uri.startswith("postgresql"):
-        from .database_claims import exclusively
-
-        with exclusively(uri, "mlflow"):
-            yield
-    elif uri.startswith("sqlite:") and create:
-        from filelock import FileLock
-
-        with FileLock(root / ".opening.lock", timeout=60):
-            yield
-    else:
-        yield
-
-
 def without_password(text: str) -> str:
     """A URI, or a text with URIs in it, that may be shown and recorded."""
     return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Within, MLflow asks a server once and waits no longer than we would."""
-    names = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS / 2))}
+def environment(names: Mapping[str, str]) -> Iterator[None]:
+    """Within, variables of the environment have these values, by which MLflow is told how patient it is."""
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     try:

@@ -74,7 +74,8 @@ def open_storage(root: Path, name: str, url: str | None, *, grace: int = GRACE_S
         reason = without_password(str(error).partition("\n")[0])
         raise InputError(
             f"the storage {without_password(url)} cannot be opened: {reason}; it must be an address such as "
-            "postgresql://user:password@host/database (pip install 'mltbench[postgresql]'), or leave --storage out "
+            "postgresql://user:password@host/database (pip install 'mltbench[postgresql]'), of a database that MLflow "
+            "does not use, for both keep the version of their tables under one name; or leave --storage out "
             "to keep the study in a journal file under --out"
         ) from error
 

@@ -59,12 +59,26 @@ def bring(study: OpenStudy, store: Store, laboratory: Laboratory) -> Brought:
 
 def study_run(study: OpenStudy, store: Store, dataset: str) -> str:
     """MLflow run of the study on a dataset, the parent of its trials; made when it is missing."""
-    name, client = study.definition.name, store.client
     experiment = store.experiment(dataset)
-    # A name may hold quotes, which MLflow's filters cannot escape: it is compared here.
-    for run in client.search_runs([experiment], f"tags.`{TAG}kind` = 'study'"):
-        if run.data.tags.get(f"{TAG}study") == name:
+    if (found := _study_run(study, store, experiment)) is not None:
+        return found
+    # Workers that share nothing but a database end their first trials at the same time.
+    with store.alone("study"):
+        return _study_run(study, store, experiment) or _new_study_run(study, store, dataset, experiment)
+
+
+def _study_run(study: OpenStudy, store: Store, experiment: str) -> str | None:
+    """The study's oldest run, if there is one."""
+    its, order = f"tags.`{TAG}kind` = 'study'", ["attributes.start_time ASC"]
+    for run in store.client.search_runs([experiment], its, order_by=order):
+        # A name may hold quotes, which MLflow's filters cannot escape: it is compared here.
+        if run.data.tags.get(f"{TAG}study") == study.definition.name:
             return str(run.info.run_id)
+    return None
+
+
+def _new_study_run(study: OpenStudy, store: Store, dataset: str, experiment: str) -> str:
+    client, name = store.client, study.definition.name
     tags = {
         f"{TAG}kind": "study",
         f"{TAG}study": name,

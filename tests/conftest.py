@@ -186,12 +186,22 @@ def postgresql_server():
 
 @pytest.fixture
 def postgresql_uri(postgresql_server):
-    """An empty database on PostgreSQL, with room for MLflow, for Optuna, for claims; gives its URI."""
+    """An empty database on PostgreSQL, for MLflow and claims; gives its URI."""
+    yield from _empty_postgresql_database(postgresql_server)
+
+
+@pytest.fixture
+def studies_uri(postgresql_server):
+    """Another one, for Optuna, which keeps the version of its tables where MLflow keeps its own."""
+    yield from _empty_postgresql_database(postgresql_server)
+
+
+def _empty_postgresql_database(server):
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mltbench[postgresql]'")
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield postgresql_server.removesuffix("postgres") + name
+        yield server.removesuffix("postgres") + name
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

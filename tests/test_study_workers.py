@@ -1,5 +1,6 @@
-"""Several workers on one study, in processes of their own; one is killed in a trial."""
+"""Several workers on one study, in processes of their own; one of them is killed in a trial."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plugins import load_plugins
+from mltbench.benchmark.store import open_store
 from mltbench.studies.definition import equal_budget
 from mltbench.studies.designs import Setting, sweeping
 from mltbench.studies.open_study import begin_study, join_study, result_of
@@ -34,6 +36,7 @@ mltbench.register_dataset(
 )
 """
 VALUES = (0.1, 0.2, 0.3, 0.4)
+EVERY_TRIAL = [(mu, seed) for mu in VALUES for seed in (0, 1)]
 LIMIT_SECONDS = 240
 
 
@@ -57,9 +60,10 @@ def begin(surroundings, root, url):
     return begin_study(definition, equal_budget(definition.arms, len(VALUES), 2), root, url)
 
 
-def start_worker(root, plugin, url):
+def start_worker(root, plugin, url, tracking_uri=None):
     command = [sys.executable, "-m", "mltbench", "study", "worker", "x", "--out", str(root), "--plugin", str(plugin)]
     command += ["--grace", "6", *(["--storage", url] if url else [])]
+    command += ["--tracking-uri", tracking_uri] if tracking_uri else []
     environment = {**os.environ, "MLTBENCH_DATA": str(root)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -71,29 +75,30 @@ def wait_until(condition, what):
         time.sleep(0.05)
 
 
-def kill_one_of_two(root, plugin, surroundings, url):
-    study = begin(surroundings, root, url)
-    (arm,) = study.definition.arms
-    workers = [start_worker(root, plugin, url) for _ in range(2)]
+def kill_one(workers, study, is_training):
+    """Kill the first worker when it trains; the others must end well."""
     try:
-        wait_until(lambda: len(study.progress(arm).running) == 2, "two trials never ran")
-        journals = root / "trials"
-        wait_until(lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2, "two trainings never began")
+        wait_until(is_training, "no training began")
         os.kill(workers[0].pid, signal.SIGKILL)
         workers[0].communicate()
-        _, errors = workers[1].communicate(timeout=LIMIT_SECONDS)
-        assert workers[1].returncode == 0, errors
+        for worker in workers[1:]:
+            _, errors = worker.communicate(timeout=LIMIT_SECONDS)
+            assert worker.returncode == 0, errors
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()
                 worker.communicate()
         study.close()
+
+
+def require_all_once(arm, root, url):
+    """Every point is finished with every seed once; the trial of the killed worker was lost and queued again once."""
     done = join_study("x", root, url)
     trials = done.arms[arm.name].get_trials()
     done.close()
     finished = [(result_of(t)["settings"]["method.mu"], t.user_attrs["seeds"][0]) for t in trials if result_of(t)]
-    assert sorted(finished) == [(mu, seed) for mu in VALUES for seed in (0, 1)]
+    assert sorted(finished) == EVERY_TRIAL
     lost = [trial for trial in trials if not result_of(trial)]
     assert [trial.state.name for trial in lost] == ["FAIL"]
     copies = [t for t in trials if t.system_attrs.get("retry_history", [])[-1:] == [lost[0].number]]
@@ -102,13 +107,35 @@ def kill_one_of_two(root, plugin, surroundings, url):
 
 
 def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_a_journal_file(plugin, surroundings, tmp_path):
-    kill_one_of_two(tmp_path, plugin, surroundings, None)
+    study = begin(surroundings, tmp_path, None)
+    (arm,) = study.definition.arms
+    workers = [start_worker(tmp_path, plugin, None) for _ in range(2)]
+    journals = tmp_path / "trials"
+    both_train = lambda: len(list(journals.glob("*/journal.jsonl"))) >= 2 == len(study.progress(arm).running)  # noqa: E731
+    kill_one(workers, study, both_train)
+    require_all_once(arm, tmp_path, None)
 
 
-def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_postgresql(
-    plugin, surroundings, tmp_path, postgresql_uri
+def test_four_workers_without_a_shared_folder_share_a_study_on_postgresql(
+    plugin, surroundings, tmp_path, studies_uri, postgresql_uri
 ):
-    kill_one_of_two(tmp_path, plugin, surroundings, postgresql_uri)
+    """Optuna and MLflow in PostgreSQL, a folder of its own for each worker; one is killed in a trial."""
+    study = begin(surroundings, tmp_path, studies_uri)
+    (arm,) = study.definition.arms
+    roots = [tmp_path / f"machine {number}" for number in range(4)]
+    workers = [start_worker(root, plugin, studies_uri, postgresql_uri) for root in roots]
+    kill_one(workers, study, lambda: list((roots[0] / "trials").glob("*/journal.jsonl")))
+    require_all_once(arm, tmp_path, studies_uri)
+    store = open_store(tmp_path, postgresql_uri, create=False)
+    runs = store.runs_of(kind="trial")
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    in_mlflow = [
+        (json.loads(run.data.tags["mltbench.parameters"])["method.mu"], int(run.data.tags["mltbench.seed"]))
+        for run in runs
+    ]
+    assert sorted(in_mlflow) == EVERY_TRIAL
+    (parent,) = store.runs_of(kind="study")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
 
 
 def test_ctrl_c_queues_the_trial_again_and_its_training_goes_on(plugin, surroundings, tmp_path):
