@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .decode_benchmark_command import bench_decode
 from .import_command import import_dataset
-from .prepare_command import DataRoot, bench_decode, prepare_dataset, verify_dataset
+from .prepare_command import DataRoot, prepare_dataset, verify_dataset
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
@@ -68,11 +69,12 @@ def show(
         mltbench data show --labels labels.csv
     """
     from .errors import InputError
+    from .file_names import safe_file_name
 
     if name is None and labels is None:
         raise InputError("nothing to show: name a dataset (`mltbench data list` shows them), or give --labels FILE")
     title = name or (labels.stem if labels else "")
-    path = out or Path(f"{title}.png")
+    path = out or Path(f"{safe_file_name(title)}.png")
     description = _show_labels(title, labels, path) if labels else _show_dataset(title, data_root, path)
     if as_json:
         typer.echo(json.dumps(description | {"picture": str(path)}, indent=1))

@@ -98,7 +98,7 @@ class Dataset:
                 raise InputError(
                     f"{self.name}: the {name} split has digest {split.digest[:12]}, expected "
                     f"{self.digests[name][:12]}; its files were changed. Delete its folder under the data root "
-                    "and prepare it again"
+                    "and prepare or import it again"
                 )
             self._opened[name] = split
         return self._opened[name]

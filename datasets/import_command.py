@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,15 +99,14 @@ def import_dataset(
         replace=replace,
         source=f"labels of {', '.join(Path(text).name for text in labels)}",
     )
-    with progress_bars("decoding") as advance:
+    with progress_bars() as advance:
         made = import_images(annotations, options, on_progress=advance)
-    _tell(made)
+    _tell(made, data_root)
 
 
-def _tell(made: Imported) -> None:
+def _tell(made: Imported, data_root: Path | None) -> None:
     from rich.markup import escape
 
-    from .importing.importer import QUARANTINE
     from .prepared import open_prepared
     from .statistics import GROUPS
     from .terminal import console
@@ -115,16 +115,14 @@ def _tell(made: Imported) -> None:
     statistics = open_prepared(made.folder, manifest).statistics
     for remark in made.remarks:
         out.print(escape(remark), soft_wrap=True)
-    for images, what in ((made.left_out, "[yellow]left out[/yellow]"), (made.converted, "converted")):
-        if images:
-            first = images[0]
-            out.print(
-                f"{what}: {len(images)} images, such as {escape(f'{first.id} ({first.problem or first.note})')}; "
-                f"all of them: {escape(str(made.folder / QUARANTINE))}",
-                soft_wrap=True,
-            )
     sizes = ", ".join(f"{name} {number:,}" for name, number in manifest.images.items())
     groups = ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS)
     out.print(f"{manifest.name}: images {sizes}; {len(manifest.classes)} classes ({groups})", soft_wrap=True)
     out.print(f"kept in {escape(str(made.folder))}", soft_wrap=True)
-    out.print(f"Next: mltbench data show {manifest.name}, then mltbench run --dataset {manifest.name} --method erm")
+    where = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
+    out.print(
+        f"Next: mltbench data show {manifest.name}{where}, then "
+        f"mltbench run --dataset {manifest.name} --method erm{where}",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -62,7 +62,7 @@ def _first_sample(
             have += rows[i]
     if chosen.sum() < size:
         raise InputError(
-            f"only {int(chosen.sum())} of {len(rows)} images can be set aside without emptying a class, {size} are "
+            f"only {int(chosen.sum())} of {len(rows)} images can be set aside without emptying a class, {size} "
             "wanted; take a smaller share"
         )
     return chosen, have

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from .array_files import DAMAGE
 from .errors import InputError
 from .labels import as_label_matrix
+
+logger = logging.getLogger("mltbench")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +60,19 @@ def read_label_file(path: Path, *, separator: str = "|") -> LabelFile:
     return found
 
 
+def warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: str) -> None:
+    """Say so where names look like several joined by something else: none is split, and some hold such a sign."""
+    if any(len(names) > 1 for names in cells):
+        return
+    other = next((sign for sign in "|;,/" for names in cells for name in names if sign in name), None)
+    if other is not None:
+        logger.warning(
+            "%s: no image has more than one class, and names hold %r; is %r what stands between names? "
+            "--separator gives another",
+            path, other, separator,
+        )  # fmt: skip
+
+
 def _read_npz(path: Path) -> LabelFile:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -75,7 +92,7 @@ def _read_csv(path: Path, separator: str) -> LabelFile:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise InputError(f"{path} is no CSV in UTF-8: {error}; save it as UTF-8") from error
     if len(rows) < 2 or len(rows[0]) < 2:
         raise InputError(f"{path} needs a header of at least two columns, the image first, and a row per image")
     header, body = rows[0], rows[1:]
@@ -87,6 +104,7 @@ def _read_csv(path: Path, separator: str) -> LabelFile:
         column = header.index("labels")
         names = [[name.strip() for name in row[column].split(separator) if name.strip()] for row in body]
         classes = tuple(sorted({name for row in names for name in row}))
+        warn_of_separator(path, names, separator)
         position = {name: i for i, name in enumerate(classes)}
         labels = np.zeros((len(body), len(classes)), dtype=np.uint8)
         for labels_row, row in zip(labels, names, strict=True):

@@ -112,7 +112,10 @@ def _draw_counts(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]
     colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
     bars = axes.bar(range(len(order)), statistics.counts[order], color=colours, width=0.8)
     axes.set_yscale("log")
-    axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01)
+    # From below 1, so that the bar of a class of one image is seen, and bars can be compared.
+    axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01, ylim=(0.7, None))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("")
     _name_classes(axes, [classes[i] for i in order])
     if len(order) <= MOST_NAMED_CLASSES:
         axes.bar_label(bars, fontsize=7, padding=1)

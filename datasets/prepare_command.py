@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from .published.preparing import Place, Progress
+    from .published.preparing import Place
+    from .split_images import Progress
 
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where datasets are kept [default: MLTBENCH_DATA, else the user's cache folder].")
@@ -47,11 +49,14 @@ def prepare_dataset(
     """
     from rich.markup import escape
 
+    from .errors import InputError
     from .images.workers import default_workers
     from .published.preparing import Place
     from .registry import resolve_data_root
     from .terminal import console, progress_bars
 
+    if labels is not None and (root or list_file or splits):
+        raise InputError("--labels takes labels alone: leave out --root, --list and --splits, or leave out --labels")
     standard = "train,test" if name == "coco-mlt" else "train,validation,test"
     place = Place(
         data_root=resolve_data_root(data_root),
@@ -60,7 +65,7 @@ def prepare_dataset(
         workers=workers or default_workers(),
         list_file=list_file,
     )
-    with progress_bars("") as advance:
+    with progress_bars() as advance:
         folder, remarks = _prepare(name, labels, place, advance)
     for remark in remarks:
         console().print(escape(remark), soft_wrap=True, highlight=False)
@@ -69,7 +74,8 @@ def prepare_dataset(
         console().print(
             "Runs and studies score the validation split: mltbench data prepare coco-mlt --splits validation"
         )
-    console().print(f"Next: mltbench data show {name}")
+    where = f" --data-root {shlex.quote(str(data_root))}" if data_root else ""
+    console().print(f"Next: mltbench data show {name}{where}", soft_wrap=True, markup=False)
 
 
 def _prepare(name: str, labels: Path | None, place: Place, on_progress: Progress) -> tuple[Path, list[str]]:
@@ -92,69 +98,26 @@ def _prepare(name: str, labels: Path | None, place: Place, on_progress: Progress
     return prepare_voc(VOC_MLT, place, difficult=name == "voc-mlt", on_progress=on_progress)
 
 
-def verify_dataset(
-    name: Annotated[str, typer.Argument(help="An imported or prepared dataset.")], data_root: DataRoot = None
-) -> None:
+def verify_dataset(name: Annotated[str, typer.Argument(help="A dataset.")], data_root: DataRoot = None) -> None:
     """Hash every decoded image of a dataset, and check its labels; starts of runs check sizes and times alone.
 
     \b
     Example:
         mltbench data verify photos
     """
-    from .errors import InputError
     from .images.cache import find_cache, verify_cache
-    from .prepared import read_manifest, read_split_labels
-    from .registry import resolve_data_root
+    from .registry import load_dataset, resolve_data_root
 
-    folder = resolve_data_root(data_root) / name
-    manifest = read_manifest(folder) if Path(name).name == name else None
-    if manifest is None:
-        raise InputError(f"no dataset {name!r} under {folder.parent}; `mltbench data list` shows what there is")
-    for split in manifest.digests:
-        read_split_labels(folder, manifest, split)
-        cache = find_cache(folder / f"{split}.npy")
-        if cache is None:
-            typer.echo(f"{split}: labels are as recorded; no images")
+    root = resolve_data_root(data_root)
+    dataset = load_dataset(name, data_root=root)
+    for split in dataset.digests:
+        labels = dataset.labels(split)
+        # Of a dataset without such a file, `labels` has hashed the images, too.
+        cache, apart = find_cache(root / name / f"{split}.npy"), split in dataset.label_openers
+        if apart and cache is None:
+            typer.echo(f"{split}: {len(labels):,} rows of labels are as recorded; its images are not here")
             continue
-        verify_cache(cache)
-        typer.echo(f"{split}: {manifest.images[split]:,} images and labels are as recorded")
-
-
-def bench_decode(
-    images: Annotated[Path, typer.Argument(help="Folder of image files.")],
-    size: Annotated[int, typer.Option(min=1, help="Side of the decoded images.")] = 280,
-    workers: Annotated[str, typer.Option(help="Numbers of processes to try.")] = "1,2",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure decoding of a folder's images into a cache, beside Pillow in a plain loop.
-
-    \b
-    Example:
-        mltbench data bench-decode photos/images
-    """
-    import json
-    from dataclasses import asdict
-
-    from rich.table import Table
-
-    from .decode_benchmark import measure_decoding
-    from .errors import InputError
-    from .terminal import console
-
-    files = sorted(path for path in images.glob("*") if path.is_file())
-    numbers = [int(part) for part in workers.split(",") if part.strip().isdecimal() and int(part)]
-    if not files or not numbers:
-        raise InputError(f"need image files in {images} ({len(files)} found) and numbers of processes, such as 1,2")
-    with console().status(f"decoding {len(files)} images"):
-        rates = measure_decoding(files, size, numbers, Path.cwd())
-    if as_json:
-        typer.echo(json.dumps([asdict(rate) for rate in rates], indent=1))
-        return
-    table = Table(title=f"{len(files)} images to {size} x {size}", title_justify="left")
-    for column in ("way", "images/s", "against Pillow's loop", "cache, MiB"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for rate in rates:
-        ratio = rate.images_per_second / rates[0].images_per_second
-        mib = f"{rate.cache_mib:,.0f}" if rate.cache_mib else "none"
-        table.add_row(rate.what, f"{rate.images_per_second:,.0f}", f"{ratio:.2f}", mib)
-    console().print(table)
+        if cache is not None:
+            verify_cache(cache)
+            dataset.split(split)
+        typer.echo(f"{split}: {len(labels):,} images and labels are as recorded")

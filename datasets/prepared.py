@@ -4,13 +4,14 @@ NAME/dataset.json              what it is: classes, digests, sizes, options
 NAME/labels.npz                ids, labels and file digests of each split
 NAME/train.npy                 training images at 280 x 280
 NAME/validation.npy, test.npy  the others at 224 x 224
-NAME/quarantine.json           images that were converted or left out, with reasons
+NAME/quarantine.json           images that were converted, left out or cannot be used, with reasons
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -28,6 +29,8 @@ from .images.decode import DECODER_VERSION
 
 MANIFEST = "dataset.json"
 LABELS = "labels.npz"
+# A folder of the data root that holds no dataset.
+DOWNLOADS = "downloads"
 FORMAT = 1
 # The published crops of training images keep .8 to 1 of each side: .8 x 280 = 224, so that none is enlarged.
 SIDES = {"train": 280, "validation": 224, "test": 224}
@@ -88,17 +91,39 @@ class Manifest:
 def write_prepared(folder: Path, manifest: Manifest, splits: Mapping[str, SplitLabels]) -> None:
     """Write labels and manifest; the manifest comes last and makes the folder a dataset.
 
+    What is there already is left alone. Of another dataset the manifest goes first, so that whoever is killed in
+    between leaves none beside labels that are not its own.
+
     Raises:
         OSError: if the folder cannot be written.
     """
+    if _is_written(folder, manifest):
+        return
+    (folder / MANIFEST).unlink(missing_ok=True)
     arrays: dict[str, Any] = {}
     for name, split in splits.items():
         arrays |= {f"{name}_ids": split.ids, f"{name}_labels": split.labels, f"{name}_files": split.file_digests}
-    aside = folder / f".{LABELS}"
-    with aside.open("wb") as file:
-        np.savez(file, **arrays)
-    aside.replace(folder / LABELS)
+    aside = folder / f".{LABELS}-{os.getpid()}"
+    try:
+        with aside.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(folder / LABELS)
+    finally:
+        aside.unlink(missing_ok=True)
     write_json(folder / MANIFEST, asdict(manifest))
+
+
+def _is_written(folder: Path, manifest: Manifest) -> bool:
+    try:
+        if read_manifest(folder) != manifest:
+            return False
+        for name in manifest.digests:
+            read_split_labels(folder, manifest, name)
+    except InputError:
+        return False
+    return True
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -114,15 +139,19 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         found = content["format"]
         if found != FORMAT:
-            raise InputError(f"{folder / MANIFEST} has format {found!r}, this version reads {FORMAT}; prepare it again")
+            raise InputError(
+                f"{folder / MANIFEST} has format {found!r}, this version reads {FORMAT}; prepare or import it again"
+            )
         manifest = Manifest(**content | {"classes": tuple(content["classes"])})
         _ = [(manifest.digests[name], manifest.images[name]) for name in content["digests"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / MANIFEST} is damaged ({error}); delete {folder} and prepare it again") from error
+        raise InputError(
+            f"{folder / MANIFEST} is damaged ({error}); delete {folder} and prepare or import it again"
+        ) from error
     return manifest
 
 
-def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare it again") -> Dataset:
+def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or import it again") -> Dataset:
     """Open the dataset of a folder; labels and images are read when first asked for.
 
     Args:
@@ -150,12 +179,14 @@ def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabel
         with (folder / LABELS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             parts = {key: arrays[f"{name}_{key}"] for key in ("ids", "labels", "files")}
     except DAMAGE as error:
-        raise InputError(f"{folder / LABELS} is damaged ({error}); delete {folder} and prepare it again") from error
+        raise InputError(
+            f"{folder / LABELS} is damaged ({error}); delete {folder} and prepare or import it again"
+        ) from error
     split = SplitLabels(ids=parts["ids"], labels=parts["labels"], file_digests=parts["files"])
     if split.digest(SIDES[name]) != manifest.digests[name]:
         raise InputError(
             f"{manifest.name}: the {name} labels in {folder / LABELS} are not those of {MANIFEST}; "
-            f"delete {folder} and prepare it again"
+            f"delete {folder} and prepare or import it again"
         )
     return split
 
@@ -172,5 +203,7 @@ def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split
     pixels = open_pixels(cache.path)
     kept = [image.id for image in cache.images if not image.problem]
     if kept != labels.ids.tolist() or len(pixels) != len(kept):
-        raise InputError(f"{cache.path} holds other images than {LABELS}; delete {folder} and prepare it again")
+        raise InputError(
+            f"{cache.path} holds other images than {LABELS}; delete {folder} and prepare or import it again"
+        )
     return Split(images=pixels, labels=labels.labels, ids=labels.ids, recorded_digest=manifest.digests[name])

@@ -25,7 +25,7 @@ def pareto_targets(num_classes: int, *, largest: int, smallest: int = 1, power: 
     >>> pareto_targets(20, largest=800)[:3], pareto_targets(20, largest=800)[-1]
     ([800, 529, 359], 4)
     """
-    if num_classes < 2 or not 1 <= smallest <= largest or power <= 0:
+    if num_classes < 2 or not 1 <= smallest <= largest or not 0 < power < float("inf"):
         raise InputError(
             "need at least 2 classes, largest >= smallest >= 1 and power > 0; "
             f"got {num_classes} classes, {largest=}, {smallest=}, {power=}"

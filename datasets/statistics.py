@@ -165,8 +165,9 @@ def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[str] |
     empty = np.flatnonzero(counts < 1)
     if empty.size:
         named = [class_names[i] if class_names else str(i) for i in empty[:5]]
+        more = empty.size > 1
         raise InputError(
-            f"class {', '.join(repr(name) for name in named)}{' ...' if empty.size > 5 else ''} has no training image "
-            f"({empty.size} of {len(counts)} classes); n_i = 0 makes its weight and its bias infinite. "
-            "Drop the column, or add an image of the class"
+            f"class{'es' * more} {', '.join(map(repr, named))}{' ...' if empty.size > 5 else ''} "
+            f"{'have' if more else 'has'} no training image ({empty.size} of {len(counts)} classes); n_i = 0 "
+            "makes a weight and a bias infinite. Drop the column, or add an image of the class"
         )

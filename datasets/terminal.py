@@ -24,7 +24,7 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bars(what: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each name that is reported; call it with the name, how much more is done, and the whole."""
     from rich.progress import (
         BarColumn,
@@ -38,7 +38,7 @@ def progress_bars(what: str) -> Iterator[Callable[[str, int, int], None]]:
     # In a log file, bars are noise.
     where: dict[str, Any] = {"console": console(), "transient": True, "disable": not console().is_terminal}
     columns = (
-        TextColumn(f"{what} {{task.description}}".strip()),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -1,16 +1,20 @@
 """Decoding once: what is converted, what is refused, and that a cache is whole or not there."""
 
 import io
+import json
+import logging
 import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mltbench.datasets import decode_benchmark
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.images import cache_building
 from mltbench.datasets.images.cache import BadImagesError, ImageFile, find_cache, open_pixels, verify_cache
@@ -185,10 +189,46 @@ def test_a_copied_folder_is_hashed_once(files, tmp_path):
     assert (tmp_path / "copy" / "images.npy.json").stat().st_mtime_ns == before
 
 
-def test_two_processes_do_not_decode_into_one_cache(files, tmp_path):
-    from filelock import FileLock
+def _decode_while_another_does(files, path, answers):
+    warnings = []
+    handler = logging.Handler()
+    handler.emit = lambda record: warnings.append(record.getMessage())
+    logging.getLogger("mltbench").addHandler(handler)
+    decoded = []
+    cache_building.decode_chunk = _counting(cache_building.decode_chunk, decoded)
+    digest = build_cache(files, path, 32, on_progress=lambda done: time.sleep(0.4)).digest
+    answers.put((digest, decoded, warnings))
 
-    with FileLock(tmp_path / "images.npy.lock"), pytest.raises(InputError, match="another process is decoding"):
+
+def test_of_two_processes_one_decodes_and_the_other_uses_it(files, tmp_path):
+    whole = build_cache(files, tmp_path / "whole.npy", 32)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    arguments = (files, tmp_path / "images.npy", answers)
+    processes = [context.Process(target=_decode_while_another_does, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [digest for digest, _, _ in found] == [whole.digest] * 2
+    assert sorted(len(decoded) for _, decoded, _ in found) == [0, 4]
+    assert [len(warnings) for _, decoded, warnings in found if not decoded] == [1]
+    assert "another process is decoding into" in next(warnings[0] for _, decoded, warnings in found if not decoded)
+
+
+def test_a_damaged_cache_is_made_again(files, tmp_path):
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8)
+    data = cache.path.read_bytes()
+    cache.path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert build_cache(files[:4], tmp_path / "images.npy", 8).digest == cache.digest
+    assert cache.path.read_bytes() == data
+
+
+def test_a_cache_without_some_images_is_not_taken_for_a_whole_one(files, tmp_path):
+    (tmp_path / "images" / "003.jpg").write_bytes(b"")
+    assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32, leave_out=True).path)) == 99
+    with pytest.raises(BadImagesError, match="1 of 100 images"):
         build_cache(files, tmp_path / "images.npy", 32)
 
 
@@ -229,3 +269,25 @@ def test_a_full_disk_is_an_error_and_nothing_half_written_is_taken(files, tmp_pa
     assert "needs 307,200 bytes" in answer
     assert find_cache(tmp_path / "images.npy") is None
     assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32).path)) == 100
+
+
+def test_the_decode_benchmark_compares_the_same_pixels_and_counts_bytes(files, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images" / "labels.csv").write_text("no image")
+    assert (
+        decode_benchmark._transformed(Path(files[0].path), 280) == decode_image(Path(files[0].path), 280).pixels
+    ).all()
+    before = sorted(tmp_path.rglob("*"))
+    status, out, _ = call("data", "bench-decode", "images", "--size", 32, "--workers", "1,2", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["images"], found["left_out"]) == (100, ["images/labels.csv"])
+    assert found["file_bytes"] == sum(Path(file.path).stat().st_size for file in files)
+    assert found["cache_bytes"] == 4096 + 100 * 32 * 32 * 3
+    assert [rate["processes"] for rate in found["rates"]] == [1, 1, 1, 1, 2, 1]
+    assert all(rate["images_per_second"] > 0 for rate in found["rates"])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "100 images to 32 x 32" in call("data", "bench-decode", "images", "--size", 32, "--workers", 1)[1]
+    for words, reason in ((["--workers", "0"], "must be numbers"), (["--workers", "x"], "must be numbers")):
+        assert reason in call("data", "bench-decode", "images", *words)[2]
+    assert "no files in the folder 'nowhere'" in call("data", "bench-decode", "nowhere")[2]

@@ -141,6 +141,7 @@ def test_a_report_needs_no_data_root(import_photos, call, tmp_path, monkeypatch)
         ("../up", "must be of small letters"),
         ("My", "must be of small letters"),
         ("digits-mlt", "one of mltbench's own"),
+        ("downloads", "one of mltbench's own"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(import_photos, name, reason, tmp_path):
@@ -168,3 +169,98 @@ def test_another_content_under_the_same_name_is_refused_unless_replaced(import_p
     assert import_photos("--seed", 5, "--replace")[0] == 0
     assert load_dataset("my-photos", data_root=tmp_path / "data").digest != before
     assert load_dataset("my-photos", data_root=tmp_path / "data").split("test").ids.size == 18
+
+
+@pytest.mark.parametrize("words", [(), ("--replace",)])
+def test_a_folder_that_is_no_dataset_is_never_replaced(import_photos, photos, tmp_path, words):
+    """Somebody's images may lie in the data root, under the very name of the dataset."""
+    before = sorted(photos.rglob("*"))
+    status, _, error = import_photos(*words, "--data-root", tmp_path, name="photos")
+    assert status == 2
+    assert "is there and is no dataset of mltbench; choose another name" in error
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_nothing_is_decoded_for_what_will_be_refused(import_photos, photos, monkeypatch):
+    import_photos()
+    monkeypatch.setattr("mltbench.datasets.images.cache_building.decode_chunk", None)
+    assert "--replace" in import_photos("--seed", 5)[2]
+    with (photos / "labels.csv").open("a", encoding="utf-8") as file:
+        file.write("\nanother.jpg,dining table")
+    assert "--replace" in import_photos()[2]
+
+
+def test_the_same_import_decodes_nothing_again(import_photos, tmp_path, monkeypatch):
+    import_photos()
+    before = load_dataset("my-photos", data_root=tmp_path / "data")
+    monkeypatch.setattr("mltbench.datasets.images.cache_building.decode_chunk", None)
+    status, out, error = import_photos()
+    assert (status, error) == (0, ""), out
+    after = load_dataset("my-photos", data_root=tmp_path / "data")
+    assert after.digest == before.digest
+    assert (after.split("test").images == before.split("test").images).all()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../data/my-photos", "my-photos/", "", "a/b", "\u0000"])
+@pytest.mark.parametrize("command", [("verify",), ("show",)])
+def test_a_name_is_no_path(import_photos, call, name, command):
+    import_photos()
+    status, _, error = call("data", *command, name)
+    assert status == 2
+    assert f"unknown dataset {name!r}" in error
+
+
+def test_verify_takes_every_dataset(import_photos, call, tmp_path):
+    import_photos()
+    assert call("data", "verify", "my-photos")[1].splitlines()[-1] == "test: 18 images and labels are as recorded"
+    status, out, _ = call("data", "verify", "digits-mlt", "--data-root", tmp_path / "digits")
+    assert (status, out.splitlines()[0]) == (0, "train: 847 images and labels are as recorded")
+    cache = tmp_path / "data" / "my-photos" / "test.npy"
+    data = cache.read_bytes()
+    cache.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    status, out, error = call("data", "verify", "my-photos")
+    assert status == 2
+    assert "test.npy was changed or damaged since it was made; delete it and" in error
+    assert import_photos()[0] == 0
+    assert cache.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "reason"),
+    [
+        ("image,labels\n", [], "has a header and nothing below it"),
+        ("image;labels\n00.jpg;a\n", [], "needs a header of at least two columns; its first row is"),
+        ("image,labels\n00.jpg,a\n02.jpg,a\n", [], "names a; at least 2 classes are needed"),
+        ("image,labels\n00.jpg,a|b\n", [], "no test split can be set aside with --test-share 0.3"),
+        ("image,labels,split\n00.jpg,a,test\n02.jpg,b,test\n", [], "no image is in the split train"),
+        ("image,labels,split\n00.jpg,,train\n02.jpg,a|b,test\n04.jpg,,val\n", [], "of the split train has a label"),
+        (
+            "image,labels,split\n00.jpg,a,train\n02.jpg,b|c,test\n04.jpg,c,val\n",
+            ["--long-tail", "max=2"],
+            "classes 'b', 'c' have no training image (2 of 3 classes)",
+        ),
+    ],
+)
+def test_tables_that_make_no_dataset_say_why(import_photos, photos, tmp_path, table, words, reason):
+    (photos / "own.csv").write_text(table)
+    status, _, error = import_photos(*words, labels="own.csv")
+    assert status == 2
+    assert reason in error
+    assert not list((tmp_path / "data").rglob("dataset.json"))
+
+
+def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path, caplog):
+    import_photos("--separator", ";")
+    words = ["--labels", photos / "labels.csv", "--separator", ";", "--out", tmp_path / "ids.txt"]
+    call("data", "select", *words, "--max", 2)
+    assert [record.getMessage().split("; ")[1] for record in caplog.records] == [
+        "is ';' what stands between names? --separator gives another"
+    ] * 2
+    caplog.clear()
+    import_photos("--replace")
+    assert not caplog.records
+
+
+def test_what_comes_next_names_the_data_root(import_photos, tmp_path):
+    out = import_photos("--data-root", tmp_path / "my data")[1]
+    assert f"mltbench run --dataset my-photos --method erm --data-root '{tmp_path / 'my data'}'" in out

@@ -4,17 +4,22 @@ import contextlib
 import functools
 import http.server
 import json
+import pickle
 import random
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.download import fetching
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.prepared import open_prepared, read_manifest
-from mltbench.datasets.published.coco import prepare_coco
+from mltbench.datasets.published.coco import CONNECTIONS, prepare_coco
 from mltbench.datasets.published.definition import LabelSource, PublishedSet, rebuild
 from mltbench.datasets.published.preparing import Place
 from mltbench.datasets.selection import ids_digest
@@ -90,12 +95,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     asked: list
     failing: set
+    seconds = 0.0
 
     def log_message(self, *arguments):
         pass
 
     def do_GET(self):
         self.asked.append(self.path)
+        time.sleep(self.seconds)
         if self.path in self.failing:
             return self.send_error(500)
         return super().do_GET()
@@ -158,6 +165,45 @@ def test_images_that_fail_are_named_and_the_others_kept(site, published, tmp_pat
     site.asked.clear()
     prepare(published, tmp_path, splits=("train", "test"))
     assert [path for path in site.asked if path.endswith(".jpg")] == [f"/val2017/{7:012d}.jpg"]
+
+
+PREPARING = """
+import pickle, sys
+from pathlib import Path
+from mltbench.datasets.published.coco import prepare_coco
+from mltbench.datasets.published.preparing import Place
+
+published, data_root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
+prepare_coco(published, Place(data_root=data_root), on_progress=lambda *told: None)
+"""
+
+
+def test_killed_in_the_middle_of_the_downloads_it_goes_on(site, tree, published, tmp_path):
+    prepare(published, tmp_path / "whole", root=tree)
+    site.seconds = 0.03
+    (tmp_path / "published.pickle").write_bytes(pickle.dumps(published))
+    words = [sys.executable, "-c", PREPARING, str(tmp_path / "published.pickle"), str(tmp_path / "killed")]
+    for kill_at in (1, 12, 25, 38, 51, 60):
+        process = subprocess.Popen(words)
+        while process.poll() is None and len(images_asked(site)) < kill_at:
+            time.sleep(0.001)
+        assert process.poll() is None, "it was to be killed at work"
+        process.kill()
+        process.wait()
+        for path in (tmp_path / "killed" / "downloads" / "coco").rglob("*.jpg"):
+            assert path.read_bytes() == (tree / path.parent.name / path.name).read_bytes()
+    subprocess.run(words, check=True, timeout=60)
+    whole, killed = opened(tmp_path / "whole"), opened(tmp_path / "killed")
+    assert whole.digest == killed.digest
+    for name in ("train", "validation", "test"):
+        assert (whole.split(name).images == killed.split(name).images).all()
+    # What was whole was kept: only what was under way at a kill was asked for again.
+    assert len(images_asked(site)) <= sum(len(whole.labels(name)) for name in SPLITS) + 6 * CONNECTIONS
+    assert not list((tmp_path / "killed").rglob("*.part"))
+
+
+def images_asked(site):
+    return [path for path in site.asked if path.endswith(".jpg")]
 
 
 def test_an_image_of_another_shape_is_refused(tree, published, tmp_path):

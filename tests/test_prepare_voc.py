@@ -5,11 +5,15 @@ import functools
 import hashlib
 import http.server
 import io
+import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -80,14 +84,18 @@ def published(devkit):
     return replace(small, list_digest=ids_digest(rebuild(small, source)))
 
 
-@pytest.fixture
-def site(devkit, tmp_path, monkeypatch):
-    """A server on 127.0.0.1 that holds the archives; its folder can be changed."""
-    folder = tmp_path / "site"
+def make_archives(devkit, folder):
     for year, path in PATHS.items():
         (folder / path).parent.mkdir(parents=True)
         with tarfile.open(folder / path, "w") as tar:
             tar.add(devkit / year, arcname=f"VOCdevkit/{year}")
+
+
+@pytest.fixture
+def site(devkit, tmp_path, monkeypatch):
+    """A server on 127.0.0.1 that holds the archives; its folder can be changed."""
+    folder = tmp_path / "site"
+    make_archives(devkit, folder)
     with serving(folder) as address:
         monkeypatch.setenv("MLTBENCH_ADDRESS_VOC", address)
         monkeypatch.setenv("MLTBENCH_ADDRESS_LISTS", address)
@@ -141,8 +149,8 @@ def archives(site, **wrong):
 
 
 def prepare(published, data_root, **arguments):
-    root = arguments.pop("root", None)
-    place = Place(data_root=data_root, root=root)
+    chosen = {key: arguments.pop(key) for key in ("root", "splits") if key in arguments}
+    place = Place(data_root=data_root, **chosen)
     return prepare_voc(published, place, on_progress=lambda *told: None, **arguments)
 
 
@@ -265,12 +273,71 @@ def test_a_missing_image_of_the_release_is_named(devkit, published, tmp_path):
     victim = tmp_path / "kit" / "VOC2007" / "JPEGImages" / "2007_000003.jpg"
     victim.write_bytes(victim.read_bytes()[:300])
     with pytest.raises(
-        InputError, match=r"1 images of the official release cannot be used(.|\n)*2007_000003.jpg: corrupt"
+        InputError,
+        match=r"1 of 67 images cannot be used(.|\n)*2007_000003.jpg: corrupt(.|\n)*official release: replace",
     ):
         prepare(published, tmp_path / "data", root=tmp_path / "kit")
+    assert [entry["image"] for entry in quarantined(tmp_path / "data")["unusable"]] == ["2007_000003"]
     shutil.copy(devkit / "VOC2007" / "JPEGImages" / "2007_000003.jpg", victim)
     prepare(published, tmp_path / "data", root=tmp_path / "kit")
     assert len(opened(tmp_path / "data").split("test")) == 40
+    assert quarantined(tmp_path / "data") == {"unusable": [], "converted": []}
+
+
+def quarantined(data_root):
+    return json.loads((data_root / "voc-mlt" / "quarantine.json").read_text())
+
+
+def test_the_quarantine_tells_of_splits_that_were_decoded_earlier(devkit, published, tmp_path):
+    shutil.copytree(devkit, tmp_path / "kit")
+    unusual = tmp_path / "kit" / "VOC2007" / "JPEGImages" / "2007_000003.jpg"
+    with Image.open(unusual) as image:
+        converted = image.convert("CMYK")
+    converted.save(unusual)
+    _, remarks = prepare(published, tmp_path / "data", root=tmp_path / "kit", splits=("test",))
+    assert [remark for remark in remarks if remark.startswith("converted: 1 image, such as ")]
+    prepare(published, tmp_path / "data", root=tmp_path / "kit", splits=("train",))
+    told = quarantined(tmp_path / "data")["converted"]
+    assert [(entry["split"], entry["image"]) for entry in told] == [("test", "2007_000003")]
+
+
+def _prepare_from_archives(published, data_root, known, difficult):
+    prepare(published, data_root, archives=known, difficult=difficult)
+
+
+def test_processes_that_prepare_at_once_share_the_work(devkit, published, tmp_path, monkeypatch):
+    """Two of one set and one of its variant: one download, one extraction, and each set is whole."""
+    folder = tmp_path / "site"
+    make_archives(devkit, folder)
+    known = archives(folder)
+    server = start_server(folder, monkeypatch)
+    try:
+        context = multiprocessing.get_context("fork")
+        processes = [
+            context.Process(target=_prepare_from_archives, args=(published, tmp_path / "data", known, difficult))
+            for difficult in (True, True, False)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+    finally:
+        server.kill()
+        log = server.communicate()[1]
+    for name in ("voc-mlt", "voc-mlt-nodifficult"):
+        assert [len(opened(tmp_path / "data", name).split(split)) for split in ("validation", "test")] == [12, 40]
+    assert sorted(log.count(f"GET /{path} ") for path in PATHS.values()) == [1, 1]
+
+
+def start_server(folder, monkeypatch):
+    """A server in a process of its own, which processes can be forked beside."""
+    words = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    port = re.search(r"port (\d+)", server.stdout.readline()).group(1)
+    for site in ("VOC", "LISTS"):
+        monkeypatch.setenv(f"MLTBENCH_ADDRESS_{site}", f"http://127.0.0.1:{port}")
+    return server
 
 
 def test_a_root_without_the_devkit_is_answered_with_the_layout(published, tmp_path):

@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ..errors import InputError
+from ..one_at_a_time import alone
 
 BLOCK = 2**18
 TRIES = 4
@@ -63,8 +62,9 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
         told = there
 
     try:
-        download.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{part}.lock").acquire(timeout=0.2):
+        with alone(Path(f"{part}.lock"), f"downloading {download.url}"):
+            if download.path.exists():
+                return download.path
             for left in reversed(range(TRIES)):
                 try:
                     _append(download, part, tell)
@@ -75,8 +75,6 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
                     time.sleep(PAUSE_SECONDS)
             _check(download, part)
             part.replace(download.path)
-    except Timeout:
-        raise InputError(f"another process is downloading {download.path}; let it finish first") from None
     except OSError as error:
         raise InputError(
             f"cannot write {download.path}: {error.strerror or error}; free some space or give another folder with "

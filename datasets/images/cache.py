@@ -112,7 +112,9 @@ def verify_cache(cache: Cache) -> None:
         InputError: if it does not hold the pixels that were recorded.
     """
     if pixels_digest(open_pixels(cache.path)) != cache.digest:
-        raise InputError(f"{cache.path} was changed or damaged since it was made; delete it and prepare the data again")
+        raise InputError(
+            f"{cache.path} was changed or damaged since it was made; delete it and prepare or import the dataset again"
+        )
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
@@ -124,7 +126,7 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and prepare the data again") from error
+        raise InputError(f"{path} is damaged ({error}); delete it and prepare or import the dataset again") from error
 
 
 def pixels_digest(pixels: NDArray[np.uint8]) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 
 from ..errors import InputError
+from ..one_at_a_time import alone
 from .cache import (
     CHUNK,
     BadImagesError,
@@ -34,7 +34,6 @@ from .cache import (
 from .decode import DECODER_VERSION, BadImageError, decode_image
 from .workers import worker_pool
 
-LOCK_SECONDS = 0.2
 # A header of this length lets the pixels start on a memory page.
 HEADER_BYTES = 4096
 
@@ -60,13 +59,12 @@ def build_cache(
 
     Raises:
         BadImagesError: after the whole pass, if images cannot be used; the same call goes on from there.
-        InputError: if another process is at it, the disk is full, or the folder cannot be written.
+        InputError: if the disk is full, or the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):
+        with alone(Path(f"{path}.lock"), f"decoding into {path}"):
             job = _Job(files=files, path=path, size=size)
-            if (found := find_cache(path)) and read_record(path).get("key") == job.key:
+            if (found := job.found()) and (leave_out or not any(image.problem for image in found.images)):
                 on_progress(len(files))
                 return found
             return job.run(workers, leave_out, on_progress)
@@ -75,10 +73,6 @@ def build_cache(
             f"a process that decodes for {path} was ended from outside, or a script starts mltbench without "
             '`if __name__ == "__main__":`. What was decoded is kept: the same command goes on; --workers 1 needs '
             "the least memory"
-        ) from None
-    except Timeout:
-        raise InputError(
-            f"another process is decoding into {path}; let it finish, then give the same command again"
         ) from None
     except OSError as error:
         raise InputError(
@@ -97,6 +91,13 @@ class _Job:
         self.chunks = {start: list(files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)}
         self.keys = {start: _key(chunk, size) for start, chunk in self.chunks.items()}
         self.key = hashlib.sha256("".join(self.keys.values()).encode()).hexdigest()
+
+    def found(self) -> Cache | None:
+        """The finished cache of the same files, unless it was damaged since."""
+        try:
+            return find_cache(self.path) if read_record(self.path).get("key") == self.key else None
+        except InputError:
+            return None
 
     def run(self, workers: int, leave_out: bool, on_progress: Callable[[int], None]) -> Cache:
         for stale in (self.path, beside(self.path, "json")):

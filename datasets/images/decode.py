@@ -100,8 +100,8 @@ def _decode(data: bytes, size: int, shape: tuple[int, int] | None) -> tuple[NDAr
             )
         notes = _notes(image)
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        rgb = _as_rgb(upright)
+        ImageOps.exif_transpose(image, in_place=True)
+        rgb = _as_rgb(image)
         box = (0, 0, rgb.width, rgb.height)
         # Not `resize`, which antialiases: `transform` reads the four neighbours of each target pixel's centre.
         square = rgb.transform((size, size), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
@@ -129,4 +129,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         over = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -74,7 +74,7 @@ def checked(found: Annotations, source: Path) -> Annotations:
     if not found.images:
         raise InputError(f"{source} names no image")
     if len(found.classes) < 2:
-        raise InputError(f"{source} has {len(found.classes)} classes; at least 2 are needed")
+        raise InputError(f"{source} names {', '.join(found.classes) or 'no class'}; at least 2 classes are needed")
     for name in found.classes:
         check_name(name, f"class of {source}")
     if len(set(found.classes)) != len(found.classes):

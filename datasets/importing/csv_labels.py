@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, unknown_name
+from ..label_files import warn_of_separator
 from .annotations import AnnotatedImage, Annotations, split_name
 
 
@@ -44,6 +45,7 @@ def read_csv(path: Path, options: CsvOptions) -> Annotations:
         column = position[options.labels_column]
         cells = [[name.strip() for name in row[column].split(options.separator) if name.strip()] for row in body]
         classes = sorted({name for row in cells for name in row})
+        warn_of_separator(path, cells, options.separator)
     else:
         columns = [i for i in range(len(header)) if i not in (image, split)]
         classes = [header[i] for i in columns]
@@ -66,14 +68,16 @@ def _rows(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file, delimiter=options.delimiter) if row]
     except (UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
-        raise InputError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise InputError(f"{path} is no CSV in UTF-8: {error}; save it as UTF-8") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(rows) < 2 or len(rows[0]) < 2:
+    if not rows or len(rows[0]) < 2:
         raise InputError(
-            f"{path} needs a header of at least two columns and a row per image; its first row is {rows[:1]}. "
+            f"{path} needs a header of at least two columns; its first row is {rows[:1]}. "
             f"Is {options.delimiter!r} what stands between its cells? --delimiter gives another"
         )
+    if len(rows) < 2:
+        raise InputError(f"{path} has a header and nothing below it; give a row per image")
     header = [name.strip() for name in rows[0]]
     if len(set(header)) != len(header):
         raise InputError(f"{path}: the header names a column twice: {', '.join(header)}")

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ..dataset import SPLITS
 from ..errors import InputError
 from ..file_names import safe_file_name
-from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, write_json
-from ..images.cache_building import build_cache
-from ..prepared import SIDES, Manifest, SplitLabels, read_manifest, write_prepared
+from ..images.cache import Cache, ImageFile
+from ..one_at_a_time import making_dataset
+from ..prepared import (
+    DOWNLOADS,
+    MANIFEST,
+    SIDES,
+    Manifest,
+    SplitLabels,
+    read_manifest,
+    read_split_labels,
+    write_prepared,
+)
+from ..split_images import Progress, decode_splits, describe_reports
 from ..statistics import ClassStatistics
 from .annotations import AnnotatedImage, Annotations
 from .splits import SplitOptions, divide
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-QUARANTINE = "quarantine.json"
+UNUSABLE = (
+    "Mend or replace these files and give the same command again (what was decoded is kept), or go on without them: "
+    "--leave-out-unusable"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +89,11 @@ class Imported:
         manifest: of the dataset.
         folder: where it lies.
         remarks: what the user should know.
-        left_out: images that are not part of it, with reasons.
-        converted: images that had to be converted, with notes.
     """
 
     manifest: Manifest
     folder: Path
     remarks: Sequence[str]
-    left_out: Sequence[ImageReport]
-    converted: Sequence[ImageReport]
 
 
 def check_dataset_name(name: str, taken: Sequence[str]) -> str:
@@ -98,8 +107,8 @@ def check_dataset_name(name: str, taken: Sequence[str]) -> str:
             f"dataset name {name!r} must be of small letters, digits and . _ -, begin with a letter or digit, and "
             "have at most 64 characters, such as my-photos; Windows' own names (con, nul, ...) are not taken"
         )
-    if name in taken:
-        raise InputError(f"{name!r} is one of mltbench's own datasets; choose another name")
+    if name in (*taken, DOWNLOADS):
+        raise InputError(f"{name!r} is one of mltbench's own names; choose another")
     return name
 
 
@@ -107,23 +116,24 @@ def import_images(
     annotations: Annotations,
     options: ImportOptions,
     *,
-    on_progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+    on_progress: Progress = lambda what, more, total: None,
 ) -> Imported:
     """Divide, decode and write; the dataset is there whole or not at all, and a killed import goes on where it was.
 
     Args:
         annotations: as an importer returned them.
         options: name, folders and splits.
-        on_progress: told the split, the images that were just finished, and how many it has.
+        on_progress: told `decoding SPLIT`, how many more images are done, and how many there are.
 
     Raises:
         InputError: if the name is taken, a split is empty, images cannot be used, or the disk is full.
     """
     labels = annotations.labels()
-    rows, remarks = divide(labels, [image.split for image in annotations.images], options.splits)
-    ClassStatistics.from_labels(labels[rows["train"]], class_names=annotations.classes)
+    given = [image.split for image in annotations.images]
+    rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes)
     chosen = {name: [annotations.images[i] for i in rows[name]] for name in SPLITS}
-    with _locked(options):
+    with making_dataset(options.name, options.data_root):
+        _require_room(options, annotations.classes, {name: (chosen[name], labels[rows[name]]) for name in SPLITS})
         caches = _decode(chosen, options, on_progress)
         splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in SPLITS}
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
@@ -131,59 +141,63 @@ def import_images(
         _require_new(options, manifest)
         write_prepared(options.building, manifest, splits)
         _put_in_place(options)
-    reports = [image for cache in caches.values() for image in cache.images]
-    return Imported(
-        manifest=manifest,
-        folder=options.folder,
-        remarks=[*annotations.remarks, *remarks],
-        left_out=[image for image in reports if image.problem],
-        converted=[image for image in reports if image.note],
-    )
+    about_images = describe_reports(options.folder, caches)
+    return Imported(manifest=manifest, folder=options.folder, remarks=[*annotations.remarks, *remarks, *about_images])
+
+
+def _require_room(
+    options: ImportOptions,
+    classes: Sequence[str],
+    splits: Mapping[str, tuple[Sequence[AnnotatedImage], NDArray[np.uint8]]],
+) -> None:
+    """Refuse before an hour of decoding what can be known to be refused after it."""
+    folder = options.folder
+    if not folder.exists():
+        return
+    if not (folder / MANIFEST).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{folder} is there and is no dataset of mltbench; choose another name, or another --data-root"
+        )
+    if options.replace or (found := read_manifest(folder)) is None:
+        return
+    others = tuple(found.classes) != tuple(classes) or found.options != _used(options)
+    for name, (images, labels) in splits.items():
+        there = read_split_labels(folder, found, name)
+        wanted = {image.file: row.tobytes() for image, row in zip(images, labels, strict=True)}
+        kept = dict(zip(there.ids.tolist(), (row.tobytes() for row in there.labels), strict=True))
+        # Unusable images may have been left out of what is there.
+        others |= not kept.items() <= wanted.items() if options.leave_out else kept != wanted
+    if others:
+        raise _taken(options)
 
 
 def _decode(
-    chosen: Mapping[str, Sequence[AnnotatedImage]], options: ImportOptions, on_progress: Callable[[str, int, int], None]
+    chosen: Mapping[str, Sequence[AnnotatedImage]], options: ImportOptions, on_progress: Progress
 ) -> dict[str, Cache]:
-    """Decode all splits to their end, then tell of what could not be."""
-    caches: dict[str, Cache] = {}
-    reports: list[ImageReport] = []
-    for name, images in chosen.items():
-        files = [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
-
-        def tell(done: int, name: str = name, total: int = len(files)) -> None:
-            on_progress(name, done, total)
-
-        path = options.building / f"{name}.npy"
-        try:
-            caches[name] = build_cache(
-                files, path, SIDES[name], workers=options.workers, leave_out=options.leave_out, on_progress=tell
-            )
-            reports += caches[name].images
-        except BadImagesError as error:
-            reports += error.images
-    _write_quarantine(options.building / QUARANTINE, reports)
-    if len(caches) < len(chosen):
-        raise _refusal(reports, options)
-    return caches
-
-
-def _write_quarantine(path: Path, reports: Sequence[ImageReport]) -> None:
-    content = {
-        "unusable": [{"image": r.id, "path": r.path, "reason": r.problem} for r in reports if r.problem],
-        "converted": [{"image": r.id, "path": r.path, "what": r.note} for r in reports if r.note],
+    options.building.mkdir(parents=True, exist_ok=True)
+    for name in chosen:
+        _reuse(options.folder / f"{name}.npy", options.building / f"{name}.npy")
+    files = {
+        name: [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
+        for name, images in chosen.items()
     }
-    write_json(path, content)
-
-
-def _refusal(reports: Sequence[ImageReport], options: ImportOptions) -> InputError:
-    bad = [report for report in reports if report.problem]
-    lines = [f"  {report.id}: {report.problem}" for report in bad[:10]]
-    lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
-    return InputError(
-        f"{len(bad)} of {len(reports)} images cannot be used:\n" + "\n".join(lines) + "\n"
-        f"all of them, with reasons: {options.building / QUARANTINE}. Mend or replace these files and give the same "
-        "command again (what was decoded is kept), or go on without them: --leave-out-unusable"
+    return decode_splits(
+        options.building,
+        files,
+        cure=UNUSABLE,
+        workers=options.workers,
+        leave_out=options.leave_out,
+        on_progress=on_progress,
     )
+
+
+def _reuse(made: Path, building: Path) -> None:
+    """Link the cache of an earlier import into the new one, which takes it where it was made of the same files."""
+    if not building.exists() and made.exists():
+        for ending in ("", ".json"):
+            # Where files cannot be linked they are decoded again.
+            with contextlib.suppress(OSError):
+                os.link(f"{made}{ending}", f"{building}{ending}")
 
 
 def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
@@ -199,7 +213,6 @@ def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
 
 
 def _manifest(annotations: Annotations, options: ImportOptions, splits: Mapping[str, SplitLabels]) -> Manifest:
-    used: dict[str, Any] = json.loads(json.dumps(asdict(options.splits)))
     return Manifest(
         name=options.name,
         summary=f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
@@ -210,17 +223,25 @@ def _manifest(annotations: Annotations, options: ImportOptions, splits: Mapping[
         classes=annotations.classes,
         digests={name: split.digest(SIDES[name]) for name, split in splits.items()},
         images={name: len(split.ids) for name, split in splits.items()},
-        options=used,
+        options=_used(options),
     )
 
 
+def _used(options: ImportOptions) -> dict[str, Any]:
+    """How images were divided, as the manifest has it when it is read."""
+    return json.loads(json.dumps(asdict(options.splits)))  # type: ignore[no-any-return]
+
+
 def _require_new(options: ImportOptions, manifest: Manifest) -> None:
-    found = read_manifest(options.folder)
-    if found is not None and found != manifest and not options.replace:
-        raise InputError(
-            f"there is a dataset {options.name!r} of other content at {options.folder}; "
-            "choose another name, or overwrite it: --replace"
-        )
+    if not options.replace and read_manifest(options.folder) not in (None, manifest):
+        raise _taken(options)
+
+
+def _taken(options: ImportOptions) -> InputError:
+    return InputError(
+        f"there is a dataset {options.name!r} of other images, labels or settings at {options.folder}; "
+        "choose another name, or overwrite it: --replace"
+    )
 
 
 def _put_in_place(options: ImportOptions) -> None:
@@ -232,19 +253,3 @@ def _put_in_place(options: ImportOptions) -> None:
     options.building.rename(options.folder)
     if old.exists():
         shutil.rmtree(old)
-
-
-@contextmanager
-def _locked(options: ImportOptions) -> Iterator[None]:
-    try:
-        options.building.mkdir(parents=True, exist_ok=True)
-        with FileLock(options.data_root / f".{options.name}.lock").acquire(timeout=0.2):
-            options.building.mkdir(parents=True, exist_ok=True)
-            yield
-    except Timeout:
-        raise InputError(f"another process is importing {options.name!r}; let it finish first") from None
-    except OSError as error:
-        raise InputError(
-            f"cannot write the dataset {options.name!r} under {options.data_root}: {error.strerror or error}; "
-            "free some space or give another folder with --data-root (MLTBENCH_DATA), then give the same command again"
-        ) from error

@@ -13,6 +13,7 @@ from ..dataset import SPLITS
 from ..errors import InputError, unknown_name
 from ..label_balance import choose_like
 from ..selection import pareto_targets, select_head_to_tail
+from ..statistics import ClassStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,11 @@ def parse_long_tail(text: str) -> LongTail:
 
 
 def divide(
-    labels: NDArray[np.uint8], given: Sequence[str | None], options: SplitOptions
+    labels: NDArray[np.uint8],
+    given: Sequence[str | None],
+    options: SplitOptions,
+    *,
+    class_names: Sequence[str] | None = None,
 ) -> tuple[dict[str, list[int]], list[str]]:
     """Row numbers of each split, and remarks for the user.
 
@@ -88,6 +93,7 @@ def divide(
         labels: `(N, C)` of 0/1.
         given: the split of each image, or None for all of them.
         options: shares, seed and long tail.
+        class_names: C names for messages; None for numbers.
 
     Raises:
         InputError: if a split stays empty or a class has no training image.
@@ -97,10 +103,10 @@ def divide(
     if not any(rows.values()):
         rows["train"] = list(range(len(labels)))
     if not rows["train"]:
-        raise InputError("the labels have a split column, but no image of the split train")
+        raise InputError("splits are given, but no image is in the split train")
     for name, share, model in (("test", options.test_share, "train"), ("validation", options.validation_share, "test")):
         if not rows[name]:
-            rows[name] = _set_aside(labels, rows["train"], rows[model], share, options.seed)
+            rows[name] = _set_aside(name, labels, rows["train"], rows[model], share, options.seed)
             taken = set(rows[name])
             rows["train"] = [i for i in rows["train"] if i not in taken]
             remarks.append(f"{name}: {len(taken)} images set aside from train, seed {options.seed}")
@@ -108,6 +114,9 @@ def divide(
     if bare:
         rows["train"] = [i for i in rows["train"] if labels[i].any()]
         remarks.append(f"train: {len(bare)} images without any label left out")
+    if not rows["train"]:
+        raise InputError("no image of the split train has a label")
+    ClassStatistics.from_labels(labels[rows["train"]], class_names=class_names)
     if options.long_tail:
         before = len(rows["train"])
         rows["train"] = _cut(labels, rows["train"], options.long_tail, options.seed)
@@ -115,15 +124,20 @@ def divide(
     return rows, remarks
 
 
-def _set_aside(labels: NDArray[np.uint8], pool: list[int], model: list[int], share: float, seed: int) -> list[int]:
+def _set_aside(
+    name: str, labels: NDArray[np.uint8], pool: list[int], model: list[int], share: float, seed: int
+) -> list[int]:
     size = max(1, round(len(pool) * share))
-    chosen = choose_like(labels[pool], labels[model], size, seed=seed, largest_share=0.5)
+    try:
+        chosen = choose_like(labels[pool], labels[model], size, seed=seed, largest_share=0.5)
+    except InputError as error:
+        raise InputError(
+            f"no {name} split can be set aside with --{name}-share {share}: {error}, add images (a class of one image "
+            "gives none), or say of each image what split it belongs to"
+        ) from error
     return [pool[i] for i in chosen]
 
 
 def _cut(labels: NDArray[np.uint8], pool: list[int], curve: LongTail, seed: int) -> list[int]:
-    empty = np.flatnonzero(~labels[pool].any(axis=0))
-    if empty.size:
-        raise InputError(f"class number {int(empty[0])} has no training image; --long-tail needs one of each class")
     targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
     return [pool[i] for i in select_head_to_tail(labels[pool], targets, random.Random(seed), order=sorted)]

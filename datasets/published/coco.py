@@ -13,9 +13,11 @@ from ..errors import InputError
 from ..images.cache import ImageFile
 from ..importing.annotations import AnnotatedImage, Annotations
 from ..importing.coco_json import read_coco_json
+from ..one_at_a_time import making_dataset
 from ..prepared import SplitLabels
+from ..split_images import Progress
 from .definition import LabelSource, PublishedSet, define_splits
-from .preparing import Place, Progress, decode_splits, published_list, write_labels
+from .preparing import Place, decode_images, published_list, write_labels
 
 ANNOTATIONS = "annotations/annotations_trainval2017.zip"
 FOLDERS = {"train": "train2017", "validation": "train2017", "test": "val2017"}
@@ -36,6 +38,11 @@ def prepare_coco(published: PublishedSet, place: Place, *, on_progress: Progress
     Raises:
         InputError: if files are missing, damaged or not the official ones; what was got is kept.
     """
+    with making_dataset(published.name, place.data_root):
+        return _prepare(published, place, on_progress)
+
+
+def _prepare(published: PublishedSet, place: Place, on_progress: Progress) -> tuple[Path, list[str]]:
     root = place.root or place.downloads / "coco"
     if place.root is None:
         _fetch_annotations(root, on_progress)
@@ -49,8 +56,8 @@ def prepare_coco(published: PublishedSet, place: Place, *, on_progress: Progress
     files = {name: _files(root, name, splits[name], test if name == "test" else large) for name in place.splits}
     if place.root is None:
         _fetch_images(files, on_progress)
-    decode_splits(folder, files, place, on_progress=on_progress)
-    return folder, [*remarks, *more]
+    about_images = decode_images(folder, files, place, on_progress=on_progress)
+    return folder, [*remarks, *more, *about_images]
 
 
 def _fetch_annotations(root: Path, on_progress: Progress) -> None:

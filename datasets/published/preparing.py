@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from ..array_files import DAMAGE
 from ..download.addresses import address
 from ..download.fetching import Download, fetch, file_digest
 from ..errors import InputError, unknown_name
-from ..images.cache import BadImagesError, ImageFile, write_json
-from ..images.cache_building import build_cache
-from ..prepared import SIDES, Manifest, SplitLabels, write_prepared
+from ..images.cache import ImageFile
+from ..one_at_a_time import making_dataset
+from ..prepared import DOWNLOADS, SIDES, Manifest, SplitLabels, read_manifest, write_prepared
+from ..split_images import Progress, decode_splits, describe_reports
 from .definition import PublishedSet, define_splits, labels_of_file
 
 LONGEST_LIST = 2**20
-Progress = Callable[[str, int, int], None]
+UNUSABLE = (
+    "They are of the official release: replace or delete them and give the same command again; what was decoded is kept"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ class Place:
     @property
     def downloads(self) -> Path:
         """Where downloaded files are kept."""
-        return self.data_root / "downloads"
+        return self.data_root / DOWNLOADS
 
 
 def published_list(published: PublishedSet, place: Place) -> tuple[list[str] | None, list[str]]:
@@ -92,10 +95,18 @@ def prepare_labels(published: PublishedSet, file: Path, place: Place) -> tuple[P
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(f"cannot read the labels in {file}: {error}") from error
+        raise InputError(
+            f"{file} is no whole .npz of arrays of numbers and texts; --labels takes the arrays classes, train_ids, "
+            "train_labels, test_ids and test_labels"
+        ) from error
     splits, remarks = define_splits(published, source)
-    summary = f"{len(splits['train'].ids):,} images of {len(published.classes)} classes; labels alone"
-    folder = write_labels(published.name, published, splits, place, summary=summary, source=file.name)
+    folder = place.data_root / published.name
+    with making_dataset(published.name, place.data_root):
+        there = read_manifest(folder)
+        if there is not None and _digests(splits).items() <= there.digests.items():
+            return folder, [f"{published.name}: these labels are prepared already, left as they are"]
+        summary = f"{len(splits['train'].ids):,} images of {len(published.classes)} classes; labels alone"
+        write_labels(published.name, published, splits, place, summary=summary, source=file.name)
     return folder, remarks
 
 
@@ -105,7 +116,7 @@ def write_labels(
     """Write labels and manifest of a published set; statistics and plans need no more.
 
     Raises:
-        InputError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     manifest = Manifest(
         name=name,
@@ -114,45 +125,27 @@ def write_labels(
         recipe="paper",
         backbone="resnet50",
         classes=published.classes,
-        digests={split: labels.digest(SIDES[split]) for split, labels in splits.items()},
+        digests=_digests(splits),
         images={split: len(labels.ids) for split, labels in splits.items()},
         options={},
     )
     folder = place.data_root / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_prepared(folder, manifest, splits)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {folder}: {error.strerror or error}; free some space or give another folder with "
-            "--data-root (MLTBENCH_DATA)"
-        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_prepared(folder, manifest, splits)
     return folder
 
 
-def decode_splits(
+def decode_images(
     folder: Path, files: Mapping[str, Sequence[ImageFile]], place: Place, *, on_progress: Progress
-) -> None:
-    """Decode the wanted splits; every image of an official release must be there and whole.
+) -> list[str]:
+    """Decode the wanted splits; every image of an official release must be there and whole. Returns remarks.
 
     Raises:
         InputError: after all of them were tried, if some are not.
     """
-    bad: list[dict[str, str]] = []
-    for name, images in files.items():
+    caches = decode_splits(folder, files, cure=UNUSABLE, workers=place.workers, on_progress=on_progress)
+    return describe_reports(folder, caches)
 
-        def tell(done: int, name: str = name, total: int = len(images)) -> None:
-            on_progress(f"decoding {name}", done, total)
 
-        try:
-            build_cache(images, folder / f"{name}.npy", SIDES[name], workers=place.workers, on_progress=tell)
-        except BadImagesError as error:
-            bad += [{"image": i.id, "path": i.path, "reason": i.problem} for i in error.images if i.problem]
-    if bad:
-        write_json(folder / "quarantine.json", {"unusable": bad})
-        lines = "\n".join(f"  {entry['path']}: {entry['reason']}" for entry in bad[:5])
-        raise InputError(
-            f"{len(bad)} images of the official release cannot be used:\n{lines}\nall of them: "
-            f"{folder / 'quarantine.json'}. Replace or delete them and give the same command again; what was decoded "
-            "is kept"
-        )
+def _digests(splits: Mapping[str, SplitLabels]) -> dict[str, str]:
+    return {name: split.digest(SIDES[name]) for name, split in splits.items()}

@@ -16,9 +16,11 @@ from ..download.fetching import Download, fetch
 from ..errors import InputError
 from ..images.cache import ImageFile
 from ..importing.voc_xml import read_image_set, read_voc_file
+from ..one_at_a_time import alone, making_dataset
 from ..prepared import SplitLabels
+from ..split_images import Progress
 from .definition import LabelSource, PublishedSet, define_splits
-from .preparing import Place, Progress, decode_splits, published_list, write_labels
+from .preparing import Place, decode_images, published_list, write_labels
 
 # Addresses below the official site, and the MD5 sums that torchvision pins.
 ARCHIVES = {
@@ -68,6 +70,19 @@ def prepare_voc(
     Raises:
         InputError: if files are missing, damaged or not the official ones.
     """
+    name = published.name if difficult else f"{published.name}-nodifficult"
+    with making_dataset(name, place.data_root):
+        return _prepare(name, published, place, difficult, archives, on_progress)
+
+
+def _prepare(
+    name: str,
+    published: PublishedSet,
+    place: Place,
+    difficult: bool,
+    archives: Mapping[str, tuple[str, str]],
+    on_progress: Progress,
+) -> tuple[Path, list[str]]:
     folders = _on_disk(place.root) if place.root else _downloaded(place, archives, on_progress)
     years = {year: read_year(folder, IMAGE_SETS[year], published.classes) for year, folder in folders.items()}
     listed, remarks = published_list(published, place)
@@ -76,15 +91,13 @@ def prepare_voc(
         train_ids=train.ids, train_labels=train.labels, test_ids=test.ids, test_labels=test.labels, whole=True
     )
     splits, more = define_splits(published, source, listed)
-    name = published.name
     if not difficult:
-        name = f"{published.name}-nodifficult"
         splits = {split: _without_difficult(split, found, years) for split, found in splits.items()}
     summary = f"{len(splits['train'].ids):,} images of {len(published.classes)} classes, tested on VOC2007"
     folder = write_labels(name, published, splits, place, summary=summary, source="VOC2012 and VOC2007")
     files = {split: _files(test if split == "test" else train, splits[split].ids.tolist()) for split in place.splits}
-    decode_splits(folder, files, place, on_progress=on_progress)
-    return folder, [*remarks, *more]
+    about_images = decode_images(folder, files, place, on_progress=on_progress)
+    return folder, [*remarks, *more, *about_images]
 
 
 def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> VocYear:
@@ -124,16 +137,18 @@ def _downloaded(place: Place, archives: Mapping[str, tuple[str, str]], on_progre
     found = {}
     for year, (path, md5) in archives.items():
         target = place.downloads / "voc" / year
-        if not target.exists():
-            archive = place.downloads / "voc" / Path(path).name
-            download = Download(url=address("voc", path), path=archive, algorithm="md5", digest=md5)
-            fetch(download, on_progress=partial(on_progress, f"downloading {year}"))
-            extract_tar(
-                archive,
-                target,
-                wanted=lambda member: any(f"/{part}" in member for part in NEEDED),
-                on_progress=partial(on_progress, f"extracting {year}"),
-            )
+        # Both variants are made of the same archives.
+        with alone(target.with_name(f".{year}.lock"), f"extracting {year}"):
+            if not target.exists():
+                archive = target.with_name(Path(path).name)
+                download = Download(url=address("voc", path), path=archive, algorithm="md5", digest=md5)
+                fetch(download, on_progress=partial(on_progress, f"downloading {year}"))
+                extract_tar(
+                    archive,
+                    target,
+                    wanted=lambda member: any(f"/{part}" in member for part in NEEDED),
+                    on_progress=partial(on_progress, f"extracting {year}"),
+                )
         found[year] = target / "VOCdevkit" / year
         if not found[year].is_dir():
             raise InputError(f"{target} holds no VOCdevkit/{year}; delete it, it will be extracted again")
