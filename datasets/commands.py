@@ -15,6 +15,9 @@ from .prepare_command import DataRoot, prepare_dataset, verify_dataset
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
 
+# Whose labels `select` chooses from, where an .npz has several: all there are, rather than a chosen training split.
+POOLS = ("", "trainval2012_", "train_")
+
 data = typer.Typer(no_args_is_help=True, help="Datasets: what there is, what they look like, and making your own.")
 data.command("import")(import_dataset)
 data.command("prepare")(prepare_dataset)
@@ -146,7 +149,7 @@ def select(
     from .selection import ids_digest, pareto_targets, select_head_to_tail
     from .statistics import GROUPS, ClassStatistics
 
-    found = read_label_file(labels, separator=separator)
+    found = read_label_file(labels, separator=separator, prefixes=POOLS)
     ClassStatistics.from_labels(found.labels, class_names=found.classes)
     targets = pareto_targets(len(found.classes), largest=largest, smallest=smallest, power=power)
     chosen = select_head_to_tail(found.labels, targets, random.Random(seed))

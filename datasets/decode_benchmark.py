@@ -23,7 +23,7 @@ WHY = (
     "The two loops of Pillow differ in scaling alone: resize antialiases and is fast; transform reads the four "
     "neighbours of each pixel, as the code behind the published numbers did (OpenCV's INTER_LINEAR), and takes longer. "
     "Ours gives transform's pixels, turned upright, and hashes each file; making the cache also hashes and syncs the "
-    "pixels. That is paid once: training reads the cache."
+    "pixels, and starts its processes, which weighs on few images. That is paid once: training reads the cache."
 )
 
 
@@ -101,7 +101,7 @@ def compare_decoding(
             make = partial(build_cache, images, path, size, workers=number)
             rates.append(_measured("ours: making the cache", number, len(good), make))
             cache_bytes = path.stat().st_size
-            read = _measured("ours: reading the cache in random order", 1, len(good), partial(_read, path))
+            read = _measured("ours: reading it in random order", 1, len(good), partial(_read, path))
     return DecodeComparison(
         images=len(good),
         left_out=[str(path) for path in files if path not in set(good)],
@@ -114,9 +114,9 @@ def compare_decoding(
 
 def _loops(size: int) -> dict[str, Callable[[Path], NDArray[np.uint8]]]:
     return {
-        "Pillow, plain loop: resize (antialiases)": lambda path: _resized(path, size),
-        "Pillow, plain loop: transform (as published)": lambda path: _transformed(path, size),
-        "ours, plain loop": lambda path: decode_image(path, size).pixels,
+        "Pillow loop: resize (antialiases)": lambda path: _resized(path, size),
+        "Pillow loop: transform (as published)": lambda path: _transformed(path, size),
+        "ours, loop: the same pixels": lambda path: decode_image(path, size).pixels,
     }
 
 

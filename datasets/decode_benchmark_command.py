@@ -65,7 +65,7 @@ def _print(compared: DecodeComparison) -> None:
     table = Table(
         title=f"{compared.images:,} images to {compared.size} x {compared.size}; {cores} cores", title_justify="left"
     )
-    for column in ("way", "processes", "images/s", "images/s per core", "per core, against Pillow's resize"):
+    for column in ("way", "processes", "images/s", "per core", "against resize"):
         table.add_column(column, justify="left" if column == "way" else "right")
     plain = compared.rates[0].images_per_second
     for rate in compared.rates:

@@ -33,21 +33,22 @@ class LabelFile:
     classes: tuple[str, ...]
 
 
-def read_label_file(path: Path, *, separator: str = "|") -> LabelFile:
+def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str] = ("", "train_")) -> LabelFile:
     """Read a label matrix.
 
     Args:
-        path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,), or with `train_ids` and
-            `train_labels` of a dataset's training split; or a CSV whose first column is the
+        path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,); or a CSV whose first column is the
             image, with either one column `labels` of names joined by the separator, or a column of 0/1 per class.
         separator: between the names of one image.
+        prefixes: of the names of ids and labels in an `.npz`, the first that is there is taken; `train_` names those of
+            a dataset's training split.
 
     Raises:
         InputError: if the file cannot be read, an id is there twice, or a label is not 0 or 1.
     """
     if not path.is_file():
         raise InputError(f"no label file at {path}; give an .npz with ids and labels, or a CSV")
-    found = _read_npz(path) if path.suffix == ".npz" else _read_csv(path, separator)
+    found = _read_npz(path, prefixes) if path.suffix == ".npz" else _read_csv(path, separator)
     if len(found.ids) != len(found.labels) or len(found.classes) != found.labels.shape[1]:
         raise InputError(
             f"{path}: {len(found.ids)} ids and {len(found.classes)} classes for labels of shape {found.labels.shape}"
@@ -73,10 +74,10 @@ def warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: str
         )  # fmt: skip
 
 
-def _read_npz(path: Path) -> LabelFile:
+def _read_npz(path: Path, prefixes: Sequence[str]) -> LabelFile:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            prefix = "" if "labels" in arrays.files else "train_"
+            prefix = next((prefix for prefix in prefixes if f"{prefix}labels" in arrays.files), "")
             labels = as_label_matrix(arrays[f"{prefix}labels"])
             names = arrays["classes"].tolist() if "classes" in arrays.files else range(labels.shape[1])
             ids = tuple(str(name) for name in arrays[f"{prefix}ids"].tolist())

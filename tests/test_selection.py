@@ -111,3 +111,11 @@ def test_labels_are_not_edited(small_labels):
     before = small_labels.copy()
     select_head_to_tail(small_labels, pareto_targets(4, largest=3), random.Random(0))
     assert np.array_equal(small_labels, before)
+
+
+def test_the_command_takes_the_pool_of_published_facts(call, shared_folder, tmp_path):
+    facts = shared_folder / "facts" / "voc_mlt.npz"
+    status, out, _ = call("data", "select", "--labels", facts, "--out", tmp_path / "ids.txt")
+    assert (status, out.splitlines()[0]) == (0, "1142 of 11540 images, 2.054 labels per image")
+    with np.load(facts) as arrays:
+        assert (tmp_path / "ids.txt").read_text().split() == arrays["train_ids"].tolist()
