@@ -264,3 +264,23 @@ def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path,
 def test_what_comes_next_names_the_data_root(import_photos, tmp_path):
     out = import_photos("--data-root", tmp_path / "my data")[1]
     assert f"mltbench run --dataset my-photos --method erm --data-root '{tmp_path / 'my data'}'" in out
+
+
+def test_files_without_label_and_files_in_two_splits_are_told_of(import_photos, photos):
+    (photos / "images" / "02.jpg").write_bytes((photos / "images" / "00.jpg").read_bytes())
+    (photos / "images" / "unlabelled.PNG").write_bytes(b"")
+    (photos / "own.csv").write_text(
+        "image,labels,split\n00.jpg,a|b,train\n02.jpg,b,test\n04.jpg,a,val\n06.jpg,a,train\n"
+    )
+    status, out, _ = import_photos(labels="own.csv")
+    assert status == 0
+    # 30 files lie in that folder and one more; four of them have labels.
+    assert "not taken, no label names them: 27 image files, such as" in out
+    assert "the same bytes in two splits, which makes scores too good: 1 image file, such as 00.jpg (train)" in out
+    (photos / "images" / "unlabelled.PNG").unlink()
+    assert "not taken" not in import_photos(name="whole")[1]
+
+
+def test_one_image_by_two_names_is_refused(import_photos, photos):
+    (photos / "own.csv").write_text("image,labels\n00.jpg,a|b\n./00.jpg,b\n")
+    assert "image './00.jpg' is there twice" in import_photos(labels="own.csv")[2]

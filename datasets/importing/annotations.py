@@ -83,9 +83,10 @@ def checked(found: Annotations, source: Path) -> Annotations:
     seen: set[str] = set()
     for image in found.images:
         check_file_name(image.file, source)
-        if image.file in seen:
+        path = str(PurePosixPath(image.file))  # ./a.jpg is a.jpg
+        if path in seen:
             raise InputError(f"{source}: image {image.file!r} is there twice; leave one of its entries out")
-        seen.add(image.file)
+        seen.add(path)
     if len({image.split is None for image in found.images}) > 1:
         bare = next(image.file for image in found.images if image.split is None)
         raise InputError(f"{source}: image {bare!r} has no split, others have; give each one, or none")

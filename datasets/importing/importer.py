@@ -33,6 +33,7 @@ from ..prepared import (
 from ..split_images import Progress, decode_splits, describe_reports
 from ..statistics import ClassStatistics
 from .annotations import AnnotatedImage, Annotations
+from .remarks import files_in_two_splits, files_without_label
 from .splits import SplitOptions, divide
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -141,8 +142,14 @@ def import_images(
         _require_new(options, manifest)
         write_prepared(options.building, manifest, splits)
         _put_in_place(options)
-    about_images = describe_reports(options.folder, caches)
-    return Imported(manifest=manifest, folder=options.folder, remarks=[*annotations.remarks, *remarks, *about_images])
+    remarks = [
+        *annotations.remarks,
+        *files_without_label(annotations, options.images),
+        *remarks,
+        *describe_reports(options.folder, caches),
+        *files_in_two_splits(splits),
+    ]
+    return Imported(manifest=manifest, folder=options.folder, remarks=remarks)
 
 
 def _require_room(
