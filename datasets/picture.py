@@ -58,9 +58,14 @@ def draw_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str], pa
 
     with sns.axes_style("white"):
         figure = matplotlib.figure.Figure(figsize=(13, 9), layout="constrained")
-        figure.suptitle(f"{name}: {len(labels):,} training images, {len(classes)} classes", weight="bold")
+        figure.suptitle(_title(name, labels), weight="bold")
         _draw_statistics(figure.add_subfigure(figure.add_gridspec(1, 1)[0]), labels, classes)
         _save(figure, path)
+
+
+def _title(name: str, labels: NDArray[np.uint8]) -> str:
+    images, classes = labels.shape
+    return f"{name}: {images:,} training images, {classes} classes, {labels.sum() / images:.3f} labels per image"
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -82,7 +87,7 @@ def _draw_statistics(figure: SubFigure, labels: NDArray[np.uint8], classes: Sequ
     _draw_bars(frequencies, statistics.expected_frequencies, statistics, classes)
     frequencies.set(title="Class frequency under class-aware sampling (Eq. 1)", ylabel="mean over j of p(i|j)")
     frequencies.axhline(uniform, color="black", linewidth=0.8, linestyle="--", label=f"1/C = {uniform:.3f}")
-    frequencies.legend(frameon=False)
+    frequencies.legend(frameon=False, loc="upper right")
     _draw_bars(variances, within_class_sampling_variance(labels), statistics, classes)
     variances.set(title="Variance of sampling times within each class (Fig. 5)", ylabel="variance")
 
@@ -91,14 +96,15 @@ def _draw_bars(axes: Axes, values: NDArray[np.float64], statistics: ClassStatist
     order = np.argsort(-statistics.counts, kind="stable")
     colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
     axes.bar(range(len(order)), values[order], color=colours, width=0.8)
-    axes.margins(x=0.01)
+    # Room for the legend above the bars; and an axis where all values are 0.
+    axes.set(xmargin=0.01, ylim=(0, max(1.2 * values.max(), 0.01)))
     _name_classes(axes, [classes[i] for i in order])
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_scenes(figure: SubFigure, dataset: Dataset) -> None:
     train = dataset.split("train")
-    figure.suptitle(f"{dataset.name}: {len(train):,} training images, {len(dataset.classes)} classes", weight="bold")
+    figure.suptitle(_title(dataset.name, train.labels), weight="bold")
     chosen = np.linspace(0, len(train) - 1, min(SCENES, len(train))).astype(int)
     for axes, i in zip(figure.subplots(2, SCENES // 2).flat, chosen, strict=False):
         axes.imshow(train.images[i])
@@ -112,8 +118,10 @@ def _draw_counts(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]
     colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
     bars = axes.bar(range(len(order)), statistics.counts[order], color=colours, width=0.8)
     axes.set_yscale("log")
-    # From below 1, so that the bar of a class of one image is seen, and bars can be compared.
-    axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01, ylim=(0.7, None))
+    # From below 1, so that the bar of a class of one image is seen; a quarter above the bars is for the legend.
+    bottom = 0.7
+    top = bottom * (statistics.counts.max() / bottom) ** (4 / 3)
+    axes.set(title="Training images per class", ylabel="images (log scale)", xmargin=0.01, ylim=(bottom, top))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("")
     _name_classes(axes, [classes[i] for i in order])
@@ -122,10 +130,12 @@ def _draw_counts(axes: Axes, statistics: ClassStatistics, classes: Sequence[str]
     bounds = {"head": f"at least {HEAD_AT_LEAST}", "medium": f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}"}
     bounds["tail"] = f"under {TAIL_BELOW}"
     for group in GROUPS:
-        number = int(statistics.group_mask(group).sum())
-        words = "class" if number == 1 else "classes"
-        axes.bar(0, 0, color=GROUP_COLOURS[group], label=f"{group}: {number} {words} of {bounds[group]}")
-    axes.legend(frameon=False)
+        mask = statistics.group_mask(group)
+        words = "class" if mask.sum() == 1 else "classes"
+        each = statistics.counts[mask].sum() / statistics.num_images
+        label = f"{group}: {mask.sum()} {words} of {bounds[group]}, {each:.3f} labels per image"
+        axes.bar(0, 0, color=GROUP_COLOURS[group], label=label)
+    axes.legend(frameon=False, loc="upper right", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
