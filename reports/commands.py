@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,9 @@ import typer
 from ..benchmark.commands import DataRoot, Out, TrackingUri
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+
     import pandas as pd
 
     from ..benchmark.store import Store
@@ -51,46 +55,62 @@ def report(
     from ..benchmark.recipes import get_recipe
     from ..benchmark.store import open_store, resolve_results_root
     from ..benchmark.terminal import console
-    from .output import write_report
+    from .output import own_folder, write_report
     from .per_class import per_class_frame
     from .quoted import read_quoted
     from .report import DatasetReport, Report, collect_sections, shown_configurations
     from .results import runs_frame
-    from .terminal import terminal
+    from .terminal import print_failures, terminal
     from .tuned import tuned_frame, tuned_table
 
     choose_methods(table or [1], [])
     if recipe is not None:
         get_recipe(recipe)
     further = [row for file in quoted or [] for row in read_quoted(file)]
-    store = open_store(resolve_results_root(out), tracking_uri, create=False)
-    folder = to or store.root / "report"
-    with console().status("reading runs"):
-        runs = runs_frame(store)
-        names = _chosen_datasets(runs, dataset, store)
-        own = runs[runs.dataset.isin(names)]
-        per_class = per_class_frame(store, own)
-    resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
-    reports: list[DatasetReport] = []
-    for name in names:
-        sections = collect_sections(
-            own, name, table or [1, 2], recipe=recipe, per_class=per_class, quoted=further, resampled=resampled
-        )
-        for section in sections:
-            console().print(terminal(section.table, width=console().width))
-            console().print()
-        judged = tuned_frame(store, runs, name)
-        if not judged.empty:
-            console().print(tuned_table(judged))
-        entry = DatasetReport(dataset=name, sections=sections)
-        reports.append(_with_figures(entry, own, store, data_root, folder, recipe) if figures else entry)
-    whole = Report(
-        datasets=tuple(reports),
-        configurations=shown_configurations(store, own, reports),
-        resamples=bootstrap,
-    )
-    page = write_report(whole, folder)
+    root = resolve_results_root(out)
+    folder = to or root / "report"
+    with _drawers(figures) as drawers:
+        store = open_store(root, tracking_uri, create=False)
+        with console().status("reading runs"):
+            runs = runs_frame(store)
+            names = _chosen_datasets(runs, dataset, store)
+            own = runs[runs.dataset.isin(names)]
+            per_class = per_class_frame(store, own)
+        with own_folder(folder):
+            resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
+            reports: list[DatasetReport] = []
+            for name in names:
+                sections = collect_sections(
+                    own, name, table or [1, 2], recipe=recipe, per_class=per_class, quoted=further, resampled=resampled
+                )
+                for section in sections:
+                    console().print(terminal(section.table, width=console().width))
+                    console().print()
+                judged = tuned_frame(store, runs, name)
+                if not judged.empty:
+                    console().print(tuned_table(judged))
+                entry = DatasetReport(dataset=name, sections=sections)
+                if figures:
+                    entry = _with_figures(entry, own, store, data_root, folder, recipe, drawers)
+                reports.append(entry)
+            whole = Report(
+                datasets=tuple(reports),
+                configurations=shown_configurations(store, own, reports),
+                resamples=bootstrap,
+            )
+            page = write_report(whole, folder)
     console().print(f"report: {page}", soft_wrap=True)
+    if print_failures(console(), whole):
+        raise typer.Exit(1)
+
+
+def _drawers(figures: bool) -> AbstractContextManager[Executor | None]:
+    """Processes that draw, where there is something to draw and more than one core to do it."""
+    from ..benchmark.devices import usable_cores
+    from .drawers import open_drawers
+
+    number = min(DRAWERS_AT_MOST, usable_cores())
+    return open_drawers(number) if figures and number > 1 else nullcontext()
 
 
 def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Store) -> list[str]:
@@ -123,11 +143,16 @@ def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamp
 
 
 def _with_figures(
-    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path, recipe: str | None
+    entry: DatasetReport,
+    runs: pd.DataFrame,
+    store: Store,
+    data_root: Path | None,
+    folder: Path,
+    recipe: str | None,
+    drawers: Executor | None,
 ) -> DatasetReport:
     from dataclasses import replace
 
-    from ..benchmark.devices import usable_cores
     from ..benchmark.terminal import console
     from .dark_figures import adapt_figures
     from .figures.registry import draw_figures
@@ -135,11 +160,11 @@ def _with_figures(
 
     source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
-        drawn, without = draw_figures(
+        found = draw_figures(
             source,
             folder / entry.folder,
             on_figure=lambda name: status.update(f"drawing {name}"),
-            workers=min(DRAWERS_AT_MOST, usable_cores()),
+            drawers=drawers,
         )
     adapt_figures(folder / entry.folder)
-    return replace(entry, figures=tuple(drawn), without=without)
+    return replace(entry, figures=tuple(found.drawn), without=found.without, failed=found.failed)

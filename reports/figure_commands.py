@@ -79,15 +79,17 @@ def draw(
     else:
         raise InputError("nothing to draw: name a dataset (`mltbench data list` shows them), or give --labels FILE")
     with console().status("drawing") as status:
-        drawn, without = draw_figures(
-            source, to, entries=entries, on_figure=lambda name: status.update(f"drawing {name}")
-        )
-    for one in drawn:
+        found = draw_figures(source, to, entries=entries, on_figure=lambda name: status.update(f"drawing {name}"))
+    for one in found.drawn:
         console().print(f"drawn    {one.name}: {escape(one.alternative_text)}", soft_wrap=True)
-    for name, reason in without.items():
+    for name, reason in found.without.items():
         console().print(f"[dim]left out {name}: {escape(reason)}[/dim]", soft_wrap=True)
-    console().print(f"{len(drawn)} figures in {to}, each as .svg, .pdf, .png and .csv", soft_wrap=True)
-    raise typer.Exit(0 if drawn else 1)
+    for name, reason in found.failed.items():
+        console().print(f"[bold red]failed[/bold red]   {name}: {escape(reason)}", soft_wrap=True)
+    console().print(
+        f"{len(found.drawn)} figures in {escape(str(to))}, each as .svg, .pdf, .png and .csv", soft_wrap=True
+    )
+    raise typer.Exit(0 if found.drawn and not found.failed else 1)
 
 
 def _source_of_dataset(

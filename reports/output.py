@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..datasets.errors import InputError
 from .formats import FORMATS, quoted_comma_separated
@@ -11,6 +14,29 @@ from .page import render_page
 from .pairs import pairs_csv
 from .report import Report, Section
 from .results_json import results_json
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Within, no other process writes a report to this folder; it is made where it is missing.
+
+    Raises:
+        InputError: if another process does, or the folder cannot be written.
+    """
+    lock = FileLock(folder / ".report.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another `mltbench report` is writing to {folder}; wait for it, or give another folder with --to"
+        ) from None
+    except (NotImplementedError, OSError) as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -30,10 +56,7 @@ def write_report(report: Report, folder: Path) -> Path:
         _replace(page, render_page(report))
         return page
     except OSError as error:
-        raise InputError(
-            f"cannot write the report to {folder}: {error.strerror or error}; give a writable folder with enough room "
-            "with --to"
-        ) from error
+        raise _unwritable(folder, error) from error
 
 
 def section_files(section: Section) -> Iterator[tuple[str, str]]:
@@ -53,3 +76,10 @@ def _replace(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _unwritable(folder: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"cannot write the report to {folder}: {reason}; give a writable folder with enough room with --to"
+    )

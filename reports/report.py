@@ -47,12 +47,14 @@ class DatasetReport:
         sections: its tables.
         figures: what was drawn for it.
         without: figures that had nothing to draw, with the reasons.
+        failed: figures that met an error, with it.
     """
 
     dataset: str
     sections: tuple[Section, ...]
     figures: tuple[DrawnFigure, ...] = ()
     without: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

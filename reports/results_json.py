@@ -31,6 +31,11 @@ def results_json(report: Report) -> str:
             for dataset in report.datasets
             for figure in dataset.figures
         ],
+        "figures_failed": [
+            {"name": name, "dataset": dataset.dataset, "reason": reason}
+            for dataset in report.datasets
+            for name, reason in dataset.failed.items()
+        ],
         "configurations": [asdict(record) for record in report.configurations],
     }
     return json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

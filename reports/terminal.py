@@ -10,8 +10,10 @@ from .results import GROUPS
 from .rows import Cell, ResultTable
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Console, Group, RenderableType
     from rich.table import Table
+
+    from .report import Report
 
 WIDTH_WITH_SPACED_MARKS = 90
 WIDTH_WITH_STANDING = 112
@@ -28,6 +30,20 @@ def terminal(table: ResultTable, *, width: int = 120) -> Group:
     if table.quoted:
         parts += ["", *_framed(table.quoted_title, _quoted(table), [*quoted_notes(table), *notes])]
     return Group(*parts)
+
+
+def print_failures(console: Console, report: Report) -> bool:
+    """Name the figures that could not be drawn, with their errors; whether there are any."""
+    from rich.text import Text
+
+    lines = [
+        f"failed: figure {name} of {dataset.dataset}: {reason}"
+        for dataset in report.datasets
+        for name, reason in dataset.failed.items()
+    ]
+    for line in lines:
+        console.print(Text(line, style="bold red"), soft_wrap=True)
+    return bool(lines)
 
 
 def _framed(title: str, body: Table, sentences: Sequence[str]) -> list[RenderableType]:

@@ -1,11 +1,14 @@
 import json
+import os
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 from mltbench.datasets.errors import InputError
+from mltbench.reports.drawers import open_drawers
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures, register_figure
 from mltbench.reports.figures.source import FigureSource, MissingDataError, TrainingLabels, labels_source
@@ -21,7 +24,9 @@ def source(small_labels):
 
 
 def test_figures_with_data_are_written_in_every_format_and_the_others_named(source, tmp_path):
-    drawn, without = draw_figures(source, tmp_path)
+    found = draw_figures(source, tmp_path)
+    drawn, without = found.drawn, found.without
+    assert not found.failed
     names = {figure.name for figure in drawn}
     assert {"co-occurrence", "class-distribution", "sampling-variance", "negative-gradient", "weight-function"} == names
     assert {entry.name for entry in list_figures() if entry.part in ("results", "studies")} == set(without)
@@ -69,9 +74,9 @@ def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
     def nothing():
         raise InputError("voc-mlt is not prepared")
 
-    drawn, without = draw_figures(FigureSource(dataset="voc-mlt", open_labels=nothing), tmp_path)
-    assert [figure.name for figure in drawn] == ["negative-gradient", "weight-function"]
-    assert re.search("voc-mlt is not prepared", without["co-occurrence"])
+    found = draw_figures(FigureSource(dataset="voc-mlt", open_labels=nothing), tmp_path)
+    assert [figure.name for figure in found.drawn] == ["negative-gradient", "weight-function"]
+    assert re.search("voc-mlt is not prepared", found.without["co-occurrence"])
 
 
 def test_a_figure_of_ones_own_is_one_call(source, tmp_path, monkeypatch):
@@ -82,8 +87,8 @@ def test_a_figure_of_ones_own_is_one_call(source, tmp_path, monkeypatch):
         part="labels", collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure(), place=1,
     )  # fmt: skip
     register_figure(entry)
-    drawn, _ = draw_figures(source, tmp_path)
-    mine = next(figure for figure in drawn if figure.name == "mine")
+    drawing = draw_figures(source, tmp_path)
+    mine = next(figure for figure in drawing.drawn if figure.name == "mine")
     assert (mine.caption, mine.alternative_text) == ("Of <b>mine</b>", "1 points.")
     with pytest.raises(InputError, match="'mine' is registered already"):
         register_figure(entry)
@@ -92,14 +97,37 @@ def test_a_figure_of_ones_own_is_one_call(source, tmp_path, monkeypatch):
 
 
 def test_what_is_not_missing_data_is_no_silence(source, tmp_path):
-    def broken(source):
+    def fail(_):
         raise InputError("a fault")
 
-    entry = FigureEntry(
-        name="x", title="", caption="", describe=str, part="labels", collect=broken, draw=lambda frame: NotebookFigure()
-    )
-    with pytest.raises(InputError, match="a fault"):
-        draw_figures(source, tmp_path, entries=[entry])
+    def entry(name, *, collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure()):
+        return FigureEntry(name=name, title="", caption="", describe=str, part="labels", collect=collect, draw=draw)
+
+    entries = [entry("unread", collect=fail), entry("undrawn", draw=lambda frame: {}["y"]), entry("whole")]
+    found = draw_figures(source, tmp_path, entries=entries)
+    assert [figure.name for figure in found.drawn] == ["whole"]
+    assert (found.without, found.failed["unread"]) == ({}, "a fault")
+    assert re.fullmatch(r"KeyError: 'y' \(test_figure_registry.py, line \d+\)", found.failed["undrawn"])
+
+
+def test_a_figure_that_fails_in_a_process_is_named_like_any_other(source, tmp_path):
+    def unlike(_):
+        return pd.DataFrame({"x": [1]})
+
+    entries = [replace(get_figure("co-occurrence"), collect=unlike), get_figure("sampling-variance")]
+    with open_drawers(1) as drawers:
+        found = draw_figures(source, tmp_path, entries=entries, drawers=drawers)
+    assert [figure.name for figure in found.drawn] == ["sampling-variance"]
+    assert re.fullmatch(r"AttributeError: .* \(\w+\.py, line \d+\)", found.failed["co-occurrence"])
+
+
+def test_processes_that_die_are_named_and_nothing_hangs(source, tmp_path):
+    with open_drawers(1) as drawers:
+        drawers.submit(os._exit, 1)
+        found = draw_figures(source, tmp_path, entries=[get_figure("sampling-variance")], drawers=drawers)
+    assert found.failed == {
+        "sampling-variance": "a process that draws has died, perhaps for want of memory; give the command again"
+    }
 
 
 def test_a_figure_shows_itself_in_a_notebook(source):
@@ -121,7 +149,8 @@ def test_processes_draw_the_same_bytes(small_labels, tmp_path):
     )
     entries = [get_figure(name) for name in ("co-occurrence", "class-distribution", "sampling-variance")]
     here = draw_figures(source, tmp_path / "here", entries=entries)
-    there = draw_figures(source, tmp_path / "there", entries=entries, workers=2)
+    with open_drawers(2) as drawers:
+        there = draw_figures(source, tmp_path / "there", entries=entries, drawers=drawers)
     assert here == there
     files = sorted(file.name for file in (tmp_path / "here").iterdir())
     assert len(files) == 13

@@ -73,7 +73,7 @@ def test_a_sweeps_figure_shows_every_seed_and_marks_the_papers_choice(store, tmp
             put_trial(
                 store, sweep, method, title, {key: value}, seed, 0.7 + 0.01 * i + 0.001 * seed, trial=i, sweep=sweep
             )
-    drawn, _ = draw_figures(source_of(store), tmp_path, entries=[entry(f"sweep-{sweep}")])
+    drawn = draw_figures(source_of(store), tmp_path, entries=[entry(f"sweep-{sweep}")]).drawn
     frame = pd.read_csv(tmp_path / f"sweep-{sweep}.csv")
     assert len(frame) == len(values) * 3 * 4
     mean = frame[(frame.x == values[1]) & (frame.group == "tail")].value.mean()
@@ -85,7 +85,8 @@ def test_a_sweeps_figure_shows_every_seed_and_marks_the_papers_choice(store, tmp
 def test_a_tunings_figures_leave_pruned_trials_out(store, tmp_path):
     put_tuning(store)
     names = ("parallel-coordinates", "pareto-front", "sensitivity")
-    drawn, without = draw_figures(source_of(store), tmp_path, entries=[entry(name) for name in names])
+    found = draw_figures(source_of(store), tmp_path, entries=[entry(name) for name in names])
+    drawn, without = found.drawn, found.without
     assert without == {}
     assert [figure.name for figure in drawn] == list(names)
     assert len(pd.read_csv(tmp_path / "pareto-front.csv")) == 12
@@ -147,5 +148,5 @@ def test_default_and_tuned_are_paired_by_fresh_seeds(store, tmp_path):
         pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-5),
     )
     assert tuned_table(frame).row_count == 4
-    drawn, _ = draw_figures(source_of(store), tmp_path, entries=[entry("tuned-winners")])
+    drawn = draw_figures(source_of(store), tmp_path, entries=[entry("tuned-winners")]).drawn
     assert "DB +2.0" in drawn[0].alternative_text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,13 +15,23 @@ from ...datasets.errors import InputError
 from ...datasets.named_entries import NamedEntries
 from ..formats import spreadsheet_text
 from .source import FigureSource, MissingDataError
-from .style import DOTS_PER_INCH, as_svg
+from .style import DOTS_PER_INCH, arrange, as_svg
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pandas as pd
     from matplotlib.figure import Figure
 
 PARTS = ("results", "studies", "labels", "equations")
+
+
+class UnwritableError(InputError):
+    """The folder of the figures cannot be written: no other figure would fare better."""
+
+
+class FailedFigureError(InputError):
+    """A figure met an error; the message says which, and where."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +78,21 @@ class DrawnFigure:
     part: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What became of the figures that were asked for.
+
+    Attributes:
+        drawn: those on disk, in order.
+        without: by name, what the others lack.
+        failed: by name, the error that those met which should have been drawn.
+    """
+
+    drawn: list[DrawnFigure] = field(default_factory=list)
+    without: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
 _REGISTERED = NamedEntries[FigureEntry]("figure", str(__package__))
 
 
@@ -97,56 +125,64 @@ def draw_figures(
     *,
     entries: Sequence[FigureEntry] | None = None,
     on_figure: Callable[[str], None] = lambda name: None,
-    workers: int = 1,
-) -> tuple[list[DrawnFigure], dict[str, str]]:
+    drawers: Executor | None = None,
+) -> Drawing:
     """Draw every figure that has data into a folder, with its data beside it and `figures.json` naming them all.
+
+    A figure that fails is named with its error; the others are drawn.
 
     Args:
         source: what they are drawn from.
         folder: made where it is missing.
         entries: these alone; None takes all.
         on_figure: called with each name before it is drawn.
-        workers: processes that draw registered figures while this one collects the data of the next; 1 draws here.
-
-    Returns:
-        What was drawn, and by name why the others were not.
+        drawers: processes that draw registered figures while this one collects the data of the next, as `open_drawers`
+            opens them; None draws here.
 
     Raises:
-        InputError: if the folder cannot be written.
+        UnwritableError: if the folder cannot be written.
     """
-    without: dict[str, str] = {}
+    found = Drawing()
 
-    def collected() -> Iterator[tuple[FigureEntry, pd.DataFrame]]:
+    def begun() -> Iterator[tuple[str, Callable[[], DrawnFigure]]]:
         for entry in list_figures() if entries is None else entries:
             on_figure(entry.name)
             try:
-                yield entry, entry.collect(source)
+                task = (entry.collect(source), source.dataset, folder)
+                submitted = drawers.submit(_write_by_name, entry.name, *task) if drawers else None
             except MissingDataError as missing:
-                without[entry.name] = str(missing)
+                found.without[entry.name] = str(missing)
+            except Exception as error:
+                found.failed[entry.name] = _failure(error)
+            else:
+                yield entry.name, submitted.result if submitted else partial(_write, entry, *task)
 
-    if workers == 1:
-        drawn = [_write(entry, data, source.dataset, folder) for entry, data in collected()]
-    else:
-        drawn = _write_in_processes(collected(), source.dataset, folder, workers)
+    # With processes all are under way before the first is waited for.
+    for name, finish in list(begun()) if drawers else begun():
+        try:
+            found.drawn.append(finish())
+        except UnwritableError:
+            raise
+        except Exception as error:
+            found.failed[name] = _failure(error)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "figures.json").write_text(json.dumps([asdict(f) for f in drawn], indent=1), encoding="utf-8")
+        (folder / "figures.json").write_text(json.dumps([asdict(f) for f in found.drawn], indent=1), encoding="utf-8")
     except OSError as error:
         raise _unwritable(folder, error) from error
-    return drawn, without
+    return found
 
 
 def write_figure(figure: Figure, stem: Path) -> None:
     """Write `STEM.svg`, `STEM.pdf` and `STEM.png`, the same bytes for the same figure.
 
     Raises:
-        InputError: if they cannot be written.
+        UnwritableError: if they cannot be written.
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
+        arrange(figure)
         figure.savefig(stem.with_name(f"{stem.name}.png"), metadata={"Software": None}, dpi=DOTS_PER_INCH)
-        # Arranged once: the other formats would solve the layout anew, and draw once more for it.
-        figure.set_layout_engine(None)
         stem.with_name(f"{stem.name}.svg").write_text(as_svg(figure), encoding="utf-8")
         figure.savefig(stem.with_name(f"{stem.name}.pdf"), metadata={"CreationDate": None}, dpi=DOTS_PER_INCH)
     except OSError as error:
@@ -157,7 +193,7 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
     """Write a figure's data as CSV; a text that a spreadsheet would take for a formula gets a leading apostrophe.
 
     Raises:
-        InputError: if it cannot be written.
+        UnwritableError: if it cannot be written.
     """
     safe = data.copy()
     for column in safe.columns:
@@ -170,22 +206,14 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
         raise _unwritable(path.parent, error) from error
 
 
-def _write_in_processes(
-    figures: Iterable[tuple[FigureEntry, pd.DataFrame]], dataset: str, folder: Path, workers: int
-) -> list[DrawnFigure]:
-    # joblib's processes, unlike those of multiprocessing, do not run the caller's script again.
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-
-    try:
-        tasks = (delayed(_write_by_name)(entry.name, data, dataset, folder) for entry, data in figures)
-        return list(Parallel(n_jobs=workers, pre_dispatch="all", batch_size=1)(tasks))
-    finally:
-        get_reusable_executor().shutdown(wait=True)
-
-
 def _write_by_name(name: str, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
-    return _write(get_figure(name), data, dataset, folder)
+    """As `_write`, in another process: an error tells its place here, for tracebacks do not travel."""
+    try:
+        return _write(get_figure(name), data, dataset, folder)
+    except UnwritableError:
+        raise
+    except Exception as error:
+        raise FailedFigureError(_failure(error)) from error
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
@@ -200,5 +228,17 @@ def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -
     )
 
 
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(f"cannot write figures to {folder}: {error.strerror or error}; give a writable folder with --to")
+def _failure(error: Exception) -> str:
+    """An error as a line for people: our own are written for them, others tell their kind and place."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, BrokenExecutor):
+        return "a process that draws has died, perhaps for want of memory; give the command again"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def _unwritable(folder: Path, error: OSError) -> UnwritableError:
+    return UnwritableError(
+        f"cannot write figures to {folder}: {error.strerror or error}; give a writable folder with --to"
+    )

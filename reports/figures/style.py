@@ -113,6 +113,15 @@ def round_numbers(axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
+def arrange(figure: Figure) -> None:
+    """Solve the layout once and for all formats: each would solve it anew, and draw once more to do so."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        figure.set_dpi(DOTS_PER_INCH)
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
 def as_svg(figure: Figure) -> str:
     """The figure as an SVG element, with text as text, to be put into a page."""
     import matplotlib as mpl

@@ -1,0 +1,32 @@
+"""Processes that draw figures, starting up while the caller still reads what they will draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+
+@contextmanager
+def open_drawers(number: int) -> Iterator[Executor]:
+    """So many processes for `draw_figures`, which import at once what drawing needs; gone when the block ends."""
+    # joblib's processes, unlike those of multiprocessing, do not run the caller's script again.
+    from joblib.externals.loky import get_reusable_executor
+
+    executor = get_reusable_executor(max_workers=number)
+    try:
+        for _ in range(number):
+            executor.submit(_start_up)
+        yield executor
+    finally:
+        # Every result that was asked for is in; what is still at work belongs to a caller that failed.
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+def _start_up() -> None:
+    from .figures.registry import list_figures
+    from .figures.style import style
+
+    list_figures()
+    with style():
+        pass
