@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..datasets.errors import InputError
@@ -71,8 +72,11 @@ def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, group: str) -> pd.D
         runs: as `load_runs` returns them.
         group: `total`, `head`, `medium` or `tail`.
     """
-    by_experiment = runs.set_index("experiment_id")[group]
-    lines = {row.label: dict(zip(row.seeds, by_experiment.loc[list(row.experiments)], strict=True)) for row in rows}
+    by_experiment = dict(zip(runs.experiment_id, runs[group], strict=True))
+    lines = {
+        row.label: {seed: by_experiment[name] for seed, name in zip(row.seeds, row.experiments, strict=True)}
+        for row in rows
+    }
     frame = pd.DataFrame.from_dict({label: line for label, line in lines.items() if line}, orient="index")
     return frame.reindex(sorted(frame.columns), axis=1)
 
@@ -148,13 +152,14 @@ def _compare(rows: Sequence[Row], runs: pd.DataFrame) -> list[Row]:
         if max(means) == -math.inf:
             continue
         values = results_by_seed(rows, runs, group)
-        champion = values.loc[rows[means.index(max(means))].label]
+        champion = values.loc[rows[means.index(max(means))].label].to_numpy()
         for row, cells, mean in zip(rows, compared, means, strict=True):
             if mean == max(means):
                 cells[group] = replace(cells[group], best=True)
             elif mean > -math.inf:
-                shared = pd.concat([champion, values.loc[row.label]], axis=1).dropna().to_numpy()
-                behind = paired_difference(shared[:, 0], shared[:, 1]) if len(shared) else None
+                other = values.loc[row.label].to_numpy()
+                shared = ~np.isnan(champion - other)
+                behind = paired_difference(champion[shared], other[shared]) if shared.any() else None
                 cells[group] = replace(cells[group], behind=behind)
     return [replace(row, cells=cells) for row, cells in zip(rows, compared, strict=True)]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...benchmark.store import Store
 
 LOSS = "train/loss"
-VALIDATION = ("total", "head", "medium", "tail")
+VALIDATION = ("validation/total", "validation/head", "validation/medium", "validation/tail")
 COLUMNS = ("dataset", "method", "experiment_id", "seed", "epoch", "measure", "value")
 PANELS_A_ROW = 4
 
@@ -70,8 +70,9 @@ def draw_validation_curves(frame: pd.DataFrame) -> Figure:
     """
     figure, panels = _panels(frame, sharey=True)
     for axes, (method, own) in zip(panels, frame.groupby("method", sort=False), strict=False):
-        for group in VALIDATION:
-            curve = own[own.measure == f"validation/{group}"].assign(value=lambda part: 100 * part.value)
+        for measure in VALIDATION:
+            group = measure.removeprefix("validation/")
+            curve = own[own.measure == measure].assign(value=lambda part: 100 * part.value)
             looks = {"color": GROUP_COLOURS[group], "marker": GROUP_MARKERS[group], "markersize": 3.5}
             _draw_curve(axes, curve, looks, label=group)
         axes.set_title(plain(method))
@@ -110,13 +111,15 @@ def _collect_loss(source: FigureSource) -> pd.DataFrame:
 
 
 def _collect_validation(source: FigureSource) -> pd.DataFrame:
-    measures = tuple(f"validation/{group}" for group in VALIDATION)
-    frame = learning_curves(source.need_store(), source.standard_runs, measures=measures)
-    points = frame.groupby("experiment_id").epoch.nunique() if len(frame) else pd.Series(dtype=int)
-    several = points[points > 1].index
-    if not len(several):
+    store, runs = source.need_store(), source.standard_runs
+    # Most runs are scored once: the total alone tells, and the groups' curves need not be asked for.
+    total = learning_curves(store, runs, measures=(VALIDATION[0],))
+    points = total.groupby("experiment_id").epoch.nunique()
+    several = runs[runs.experiment_id.isin(points[points > 1].index)]
+    if several.empty:
         raise MissingDataError("the runs were scored after their last epoch alone; `mltbench run --evaluate-every 1`")
-    return frame[frame.experiment_id.isin(several)].reset_index(drop=True)
+    groups = learning_curves(store, several, measures=VALIDATION[1:])
+    return pd.concat([total[total.experiment_id.isin(several.experiment_id)], groups], ignore_index=True)
 
 
 def _describe_loss(frame: pd.DataFrame) -> str:
