@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..datasets.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,16 +47,22 @@ def local_artifact(store: Store, run: Any, name: str) -> Path | None:
     return None if is_local else _fetch(store, str(run.run_id), name, cached.parent)
 
 
-def read_json(path: Path) -> Any:
-    """Content of a JSON artifact.
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """Content of a JSON artifact, which holds an object under `key`.
 
     Raises:
-        InputError: if the file is damaged.
+        InputError: if the file is damaged, or another version wrote it in another way.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+        raise InputError(
+            f"{path} holds no {key!r}: another version of mltbench has written it; read these results with that "
+            f"version (`mltbench runs show` names the version of a run; this is {__version__})"
+        )
+    return content
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

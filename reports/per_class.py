@@ -49,7 +49,7 @@ def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _read(store: Store, run: Any) -> Mapping[str, Any] | None:
     path = local_artifact(store, run, "per_class.json")
-    return read_json(path) if path else None
+    return read_json(path, "average_precision") if path else None
 
 
 def _lines(run: Any, data: Mapping[str, Any], sizes: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Any, ...]]:

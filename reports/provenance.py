@@ -87,7 +87,7 @@ def _configuration(store: Store, name: str, runs: pd.DataFrame) -> Configuration
 
 def _digests(store: Store, run: Any) -> dict[str, str]:
     path = local_artifact(store, run, "experiment.json")
-    deciding = read_json(path)["deciding"] if path else {}
+    deciding = read_json(path, "deciding")["deciding"] if path else {}
     return {name: str(deciding[name]) for name in DIGESTS if deciding.get(name)}
 
 
