@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 
 import pytest
@@ -64,11 +65,14 @@ def test_a_store_without_a_run_says_what_makes_one(call, out):
     assert "mltbench run --table 1" in error
 
 
-def test_a_store_of_another_version_of_mlflow_is_a_clear_error(call, made_up):
-    with sqlite3.connect(made_up / "mlflow.db") as database:
+def test_a_store_of_another_version_of_mlflow_is_a_clear_error(call, out, tmp_path):
+    # A copy: MLflow looks at a database once in a process.
+    other = tmp_path / "other"
+    shutil.copytree(out, other)
+    with sqlite3.connect(other / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = 'fromthefuture'")
     database.close()
-    status, _, error = call("report", "--out", made_up)
+    status, _, error = call("report", "--out", other)
     assert status == 2
     assert error.startswith("error: MLflow cannot open sqlite:///")
 
