@@ -93,51 +93,33 @@ def run(
         mltbench run --dataset photos --method db-focal --backbone mobilenet_v2 --weights mobilenet.pt
     """
     from ..datasets.registry import load_dataset, resolve_data_root
+    from .chosen_plans import PlanOptions, plans_of
     from .claims import open_claims
     from .devices import cuda_devices, default_workers, resolve_device
     from .execution import Execution
     from .initial_weights import BackboneChoice
-    from .plan import build_plan, choose_methods
     from .plan_terminal import Engine, run_plan
     from .plugins import load_plugins
     from .session import Surroundings
     from .store import open_store, resolve_results_root
-    from .terminal import console, parse_seeds
-    from .winners import winners_plan
+    from .terminal import console
 
     load_plugins(plugin or [])
-    if from_study is not None:
-        _require_alone(table, method, dataset, recipe, override, backbone, weights, weights_input, weights_padding)
-    methods = choose_methods(table or [], method or []) if from_study is None else []
-    chosen_seeds, chosen_device = parse_seeds(seeds), resolve_device(device)
-    root = resolve_data_root(data_root)
+    root, chosen_device = resolve_data_root(data_root), resolve_device(device)
+    options = PlanOptions(
+        table=tuple(table or ()),
+        method=tuple(method or ()),
+        dataset=tuple(dataset or ()),
+        from_study=from_study,
+        seeds=seeds,
+        recipe=recipe,
+        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
+        override=tuple(override or ()),
+        word_vectors=word_vectors,
+    )
+    options.check()
     store = open_store(resolve_results_root(out), tracking_uri)
-    device_type = chosen_device.partition(":")[0]
-    plans = [
-        build_plan(
-            load_dataset(name, data_root=root),
-            methods,
-            seeds=chosen_seeds,
-            recipe=recipe,
-            backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
-            overrides=override or [],
-            device_type=device_type,
-            word_vectors=word_vectors,
-            name=f"{' and '.join([*(f'Table {n}' for n in table or []), *(method or [])])} on {name}",
-        )
-        for name in (dataset or ["digits-mlt"]) * (from_study is None)
-    ]
-    if from_study is not None:
-        plans = [
-            winners_plan(
-                store,
-                from_study,
-                seeds=chosen_seeds,
-                data_root=root,
-                device_type=device_type,
-                word_vectors=word_vectors,
-            )
-        ]
+    plans = plans_of(options, store, data_root=root, device_type=chosen_device.partition(":")[0])
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
         console().print(note, markup=False, highlight=False, soft_wrap=True)
     surroundings = Surroundings(
@@ -200,13 +182,3 @@ def check(
         console().print(verdict, soft_wrap=True)
     console().print(f"{len(chosen) - bad} of {len(chosen)} methods passed")
     raise typer.Exit(1 if bad else 0)
-
-
-def _require_alone(*others: object) -> None:
-    from ..datasets.errors import InputError
-
-    if any(other is not None and other != [] for other in others):
-        raise InputError(
-            "--from-study says which methods, dataset, recipe, settings and weights are trained; leave --method, "
-            "--table, --dataset, --recipe, --override, --backbone and --weights out"
-        )

@@ -14,11 +14,15 @@ from .devices import CUDA_MATMUL_PRECISION
 from .store import without_password
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("benchmark", "datasets", "methods", "reports", "studies")
 
 
 @cache
 def code_version() -> Mapping[str, str]:
-    """Version, commit and dirty state of the code, digest of the lock file, versions of Python and torch."""
+    """Version, commit, dirty state and digest of the code, digest of the lock file, versions of Python and torch.
+
+    A wheel has no commit: its digest is that of the checkout that it was made from.
+    """
     import numpy
     import torch
 
@@ -31,11 +35,21 @@ def code_version() -> Mapping[str, str]:
         "mltbench": __version__,
         "commit": commit or "unknown",
         "dirty": "unknown" if commit is None else str(bool(dirty)).lower(),
+        "source_digest": source_digest(PACKAGE_ROOT),
         "lock_digest": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "unknown",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
+
+
+def source_digest(package: Path) -> str:
+    """SHA-256 over the Python files of the package's rooms, by their names in order."""
+    digest = hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *(file for room in ROOMS for file in (package / room).rglob("*.py"))]):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def machine(device: str, threads: int) -> Mapping[str, str]:

@@ -21,6 +21,8 @@ from .tracking import Uploader
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+EXPERIMENT, TRIAL = "experiment", "trial"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -42,6 +44,11 @@ def run_folders(store: Store) -> list[Path]:
     return sorted(path for path in store.runs.glob("*") if path.is_dir())
 
 
+def trial_folders(store: Store) -> list[Path]:
+    """The run folders of the trials of studies."""
+    return sorted(path for path in (store.root / "trials").glob("*") if path.is_dir())
+
+
 def not_in_mlflow(store: Store) -> list[Path]:
     """Folders of ended runs whose MLflow run is missing or was not brought to its end."""
     runs = [*store.runs_of()]
@@ -58,7 +65,8 @@ def not_in_mlflow(store: Store) -> list[Path]:
 def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tuple[Path, str]]:
     """Replay journals to MLflow, each exactly once however often it is done; yield each folder and what went wrong.
 
-    A folder that another process has claimed is left to it.
+    A folder that another process has claimed is left to it. The run that a plan has left open in MLflow becomes theirs
+    again and is closed with them.
     """
     from mlflow.exceptions import MlflowException
 
@@ -72,7 +80,8 @@ def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tupl
             planned, plan = read_planned(folder)
             key = (plan, planned.experiment.dataset)
             if key not in uploaders:
-                uploaders[key] = Uploader(store, Plan(name=plan, dataset=key[1], experiments=()))
+                own = Plan(name=plan, dataset=key[1], experiments=())
+                uploaders[key] = Uploader(store, own, parent=_open_plan_run(store, own))
             uploaders[key].upload(planned)
             if read_journal(folder)[-1].event == "failed":
                 failed.add(key)
@@ -83,6 +92,15 @@ def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tupl
             claims.release(folder.name)
     for key, uploader in uploaders.items():
         uploader.close("FAILED" if key in failed else "FINISHED")
+
+
+def _open_plan_run(store: Store, plan: Plan) -> str | None:
+    """The MLflow run that a plan of this name has left open here, unless it may still be carried out."""
+    open_plans = [run for run in _left_open(store) if run.data.tags.get(f"{TAG}kind") == "plan"]
+    ours = [
+        run for run in open_plans if run.info.run_name == plan.name and run.data.tags[f"{TAG}dataset"] == plan.dataset
+    ]
+    return str(ours[0].info.run_id) if ours else None
 
 
 def find(store: Store) -> list[Finding]:
@@ -129,22 +147,23 @@ def mend(store: Store, found: Sequence[Finding], claims: Claims) -> Iterator[Fin
 
 
 def _left_open(store: Store) -> list[Run]:
-    """Runs and plans that say RUNNING although nobody holds one of their experiments.
+    """Runs, plans, trials and studies that say RUNNING although nobody holds one of their experiments.
 
     In a store that machines share without a shared folder, runs and plans of others are left to them.
     """
-    alive = {folder.name for folder in run_folders(store) if read_state(folder).state is State.RUNNING}
-    open_runs = [run for run in store.runs_of() if run.info.status == "RUNNING"]
-    orphans = [run for run in open_runs if run.data.tags.get(f"{TAG}experiment_id") not in alive]
-    if not alive:
-        orphans += [run for run in store.runs_of(kind="plan") if run.info.status == "RUNNING"]
+    orphans: list[Run] = []
+    for kind, parent, folders in ((EXPERIMENT, "plan", run_folders(store)), (TRIAL, "study", trial_folders(store))):
+        alive = {folder.name for folder in folders if read_state(folder).state is State.RUNNING}
+        orphans += [run for run in store.runs_of(kind=kind) if run.data.tags.get(f"{TAG}experiment_id") not in alive]
+        orphans += [] if alive else store.runs_of(kind=parent)
+    orphans = [run for run in orphans if run.info.status == "RUNNING"]
     return [run for run in orphans if run.data.tags.get(f"{TAG}origin", store.origin) == store.origin]
 
 
 def _there_twice(store: Store) -> list[Run]:
     """All but one of the MLflow runs of the same try; the first finished one stays."""
     by_attempt = defaultdict[str, list["Run"]](list)
-    for run in store.runs_of():
+    for run in (*store.runs_of(kind=EXPERIMENT), *store.runs_of(kind=TRIAL)):
         if attempt := run.data.tags.get(f"{TAG}attempt"):
             by_attempt[attempt].append(run)
     copies: list[Run] = []

@@ -5,17 +5,55 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from .commands import Out, TrackingUri
+from .commands import (
+    BackboneName,
+    DataRoot,
+    Out,
+    Plugins,
+    TrackingUri,
+    Weights,
+    WeightsInput,
+    WeightsPadding,
+)
+
+if TYPE_CHECKING:
+    from .store import Store
 
 
 def status(
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only experiments in this state, such as failed; repeatable.")
+    ] = None,
+    table: Annotated[
+        list[int] | None, typer.Option(help="Only methods of the paper's Table 1 or 2; repeatable.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; repeatable.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this dataset; repeatable.")] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="The plan that these options name for `mltbench run`, with what nobody has begun."),
+    ] = False,
+    from_study: Annotated[str | None, typer.Option(help="With --plan: of the winners of this study.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="With --plan: how many seeds, or a list such as 4,5,6.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="With --plan: training recipe.")] = None,
+    backbone: BackboneName = None,
+    weights: Weights = None,
+    weights_input: WeightsInput = None,
+    weights_padding: WeightsPadding = None,
+    override: Annotated[
+        list[str] | None, typer.Option(help="With --plan: method.KEY=VALUE or recipe.KEY=VALUE; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="With --plan: auto, cpu, cuda or cuda:N.")] = "auto",
+    word_vectors: Annotated[Path | None, typer.Option(help="With --plan: GloVe text or .npz for ML-GCN.")] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Out = None,
+    data_root: DataRoot = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Show the state of every experiment: running, finished, failed, interrupted, and whether MLflow has it.
@@ -23,17 +61,48 @@ def status(
     \b
     Examples:
         mltbench status
-        mltbench status --out results --json
+        mltbench status --state failed --state interrupted --dataset digits-mlt
+        mltbench status --plan --table 1 --seeds 3 --state pending --json
     """
-    from rich.table import Table
-
-    from .reconciling import not_in_mlflow, run_folders
+    from ..datasets.registry import resolve_data_root
+    from .chosen_plans import PlanOptions, plans_of
+    from .devices import resolve_device
+    from .initial_weights import BackboneChoice
+    from .plugins import load_plugins
+    from .reconciling import not_in_mlflow
+    from .status import of_plans, of_runs, require_states
     from .store import open_store, resolve_results_root
-    from .terminal import console
 
+    require_states(state or ())
+    load_plugins(plugin or [])
+    options = PlanOptions(
+        table=tuple(table or ()),
+        method=tuple(method or ()),
+        dataset=tuple(dataset or ()),
+        from_study=from_study,
+        seeds=seeds,
+        recipe=recipe,
+        backbone=BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding),
+        override=tuple(override or ()),
+        word_vectors=word_vectors,
+    )
+    options.check() if plan else options.require_filters()
     store = open_store(resolve_results_root(out), tracking_uri, create=False)
     missing = {folder.name for folder in not_in_mlflow(store)}
-    rows = [_row(folder, missing) for folder in run_folders(store)]
+    if plan:
+        device_type = resolve_device(device).partition(":")[0]
+        plans = plans_of(options, store, data_root=resolve_data_root(data_root), device_type=device_type)
+        rows = of_plans(plans, store, missing)
+    else:
+        rows = of_runs(options, store, missing)
+    _tell([row for row in rows if not state or row["state"] in state], missing, store, as_json=as_json)
+
+
+def _tell(rows: list[dict[str, Any]], missing: set[str], store: Store, *, as_json: bool) -> None:
+    from rich.table import Table
+
+    from .terminal import console
+
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -45,7 +114,7 @@ def status(
         table.add_row(*(escape("-" if cell is None else str(cell)) for cell in cells), escape(_what(row)))
     console().print(table)
     counts = Counter(row["state"] for row in rows)
-    console().print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no run has begun")
+    console().print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no such run")
     if missing:
         console().print(
             f"{len(missing)} ended runs are not in MLflow: mltbench sync --out {store.root}", soft_wrap=True
@@ -123,26 +192,6 @@ def sync(
         claims.close()
     console().print(f"brought {brought} of {len(folders)} runs to MLflow; {len(ended) - len(folders)} were there")
     raise typer.Exit(0 if brought == len(folders) else 1)
-
-
-def _row(folder: Path, missing: set[str]) -> dict[str, Any]:
-    from .reconciling import planned_in
-    from .states import ENDED, read_state
-
-    state, planned = read_state(folder), planned_in(folder)
-    ended = state.state in ENDED.values()
-    return {
-        "experiment": folder.name,
-        "method": planned.label if planned else None,
-        "dataset": planned.experiment.dataset if planned else None,
-        "seed": planned.experiment.seed if planned else None,
-        "state": state.state.value,
-        "epoch": state.epoch,
-        "step": state.step,
-        "reason": state.reason,
-        "heartbeat_age_seconds": state.heartbeat.age if state.heartbeat else None,
-        "in_mlflow": ("no" if folder.name in missing else "yes") if ended else None,
-    }
 
 
 def _what(row: dict[str, Any]) -> str:

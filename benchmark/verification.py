@@ -18,7 +18,7 @@ from .provenance import code_version, machine
 from .run import Job, run_job
 
 # What decides bits or may explain other ones.
-CONDITIONS = ("mltbench", "commit", "python", "torch", "numpy", "system", "device_name")
+CONDITIONS = ("mltbench", "commit", "source_digest", "python", "torch", "numpy", "system", "device_name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def changed_conditions(folder: Path) -> dict[str, tuple[str, str]]:
     """What of machine and code is not as it was when the run in this folder was trained: name to (then, now)."""
     then = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     now: Mapping[str, str] = {**code_version(), **machine("cpu", int(then.get("threads", 1)))}
-    names = [name for name in CONDITIONS if then.get(name) != now[name]]
+    names = [name for name in CONDITIONS if name in then and then[name] != now[name]]
     changed = {name: (str(then.get(name)), now[name]) for name in names}
     moves = [entry.details["moved_from"] for entry in read_journal(folder) if "moved_from" in entry.details]
     return changed | ({"resumed elsewhere": (moves[0], "one machine")} if moves else {})

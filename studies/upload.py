@@ -87,6 +87,7 @@ def _new_study_run(study: OpenStudy, store: Store, dataset: str, experiment: str
         f"{TAG}purpose": study.definition.purpose,
         f"{TAG}sweep": study.definition.sweep,
         f"{TAG}command": command_line(),
+        f"{TAG}origin": store.origin,
         "mlflow.source.name": "mltbench",
     }
     run = client.create_run(experiment, run_name=f"study {name}", tags=tags)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crashes import KILLED, TROUBLE, Events, fingerprint, in_child, small_job
+from crashes import KILLED, TROUBLE, Events, fingerprint, in_child, run_killed, small_job
 from mltbench.benchmark import durable
 from mltbench.benchmark.checkpoint import (
     DamagedCheckpointError,
@@ -123,6 +123,39 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number, status, dataset,
     assert last.details["reason"] == f"signal {signal.Signals(number).name}"
     assert in_child(run_job, job) == 0
     assert fingerprint(tmp_path / "run") == expected
+
+
+class TwoSignals(Events):
+    """Lets Ctrl-C come twice at one event."""
+
+    def happens(self, name):
+        if len(self.seen) == self.kill_at:
+            self.kill_at = None
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        self.seen.append(name)
+
+
+def interrupted_twice(job, point):
+    events = TwoSignals(point)
+    events.everywhere()
+    try:
+        run_job(job)
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(dataset, expected, tmp_path):
+    """At every tenth event of a run: in a step, half way through a checkpoint or a line, before and after renaming."""
+    assert in_child(run_killed, small_job(tmp_path / "counted"), None) == 0
+    number = len((tmp_path / "counted.events").read_text().splitlines())
+    assert number > 100
+    for point in range(0, number, 10):
+        job = small_job(tmp_path / str(point))
+        assert in_child(interrupted_twice, job, point) == 130, point
+        assert read_state(Path(job.folder)).state in (State.INTERRUPTED, State.PENDING, State.FINISHED), point
+        assert in_child(run_job, job) == 0, point
+        assert fingerprint(job.folder) == expected, point
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda"}])
