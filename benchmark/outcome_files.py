@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .training_run import Outcome
 
 
+# Files of a run's folder that are kept with it, in MLflow and wherever else it is brought.
+ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "test_scores.npz", "weights.pt", "journal.jsonl")
+
+
 def write_outcome(outcome: Outcome, dataset: Dataset, folder: Path) -> None:
     """Write `per_class.json`, `weights.pt` and, if the test split was scored, `test_scores.npz`.
 

@@ -17,11 +17,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, ML
 
 from .experiment import Experiment
 from .journal import Entry, read_journal
+from .outcome_files import ARTIFACTS
 from .plan import Plan, PlannedExperiment
 from .provenance import command_line
 from .store import TAG, Store
 
-ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "test_scores.npz", "weights.pt", "journal.jsonl")
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
 MAX_METRICS = 1000
 MAX_PARAMETER = 6000

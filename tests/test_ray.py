@@ -1,7 +1,10 @@
 import shutil
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from crashes import fingerprint
 from mltbench.benchmark import plugins
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
@@ -9,6 +12,7 @@ from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.ray_cluster import RayCluster
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plan import build_plan, choose_methods
+from mltbench.benchmark.run import Job
 from mltbench.benchmark.session import Surroundings, carry_out
 from mltbench.benchmark.store import open_store
 from mltbench.datasets.errors import InputError
@@ -66,6 +70,8 @@ def cluster(monkeypatch):
     assert not ray.is_initialized()
 
 
+# Ray 2.60 starts the processes of a local cluster and forgets them: Python warns of each when it is collected
+# (ResourceWarning, raised in a destructor, which pytest tells as an unraisable exception).
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     cluster, deadly, store, tmp_path, empty_database, capfd
@@ -90,6 +96,32 @@ def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     serial = open_store(tmp_path / "serial")
     carry_out(plan, serial, InProcess(), surroundings)
     assert numbers(store) == numbers(serial)
+
+
+def test_a_machine_without_the_results_folder_keeps_checkpoints_and_hands_the_run_back(
+    cluster, deadly, tmp_path, data_root, monkeypatch
+):
+    """Killed twice, the run goes on from the checkpoint on its machine; driver and worker share no folder of runs."""
+    monkeypatch.setenv("MLTBENCH_HOME", str(tmp_path / "of the machine"))
+    quick = ("recipe.plain.epochs=1", "recipe.batch_size=8")
+    (planned,) = build_plan(tiny_dataset(), ["deadly"], seeds=[0], overrides=quick).experiments
+    execution = Execution(checkpoint_seconds=0.0)
+    job = Job(
+        experiment_json=planned.experiment.to_json(),
+        folder=str(tmp_path / "here" / planned.experiment.id),
+        data_root=str(data_root),
+        execution=execution,
+        plugins=(str(deadly),),
+    )
+    assert list(cluster.run([job])) == [job]
+    assert deadly.with_name("deaths").read_text() == "xx"
+    entries = read_journal(Path(job.folder))
+    events = Counter(entry.event for entry in entries)
+    assert (events["start"], events["resumed"], events["finished"]) == (1, 2, 1)
+    assert not list((tmp_path / "of the machine" / "runs").iterdir())
+    alone = replace(job, folder=str(tmp_path / "alone" / planned.experiment.id))
+    assert list(InProcess().run([alone])) == [alone]
+    assert fingerprint(Path(job.folder)) == fingerprint(Path(alone.folder))
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):

@@ -5,20 +5,24 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import socket
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...datasets.errors import InputError
-from ..journal import Journal
+from ..checkpoint import remove_checkpoints
+from ..durable import disk_full_told, write_durably
+from ..journal import JOURNAL_NAME, Journal
+from ..labels import LABELS_NAME
+from ..outcome_files import ARTIFACTS
 from ..run import Job, run_job
 
-# Ray's smallest: nothing but jobs as text and one word per result goes through its object store.
+# Ray's smallest: jobs go as text, and what comes back goes through its object store only without a shared folder.
 OBJECT_STORE_BYTES = 80 * 2**20
 
 
@@ -66,12 +70,12 @@ class RayCluster:
             try:
                 while True:
                     while len(running) < self.workers and (job := waiting.pop() if waiting else next(source, None)):
-                        running[task.remote(job)] = job
+                        running[task.remote(replace(job, folder=str(Path(job.folder).resolve())))] = job
                     if not running:
                         return
                     (ended, *_), _ = ray.wait(list(running), num_returns=1)
                     job = running.pop(ended)
-                    _require_end(ended, job, self.retries)
+                    _record_end(ended, job, self.retries)
                     yield job
             finally:
                 for unfinished in running:
@@ -113,28 +117,45 @@ class RayCluster:
                     ray.shutdown()
 
 
-def work_here(job: Job) -> str:
-    """Run a job on the machine of a worker, which needs the results' folder and its own copy of the dataset."""
-    folder = Path(job.folder)
-    if not folder.parent.is_dir():
-        return f"the worker on {socket.gethostname()} does not see {folder.parent}: --out must be a shared folder"
-    run_job(replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root))
-    return ""
+def work_here(job: Job) -> Mapping[str, bytes]:
+    """Run a job on the machine of a worker, which needs nothing but its own copy of the dataset.
+
+    Where it sees the run's folder, it writes there, and nothing comes back. Elsewhere it writes under its own results
+    root, goes on from a checkpoint that is there, and hands the files of the ended run back; here they go.
+    """
+    job = replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root)
+    if (Path(job.folder) / LABELS_NAME).exists():
+        run_job(job)
+        return {}
+    root = Path(os.environ.get("MLTBENCH_HOME") or Path(tempfile.gettempdir()) / "mltbench-results")
+    folder = root / "runs" / job.experiment_id
+    run_job(replace(job, folder=str(folder)))
+    files = {name: (folder / name).read_bytes() for name in ARTIFACTS if (folder / name).exists()}
+    shutil.rmtree(folder)
+    return files
 
 
-def _require_end(ended: Any, job: Job, retries: int) -> None:
-    """Write into the journal why a task did not get so far as to do it itself."""
+def _record_end(ended: Any, job: Job, retries: int) -> None:
+    """Write what a worker has handed back, or why a task did not get so far as to write it itself."""
     import ray
 
+    folder, problem = Path(job.folder), ""
     try:
-        problem: str = ray.get(ended)
+        files: Mapping[str, bytes] = ray.get(ended)
     except ray.exceptions.WorkerCrashedError:
         problem = f"the worker process died {retries + 1} times (killed from outside, or out of memory)"
     except ray.exceptions.RayError as error:
         problem = f"Ray could not run it: {str(error).strip().splitlines()[-1]}"
+    folder.mkdir(parents=True, exist_ok=True)
     if problem:
-        Path(job.folder).mkdir(parents=True, exist_ok=True)
-        Journal(Path(job.folder)).append("failed", reason=problem)
+        Journal(folder).append("failed", reason=problem)
+    if problem or not files:
+        return
+    with disk_full_told(folder):
+        remove_checkpoints(folder)  # of an earlier try that was made here
+        # The journal last: who reads that a run has ended finds everything else.
+        for name, content in sorted(files.items(), key=lambda file: file[0] == JOURNAL_NAME):
+            write_durably(folder / name, content)
 
 
 @contextmanager
