@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.errors import unknown_name
+from ..methods.catalogue import get_method
 from .chosen_plans import PlanOptions
 from .plan import Plan, PlannedExperiment, choose_methods
 from .reconciling import planned_in, run_folders
@@ -59,10 +60,10 @@ def of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Row
 
 
 def _known_methods(options: PlanOptions, there: set[str]) -> set[str]:
-    unregistered = [name for name in options.method if name in there]
-    rest = [name for name in options.method if name not in there]
-    known = choose_methods(options.table, rest) if options.table or rest else []
-    return {*unregistered, *known}
+    for name in options.method:
+        if name not in there:
+            get_method(name)
+    return {*(choose_methods(options.table, options.method) if options.table or options.method else ())}
 
 
 def _require_datasets(names: Sequence[str], there: set[str]) -> None:
