@@ -67,6 +67,13 @@ def run(
     address: Annotated[str, typer.Option(help="Ray cluster: auto, local (started here) or HOST:PORT.")] = "auto",
     gpus: Annotated[float, typer.Option(min=0, help="GPUs per experiment on Ray; .5 lets two share one.")] = 0,
     wheel: Annotated[Path | None, typer.Option(help="Wheel of mltbench for Ray workers without it.")] = None,
+    cohort: Annotated[
+        bool,
+        typer.Option(
+            help="Train methods that see the same images and crops in lock step, with one pass through the frozen "
+            "trunk; same bits. Ray trains each alone."
+        ),
+    ] = True,
     claims: Annotated[
         str | None, typer.Option(help="PostgreSQL that says who trains what [default: the tracking URI, else --out].")
     ] = None,
@@ -141,6 +148,7 @@ def run(
         address=address,
         gpus=gpus,
         wheel=wheel,
+        cohort=cohort,
     )
     failed = False
     for plan in plans:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..datasets.errors import InputError
+
+OutcomeT = TypeVar("OutcomeT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +48,13 @@ class DivergedError(RuntimeError):
 
 class StoppedEarly(Exception):  # noqa: N818 - no error: somebody who watches the epochs has seen enough
     """Raised by a callback after an epoch to end the run; its text is the reason."""
+
+
+def to_the_end(steps: Generator[Any, None, OutcomeT]) -> OutcomeT:
+    """Take all steps of something that pauses after each; return what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: OutcomeT = end.value
+            return outcome

@@ -41,9 +41,11 @@ class StopRequest:
 
     Attributes:
         number: of the first signal that asked, or None.
+        at_once: whether a second Ctrl-C came.
     """
 
     number: int | None = None
+    at_once: bool = False
 
 
 # A worker process takes its next jobs from a queue that its parent can no longer empty.
@@ -64,6 +66,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == request.number == signal.SIGINT:
+            request.at_once = True
             raise Interrupted(number)
         request.number = request.number or number
 

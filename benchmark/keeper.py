@@ -53,7 +53,7 @@ class Keeper:
         self.journal, self.experiment, self.checkpoint, self.execution = journal, experiment, checkpoint, execution
         self.pulse, self.request = pulse, request
         self.attempt = read_journal(journal.folder)[0].time
-        self._due = time.monotonic() + execution.checkpoint_seconds
+        self._due, self._paid = time.monotonic() + execution.checkpoint_seconds, 0.0
 
     def resume(self, trainer: Trainer) -> Progress:
         """Give the trainer and all generators the states of the checkpoint, if there is one."""
@@ -87,7 +87,7 @@ class Keeper:
         """
         self.pulse.steps = trainer.steps
         stopping = self.request.number is not None
-        if stopping or time.monotonic() >= self._due:
+        if stopping or (time.monotonic() >= self._due and progress.seconds >= self._paid):
             self.save(trainer, progress)
         if self.request.number is not None:
             raise Interrupted(self.request.number)
@@ -111,8 +111,9 @@ class Keeper:
             self.journal.sync()
             write_checkpoint(folder, header, states)
         now = time.monotonic()
-        pause = max(self.execution.checkpoint_seconds, (now - began) / WRITING_SHARE)
-        self._due = now + (pause if self.execution.checkpoint_seconds else 0)
+        self._due = now + self.execution.checkpoint_seconds
+        # Of its own time: the members of a cohort take turns, and each writes.
+        self._paid = progress.seconds + ((now - began) / WRITING_SHARE if self.execution.checkpoint_seconds else 0)
 
 
 def checkpoint_for(folder: Path, experiment: str, execution: Execution) -> Checkpoint | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from ..datasets.errors import unknown_name
+from .cohort import LARGEST
 from .executors.in_process import InProcess
 from .executors.processes import Processes
 from .executors.ray_cluster import RayCluster
@@ -44,6 +45,7 @@ class Engine:
         address: of the Ray cluster.
         gpus: per experiment, on Ray.
         wheel: of mltbench, for Ray workers without it.
+        cohort: whether experiments that see the same crops are trained together; on Ray they never are.
     """
 
     workers: int
@@ -52,10 +54,17 @@ class Engine:
     address: str = "auto"
     gpus: float = 0
     wheel: Path | None = None
+    cohort: bool = True
 
     def __post_init__(self) -> None:
         if self.executor_name not in EXECUTORS:
             raise unknown_name("executor", self.executor_name, EXECUTORS)
+
+    def largest_cohort(self, jobs: int) -> int:
+        """How many of so many jobs may be trained together: no worker is left without any."""
+        if not self.cohort or self.executor_name == "ray":
+            return 1
+        return max(1, min(LARGEST, -(-jobs // self.workers)))
 
     def executor(self, jobs: int) -> Executor:
         """The executor for so many jobs."""
@@ -97,7 +106,7 @@ def run_plan(
                 plan,
                 store,
                 engine.executor(len(missing)),
-                surroundings,
+                replace(surroundings, largest_cohort=engine.largest_cohort(len(missing))),
                 claims=claims,
                 on_end=progress.end,
                 on_wait=waiting.tell,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ..datasets.registry import load_dataset
 from ..datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from .checkpoint import remove_checkpoints
 from .durable import disk_full_told, is_disk_full, write_durably
-from .execution import DivergedError, Execution, StoppedEarly
+from .execution import DivergedError, Execution, StoppedEarly, to_the_end
 from .experiment import Experiment
 from .heartbeat import Pulse, clear_run, hold
 from .initial_weights import find_weights
@@ -25,6 +25,7 @@ from .outcome_files import write_outcome
 from .provenance import code_version, machine
 
 if TYPE_CHECKING:
+    from .shared_trunk import SharedTrunk
     from .training_run import OnEpoch
 
 
@@ -42,6 +43,7 @@ class Job:
         weights: file of the backbone's initial weights, or None for its published ones.
         command: the command line that asked for it.
         restart: train from the beginning what was interrupted.
+        mates: jobs that are trained together with this one, see `cohort.run_cohort`.
     """
 
     experiment_json: str
@@ -53,6 +55,17 @@ class Job:
     weights: str | None = None
     command: str = ""
     restart: bool = False
+    mates: tuple[Job, ...] = ()
+
+    @property
+    def cohort(self) -> tuple[Job, ...]:
+        """The job and its mates, each on its own."""
+        return (replace(self, mates=()), *self.mates)
+
+    def on(self, device: str) -> Job:
+        """The same job, and its mates, on another device."""
+        mates = tuple(mate.on(device) for mate in self.mates)
+        return replace(self, execution=replace(self.execution, device=device), mates=mates)
 
     @property
     def experiment_id(self) -> str:
@@ -76,34 +89,52 @@ def run_job(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
         DiskFullError: if the disk is full; the last checkpoint is whole.
         Interrupted: if a signal came; the step is finished and a checkpoint written.
     """
+    with stop_requests() as request:
+        return to_the_end(run_in_steps(job, request, on_epoch=on_epoch))
+
+
+def run_in_steps(
+    job: Job, request: StopRequest, *, on_epoch: OnEpoch | None = None, shared: SharedTrunk | None = None
+) -> Generator[int, None, bool]:
+    """As `run_job`, with a pause after each step that gives the steps done.
+
+    Args:
+        job: what to run.
+        request: of signals.
+        on_epoch: called after each epoch's journal entry.
+        shared: what it has in common with its cohort.
+    """
     import torch
 
     folder = Path(job.folder)
-    with stop_requests() as request, hold(folder) as pulse, disk_full_told(folder):
+    with hold(folder) as pulse, disk_full_told(folder):
         if is_finished(folder):
             return True
         torch.set_num_threads(job.execution.threads)
         try:
-            return _run(job, _begin(job, folder, pulse, request), on_epoch)
+            return (yield from _run(job, _begin(job, folder, pulse, request, shared), on_epoch, shared))
         except UnusableCheckpointError:
             remove_checkpoints(folder)
-            return _run(job, _begin(job, folder, pulse, request), on_epoch)
+            return (yield from _run(job, _begin(job, folder, pulse, request, shared), on_epoch, shared))
 
 
-def _begin(job: Job, folder: Path, pulse: Pulse, request: StopRequest) -> Keeper:
+def _begin(job: Job, folder: Path, pulse: Pulse, request: StopRequest, shared: SharedTrunk | None) -> Keeper:
     """Make a new beginning in a folder that holds nothing to go on from: failures are never cached."""
     journal = Journal(folder)
     checkpoint = None if job.restart else checkpoint_for(folder, job.experiment_id, job.execution)
     if checkpoint is None:
         clear_run(folder)
         provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
+        if shared:
+            # Its seconds are a share of theirs, its peak of memory is theirs.
+            provenance["cohort"] = str(shared.members)
         write_durably(folder / "experiment.json", job.experiment_json.encode())
         write_durably(folder / "provenance.json", json.dumps(provenance, indent=1).encode())
         journal.append("start", execution=asdict(job.execution), durable=True)
     return Keeper(journal, job.experiment_id, checkpoint, job.execution, pulse, request)
 
 
-def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> bool:
+def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None, shared: SharedTrunk | None) -> Generator[int, None, bool]:
     from .plugins import load_plugins
 
     def end(event: str, reason: str, **details: Any) -> None:
@@ -113,7 +144,7 @@ def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> bool:
 
     try:
         load_plugins(job.plugins)
-        _train(Experiment.from_json(job.experiment_json), job, keeper, on_epoch)
+        yield from _train(Experiment.from_json(job.experiment_json), job, keeper, on_epoch, shared)
     except UnusableCheckpointError:
         raise
     except Interrupted as stop:
@@ -139,7 +170,9 @@ def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> bool:
     return False
 
 
-def _train(experiment: Experiment, job: Job, keeper: Keeper, on_epoch: OnEpoch | None) -> None:
+def _train(
+    experiment: Experiment, job: Job, keeper: Keeper, on_epoch: OnEpoch | None, shared: SharedTrunk | None
+) -> Generator[int, None, None]:
     from .trainer import Trainer
     from .training_run import train
 
@@ -155,9 +188,9 @@ def _train(experiment: Experiment, job: Job, keeper: Keeper, on_epoch: OnEpoch |
         file = job.word_vectors
         source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
         vectors = source.vectors
-    trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors, weights=weights)
+    trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors, weights=weights, shared=shared)
     journal = keeper.journal
-    outcome = train(trainer, journal, on_epoch=on_epoch, watch=keeper)
+    outcome = yield from train(trainer, journal, on_epoch=on_epoch, watch=keeper)
     write_outcome(outcome, dataset, journal.folder)
     epochs = experiment.training["schedule"]["epochs"]
     test = outcome.test.as_metrics("test") if outcome.test else {}

@@ -6,11 +6,12 @@ import multiprocessing
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..datasets.errors import InputError
 from .claims import Claims, open_claims
+from .cohort import form_cohorts
 from .execution import Execution
 from .executors.protocol import Executor
 from .heartbeat import is_held
@@ -39,6 +40,7 @@ class Surroundings:
         plugins: files of somebody's own methods.
         word_vectors: file of word vectors, or None.
         restart: train from the beginning what was interrupted.
+        largest_cohort: experiments that are trained together, where they may; 1 trains each alone.
     """
 
     data_root: Path
@@ -46,6 +48,7 @@ class Surroundings:
     plugins: Sequence[str] = ()
     word_vectors: Path | None = None
     restart: bool = False
+    largest_cohort: int = 1
 
 
 @dataclass(kw_only=True)
@@ -155,28 +158,36 @@ class _Work:
             busy: list[PlannedExperiment] = []
             by_folder = {str(self.store.runs / planned.experiment.id): planned for planned in missing}
             # Closed before anything else on the way out: what is claimed must not be let go while it is still trained.
-            with closing(self.executor.run(self._jobs(by_folder, busy))) as ended:
+            with closing(self.executor.run(self._jobs(missing, busy))) as ended:
                 for job in ended:
-                    self._record(by_folder[job.folder], Path(job.folder))
+                    for member in job.cohort:
+                        self._record(by_folder[member.folder], Path(member.folder))
             if busy:
                 on_wait([(planned, self.claims.holder(planned.experiment.id)) for planned in busy])
                 time.sleep(LOOK_SECONDS)
             missing = busy
 
-    def _jobs(self, by_folder: dict[str, PlannedExperiment], busy: list[PlannedExperiment]) -> Iterator[Job]:
+    def _jobs(self, missing: Sequence[PlannedExperiment], busy: list[PlannedExperiment]) -> Iterator[Job]:
         """Jobs as executors ask for them; each is claimed in that moment, so that two processes share a plan."""
-        for folder, planned in by_folder.items():
-            name = planned.experiment.id
-            if not self.claims.take(name):
-                busy.append(planned)
-            elif is_held(Path(folder)):
-                # Unclaimed and yet run: the worker of a parent that died in this moment, or `mltbench verify`.
-                self.claims.release(name)
-                busy.append(planned)
-            elif (outcome := self._ended_elsewhere(name, Path(folder))) is not None:
-                self._record_elsewhere(planned, *outcome)
-            else:
-                yield _job(planned, folder, self.surroundings)
+        for cohort in form_cohorts(missing, largest=self.surroundings.largest_cohort):
+            jobs = [job for planned in cohort for job in self._claimed(planned, busy)]
+            if jobs:
+                yield replace(jobs[0], mates=tuple(jobs[1:]))
+
+    def _claimed(self, planned: PlannedExperiment, busy: list[PlannedExperiment]) -> Iterator[Job]:
+        """The job of an experiment, if it is ours to run."""
+        name = planned.experiment.id
+        folder = self.store.runs / name
+        if not self.claims.take(name):
+            busy.append(planned)
+        elif is_held(folder):
+            # Unclaimed and yet run: the worker of a parent that died in this moment, or `mltbench verify`.
+            self.claims.release(name)
+            busy.append(planned)
+        elif (outcome := self._ended_elsewhere(name, folder)) is not None:
+            self._record_elsewhere(planned, *outcome)
+        else:
+            yield _job(planned, str(folder), self.surroundings)
 
     def _ended_elsewhere(self, name: str, folder: Path) -> tuple[str, str] | None:
         entries = read_journal(folder)

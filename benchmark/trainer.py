@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from .streams import as_tensors, numpy_stream, stream_seed, torch_stream
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
+    from .shared_trunk import SharedTrunk
 
 EVALUATION_BATCH = 256
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.
@@ -85,6 +87,7 @@ class Trainer:
         *,
         word_vectors: NDArray[np.float32] | None = None,
         weights: Path | None = None,
+        shared: SharedTrunk | None = None,
     ) -> None:
         self.training: dict[str, Any] = dict(experiment.training)
         self.dataset, self.execution = dataset, execution
@@ -94,7 +97,9 @@ class Trainer:
         method, seed = experiment.method, experiment.seed
         self.augmentation = Augmentation(**self.training["augmentation"])
         self.normalisation = Normalisation.of(experiment.input_format, self.device)
-        self.data = DeviceData(dataset.split("train"), self.device)
+        self.shared = shared
+        split = dataset.split("train")
+        self.data = shared.open(split, self.device) if shared else DeviceData(split, self.device)
         self.drop_last = method.sampler.drop_last
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(seed, "loss"))
@@ -104,32 +109,42 @@ class Trainer:
         )
         self.parameters = self.network.trained_parameters()
         self.optimiser = FlatSGD(self.parameters, list(self.loss.parameters()), self.training)
-        self.sampling = method.sampler.open(dataset.split("train").labels, numpy_stream(seed, "sampling"))
+        self.sampling = method.sampler.open(split.labels, numpy_stream(seed, "sampling"))
         self.crops = torch_stream(seed, "augmentation")
         self.dropout_seed = stream_seed(seed, "dropout")
         self.steps = 0
         self.course: EpochCourse | None = None
 
-    def train_epoch(self, epoch: int, *, after_step: Callable[[], None] = lambda: None) -> tuple[float, int]:
+    def train_epoch(self, epoch: int) -> tuple[float, int]:
         """Train one epoch, or the rest of it after `load_state`; return its mean loss and the images that it took.
 
         Args:
             epoch: epochs before it.
-            after_step: called after each step, when `state` is whole.
 
         Raises:
             DivergedError: at the end, if a loss was not finite.
         """
-        course = self.course = self.course or self.begin_epoch(epoch)
-        for number, (batch, prepared) in enumerate(self.prepared_batches(course)):
-            if number >= course.done:
-                self.learn(course, batch, self.stem(course.on_device[batch], prepared))
-                course.done += 1
-                after_step()
-        self.course = None
+        course = self.begin_epoch(epoch)
+        for _ in self.steps_of(course):
+            pass
         return self.end_epoch(course)
 
     def begin_epoch(self, epoch: int) -> EpochCourse:
+        """The epoch that is on its way after `load_state`, or a new one."""
+        self.course = self.course or self._draw_epoch(epoch)
+        return self.course
+
+    def steps_of(self, course: EpochCourse) -> Iterator[None]:
+        """Take the steps of an epoch that are left; pause after each, when `state` is whole."""
+        for number, (batch, prepared) in enumerate(self.prepared_batches(course)):
+            if number >= course.done:
+                compute = partial(self.stem, course.on_device[batch], prepared)
+                stem = self.shared.stem(self.steps, course.indices[batch], compute) if self.shared else compute()
+                self.learn(course, batch, stem)
+                course.done += 1
+                yield
+
+    def _draw_epoch(self, epoch: int) -> EpochCourse:
         """Draw what an epoch shows, and how."""
         before = self._streams()
         indices = torch.from_numpy(self.sampling.next_epoch())
@@ -159,6 +174,7 @@ class Trainer:
         Raises:
             DivergedError: if a loss was not finite.
         """
+        self.course = None
         mean, bad = course.meter.read()
         if bad is not None:
             start = bad * self.training["batch_size"]
@@ -199,7 +215,7 @@ class Trainer:
         self.crops.set_state(state["streams"]["crops"])
         self.steps = state["steps"]
         if kept := state["course"]:
-            self.course = self.begin_epoch(kept["epoch"])
+            self.course = self._draw_epoch(kept["epoch"])
             self.course.meter.load_state(kept["losses"], self.device)
             for name in KEPT_OF_COURSE:
                 setattr(self.course, name, kept[name])

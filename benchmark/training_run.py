@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,8 +80,11 @@ class Unwatched:
 
 def train(
     trainer: Trainer, journal: Journal, *, on_epoch: OnEpoch | None = None, watch: Watch | None = None
-) -> Outcome:
+) -> Generator[int, None, Outcome]:
     """Train to the last epoch, then score the validation split and, unless the execution says no, the test split.
+
+    Pauses after each step and gives the steps done; the time of pauses does not count. Random generators must be put
+    aside in a pause if anything else draws from them.
 
     Args:
         trainer: at its first step.
@@ -95,7 +98,7 @@ def train(
         Interrupted: as the watch raised it.
     """
     with own_generators(trainer.dropout_seed, trainer.device):
-        progress = _train_epochs(trainer, journal, on_epoch, watch or Unwatched())
+        progress = yield from _train_epochs(trainer, journal, on_epoch, watch or Unwatched())
     validation, _ = trainer.evaluate("validation")
     test, test_scores = trainer.evaluate("test") if trainer.execution.score_test else (None, None)
     rate = progress.images / progress.seconds
@@ -105,16 +108,20 @@ def train(
     return Outcome(validation=validation, test=test, test_scores=test_scores, network=trainer.network, cost=cost)
 
 
-def _train_epochs(trainer: Trainer, journal: Journal, on_epoch: OnEpoch | None, watch: Watch) -> Progress:
+def _train_epochs(
+    trainer: Trainer, journal: Journal, on_epoch: OnEpoch | None, watch: Watch
+) -> Generator[int, None, Progress]:
     progress = watch.resume(trainer)
     started, epochs = time.perf_counter() - progress.seconds, trainer.training["schedule"]["epochs"]
-
-    def after_step() -> None:
-        progress.seconds = time.perf_counter() - started
-        watch.after_step(trainer, progress)
-
     for epoch in range(progress.epochs, epochs):
-        mean_loss, seen = trainer.train_epoch(epoch, after_step=after_step)
+        course = trainer.begin_epoch(epoch)
+        for _ in trainer.steps_of(course):
+            progress.seconds = time.perf_counter() - started
+            watch.after_step(trainer, progress)
+            paused = time.perf_counter()
+            yield trainer.steps
+            started += time.perf_counter() - paused
+        mean_loss, seen = trainer.end_epoch(course)
         progress.images += seen
         metrics = {"train/loss": mean_loss, "train/learning_rate": trainer.optimiser.param_groups[0]["lr"]}
         if _evaluated(epoch + 1, epochs, trainer.execution.evaluate_every):

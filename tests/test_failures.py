@@ -1,6 +1,7 @@
 import multiprocessing
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -119,6 +120,14 @@ def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
     assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
     assert "the worker process died" in last["moody"].details["reason"]
     assert multiprocessing.active_children() == []
+
+
+def test_a_cohort_whose_worker_dies_goes_on_one_by_one(moody, data_root, tmp_path):
+    moody.with_name("mood").write_text("killed")
+    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    ended = list(Processes(1, retries=0).run([replace(jobs[0], mates=(jobs[1],))]))
+    assert ended == jobs
+    assert [read_journal(tmp_path / "runs" / job.folder)[-1].event for job in jobs] == ["failed", "finished"]
 
 
 # A spawned worker imports the script again, and without `if __name__ == "__main__"` dies of it.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mltbench.benchmark.backbones import get_backbone
 from mltbench.benchmark.check import tiny_dataset
-from mltbench.benchmark.execution import DivergedError, Execution
+from mltbench.benchmark.execution import DivergedError, Execution, to_the_end
 from mltbench.benchmark.experiment import Experiment
 from mltbench.benchmark.journal import Journal, read_journal
 from mltbench.benchmark.optimisation import LossMeter, learning_rate
@@ -77,7 +77,7 @@ def test_every_step_is_taken_at_its_learning_rate(tmp_path):
     trainer = make_trainer(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
     used = []
     trainer.optimiser.register_step_pre_hook(lambda optimiser, *_: used.append(optimiser.param_groups[0]["lr"]))
-    train(trainer, Journal(tmp_path))
+    to_the_end(train(trainer, Journal(tmp_path)))
     assert used == pytest.approx([0.1, 0.1 + 0.2 / 3, 0.1 + 0.4 / 3, *[0.3] * 3, *[0.03] * 3], rel=1e-12)
     epochs = [entry for entry in read_journal(tmp_path) if entry.event == "epoch"]
     assert [entry.step for entry in epochs] == [1, 2, 3]
@@ -88,7 +88,7 @@ def test_every_step_is_taken_at_its_learning_rate(tmp_path):
 def test_what_is_frozen_stays_and_the_rest_learns(tmp_path):
     trainer = make_trainer("rs-focal")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    train(trainer, Journal(tmp_path))
+    to_the_end(train(trainer, Journal(tmp_path)))
     after = trainer.network.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value, tmp_pa
     draws = get_method("erm").sampler.open(split.labels, numpy_stream(0, "sampling"))
     order = np.concatenate([draws.next_epoch() for _ in range(3)])
     with pytest.raises(DivergedError) as caught:
-        train(trainer, Journal(tmp_path))
+        to_the_end(train(trainer, Journal(tmp_path)))
     assert f"step {step} (epoch {step // 3 + 1})" in str(caught.value)
     assert ", ".join(split.ids[order[6 * step : 6 * step + 6]]) + "." in str(caught.value)
     assert len(read_journal(tmp_path)) == step // 3

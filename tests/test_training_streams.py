@@ -9,7 +9,7 @@ import pytest
 import torch
 from mltbench.benchmark.backbones import get_backbone
 from mltbench.benchmark.check import tiny_dataset
-from mltbench.benchmark.execution import Execution
+from mltbench.benchmark.execution import Execution, to_the_end
 from mltbench.benchmark.experiment import Experiment
 from mltbench.benchmark.journal import Journal
 from mltbench.benchmark.recipes import RECIPES, Schedule
@@ -56,7 +56,7 @@ def trained(folder, *arguments, **named):
         return frozen_part(images)
 
     trainer.network.frozen_part = record
-    outcome = train(trainer, Journal(folder))
+    outcome = to_the_end(train(trainer, Journal(folder)))
     return initial, shown, outcome
 
 

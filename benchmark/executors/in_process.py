@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from ..run import Job, run_job
+from ..cohort import run_unit
+from ..run import Job
 
 
 class InProcess:
@@ -13,5 +14,5 @@ class InProcess:
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended."""
         for job in jobs:
-            run_job(job)
+            run_unit(job)
             yield job

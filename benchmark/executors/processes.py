@@ -9,14 +9,14 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from ...datasets.errors import InputError
+from ..cohort import run_unit
 from ..interruption import Interrupted
 from ..journal import Journal
-from ..run import Job, run_job
+from ..run import Job
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -61,8 +61,9 @@ class Processes:
                         continue
                     workers.remove(worker)
                     deaths[job.folder] = deaths.get(job.folder, 0) + 1
-                    if deaths[job.folder] <= self.retries:
-                        again.append(job)
+                    if job.mates or deaths[job.folder] <= self.retries:
+                        # Each alone, for one of them may be the cause.
+                        again.extend(job.cohort)
                     elif worker.began:
                         Journal(Path(job.folder)).append("failed", reason=_death(worker, deaths[job.folder]))
                         yield job
@@ -85,7 +86,7 @@ class Processes:
                 idle = [_Worker(next(slot for slot in range(self.workers) if slot not in taken))]
                 workers += idle
             device = self.devices[idle[0].slot % len(self.devices)] if self.devices else job.execution.device
-            idle[0].give(job, replace(job, execution=replace(job.execution, device=device)))
+            idle[0].give(job, job.on(device))
 
 
 class _Worker:
@@ -134,7 +135,7 @@ def _end(workers: Sequence[_Worker]) -> None:
         if worker.job is not None:
             worker.process.terminate()
     for worker in workers:
-        worker.process.join(ENDS_WITHIN_SECONDS)
+        worker.process.join(ENDS_WITHIN_SECONDS * (len(worker.job.cohort) if worker.job else 1))
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
@@ -149,7 +150,7 @@ def _work(connection: Connection) -> None:
         while True:
             job = connection.recv()
             try:
-                run_job(job)
+                run_unit(job)
             except InputError as error:  # a full disk, say: the end of the plan, not of this experiment alone
                 connection.send(error)
             except Interrupted:

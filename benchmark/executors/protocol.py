@@ -9,7 +9,7 @@ from ..run import Job
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere; each job writes its own folder."""
+    """Runs jobs somewhere, a job's mates with it; each writes its own folder."""
 
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended, well or not (its journal tells).
