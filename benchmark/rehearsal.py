@@ -23,6 +23,7 @@ GRAPHED = Variant(name="graphed", graphed=True)
 VARIANTS = (
     EAGER,
     GRAPHED,
+    Variant(name="cohort", cohort=True),
     Variant(name="plain loop", loop="plain"),
     Variant(name="concurrent, 2 processes", runs=2),
     Variant(name="compiled", compiled=True),

@@ -22,7 +22,15 @@ from .experiment import Experiment
 from .graphed_step import GraphedStep
 from .optimisation import learning_rate
 from .plain_loop import PlainLoop, write_images
-from .rehearsal_data import DIFFERENT_IMAGES, Setting, Shape, rehearsed_experiment, synthetic_dataset
+from .rehearsal_data import (
+    DIFFERENT_IMAGES,
+    Setting,
+    Shape,
+    rehearsed_cohort,
+    rehearsed_experiment,
+    synthetic_dataset,
+)
+from .shared_trunk import SharedTrunk
 from .trainer import Trainer
 
 ROUNDS = 3
@@ -38,6 +46,7 @@ class Variant:
         loop: `plain` or `ours`.
         compiled: whether augmentation, trunk and learning part go through `torch.compile`.
         graphed: whether the whole step is one CUDA graph.
+        cohort: whether all methods that see the same images train in lock step; images count once per method.
         runs: processes at once.
     """
 
@@ -45,6 +54,7 @@ class Variant:
     loop: Literal["plain", "ours"] = "ours"
     compiled: bool = False
     graphed: bool = False
+    cohort: bool = False
     runs: int = 1
 
 
@@ -130,7 +140,15 @@ def open_run(setting: Setting, experiment: Experiment, dataset: Dataset, variant
         paths = [written[i % len(written)] for i in range(len(split))]
         loop = PlainLoop(experiment, dataset, paths, device=setting.device, workers=setting.workers)
         return _Run(steps=(images for _ in count() for images in loop.train_epoch(0)))
-    trainer = Trainer(experiment, dataset, Execution(device=setting.device, threads=setting.threads))
+    execution = Execution(device=setting.device, threads=setting.threads)
+    if variant.cohort:
+        together = rehearsed_cohort(experiment)
+        shared = SharedTrunk(len(together))
+        members = [Trainer(member, dataset, execution, shared=shared) for member in together]
+        run = _Run(steps=iter(()), trainer=members[0])
+        run.steps = _cohort_steps(members, run.bad)
+        return run
+    trainer = Trainer(experiment, dataset, execution)
     if variant.compiled:
         # The trunk is folded by its first use, outside of what is compiled.
         trainer.train_step(*_first_batch(trainer))
@@ -158,6 +176,21 @@ def _steps(trainer: Trainer, graph: GraphedStep | None, bad: list[int]) -> Itera
         # A trainer would end here; the speed of the steps is the same with what is not a number.
         if course.meter.read()[1] is not None:
             bad.append(epoch)
+
+
+def _cohort_steps(members: list[Trainer], bad: list[int]) -> Iterator[int]:
+    """Epoch after epoch as a cohort takes them: a step of each member after the other."""
+    for epoch in count():
+        courses = [member.begin_epoch(epoch) for member in members]
+        before = 0
+        for _ in zip(*(member.steps_of(course) for member, course in zip(members, courses, strict=True)), strict=True):
+            seen = sum(course.seen for course in courses)
+            yield seen - before
+            before = seen
+        for member, course in zip(members, courses, strict=True):
+            member.course = None
+            if course.meter.read()[1] is not None:
+                bad.append(epoch)
 
 
 def _rate(steps: Iterator[int], seconds: float, device: torch.device) -> float:

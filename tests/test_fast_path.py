@@ -12,6 +12,7 @@ from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.network import fold_normalisation
 from mltbench.benchmark.optimisation import FlatSGD
 from mltbench.benchmark.recipes import Augmentation
+from mltbench.benchmark.shared_trunk import SharedTrunk
 from mltbench.benchmark.trainer import Trainer
 from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import get_method
@@ -153,6 +154,35 @@ def test_logits_after_50_steps_are_those_of_the_plain_path(method, rate):
     with torch.no_grad():
         expected, found = network.eval()(images), ours.network.eval()(images)
     assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
+
+
+def logits_after_50_steps(names, shared):
+    """Raw test logits of methods that take their steps in turns, on one trunk if there is one."""
+    members = [Trainer(tiny_experiment(get_method(n)), tiny_dataset(), Execution(), shared=shared) for n in names]
+    taken, epoch = 0, 0
+    while taken < 50:
+        courses = [member.begin_epoch(epoch) for member in members]
+        rounds = [member.steps_of(course) for member, course in zip(members, courses, strict=True)]
+        ended = False
+        while not ended and taken < 50:
+            for steps in rounds:
+                torch.manual_seed(taken)
+                ended = next(steps, "ended") == "ended"
+            taken += not ended
+        for member in members:
+            member.course = None
+        epoch += 1
+    assert {member.steps for member in members} == {50}
+    return [member.evaluate("test")[1] for member in members]
+
+
+def test_after_50_steps_a_cohort_has_the_logits_of_eager_training():
+    """Difference 0 on the CPU; graphs and eager are compared where there is a GPU, see test_rehearsal.py."""
+    names = ("rs", "r-bce", "db-focal")
+    together = logits_after_50_steps(names, SharedTrunk(3))
+    for name, found in zip(names, together, strict=True):
+        (alone,) = logits_after_50_steps([name], None)
+        assert abs(found - alone).max() == 0 < abs(found).max()
 
 
 def test_images_are_gathered_by_rows():

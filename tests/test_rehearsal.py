@@ -13,7 +13,14 @@ from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.graphed_step import GraphedStep, warm_up_without_trace
 from mltbench.benchmark.provenance import machine
 from mltbench.benchmark.rehearsal import EAGER, GRAPHED, Rehearsal, Result, rehearse
-from mltbench.benchmark.rehearsal_data import COCO, VOC, long_tailed_labels, rehearsed_experiment, synthetic_dataset
+from mltbench.benchmark.rehearsal_data import (
+    COCO,
+    VOC,
+    long_tailed_labels,
+    rehearsed_cohort,
+    rehearsed_experiment,
+    synthetic_dataset,
+)
 from mltbench.benchmark.rehearsal_variants import Speed, Variant, open_run
 from mltbench.benchmark.trainer import Trainer
 from mltbench.methods.catalogue import get_method
@@ -35,6 +42,18 @@ def test_labels_are_as_long_tailed_as_the_published_sets(shape):
     assert (counts.max(), counts.min()) == (shape.largest, shape.smallest)
     assert (np.diff(counts) <= 0).all()
     assert labels.any(axis=1).all()
+
+
+def test_the_cohort_is_the_paper_s_re_sampled_methods(tmp_path):
+    shape = SETTING.shapes[0]
+    dataset = synthetic_dataset(shape, image_size=SETTING.image_size)
+    experiment = rehearsed_experiment(SETTING, shape, dataset)
+    together = rehearsed_cohort(experiment)
+    assert {member.method.name for member in together} == {
+        "rs", "rs-focal", "r-bce", "r-bce-focal", "db", "db-focal", "rs+rw-focal", "rs+cb-focal"
+    }  # fmt: skip
+    run = open_run(SETTING, experiment, dataset, Variant(name="cohort", cohort=True), tmp_path)
+    assert [next(run.steps) for _ in range(2)] == [8 * SETTING.batch_size] * 2
 
 
 def test_the_command_measures_variants_and_says_why_one_is_missing(call, own_folder, monkeypatch, tmp_path):
