@@ -74,6 +74,9 @@ def run(
             "trunk; same bits. Ray trains each alone."
         ),
     ] = True,
+    graphed: Annotated[
+        bool, typer.Option("--graphed", help="Replay steps as CUDA graphs; see `mltbench bench rehearsal` first.")
+    ] = False,
     claims: Annotated[
         str | None, typer.Option(help="PostgreSQL that says who trains what [default: the tracking URI, else --out].")
     ] = None,
@@ -129,6 +132,8 @@ def run(
     plans = plans_of(options, store, data_root=root, device_type=chosen_device.partition(":")[0])
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
         console().print(note, markup=False, highlight=False, soft_wrap=True)
+    if graphed and device_type != "cuda":
+        console().print(f"--graphed needs CUDA: on {chosen_device} each step is taken without a graph.")
     surroundings = Surroundings(
         data_root=root,
         execution=Execution(
@@ -136,6 +141,7 @@ def run(
             threads=threads,
             evaluate_every=evaluate_every,
             checkpoint_seconds=checkpoint_every,
+            graphed=graphed,
         ),
         plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
         word_vectors=word_vectors,

@@ -21,6 +21,7 @@ class Execution:
         evaluate_every: epochs between evaluations on the validation split; 0 is after the last epoch only.
         score_test: whether the test split is opened and scored at the end; what is searched must not see it.
         checkpoint_seconds: time between checkpoints; 0 writes one after every step.
+        graphed: whether steps on CUDA are replayed as a graph; without meaning elsewhere.
     """
 
     device: str = "cpu"
@@ -28,6 +29,7 @@ class Execution:
     evaluate_every: int = 0
     score_test: bool = True
     checkpoint_seconds: float = 60.0
+    graphed: bool = False
 
 
 class ExecutionChangedError(InputError):

@@ -1,63 +1,67 @@
-"""A trainer's whole step as one CUDA graph: gather, augment, trunk, upper part, loss, backward, clipping and SGD."""
+"""What a trainer learns from a batch as one CUDA graph: upper part, loss, backward, clipping and SGD."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .augmentation import DRAWS_PER_IMAGE
-from .trainer import Trainer
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 WARM_UP_STEPS = 3
 
 
 class GraphedStep:
-    """Replays `Trainer.train_step` for batches of one size.
+    """Replays `Trainer.learn_step` for batches of one size.
 
-    What changes from step to step lies in tensors that the graph reads: image indices, uniform numbers for the
-    augmentation, learning rate. It is the trainer's own step that is captured, so both mean the same. The steps that
-    warm up leave no trace: weights, statistics and momentum are put back before the capture, which executes nothing.
+    What changes from step to step lies in tensors that the graph reads: the trunk's feature map, image indices,
+    learning rate. It is the trainer's own step that is captured, so both mean the same. The steps that warm up leave no
+    trace: weights, statistics and momentum are put back before the capture, which executes nothing. Augmentation and
+    trunk stay outside, for a cohort shares them.
 
     Args:
         trainer: on a CUDA device, with its images there.
-        batch_size: images of every step.
+        stem: the trunk's feature map of a batch.
+        indices: of its images, on the device.
 
     Raises:
         RuntimeError: if something in the step cannot be captured.
     """
 
-    def __init__(self, trainer: Trainer, batch_size: int) -> None:
+    def __init__(self, trainer: Trainer, stem: Tensor, indices: Tensor) -> None:
         self.trainer, device = trainer, trainer.device
-        self.indices = torch.zeros(batch_size, dtype=torch.long, device=device)
-        self.draws = torch.full((batch_size, DRAWS_PER_IMAGE), 0.5, device=device)
+        self.stem, self.indices = stem.clone(), indices.clone()
         self.rate = torch.full((), float(trainer.training["learning_rate"]), device=device)
-        for group in trainer.optimiser.param_groups:
+        groups, steps = trainer.optimiser.param_groups, trainer.steps
+        rates = [group["lr"] for group in groups]
+        for group in groups:
             group["lr"] = self.rate
         # One stream for both: gradients are accumulated on the stream that first saw their parameter.
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
-            warm_up_without_trace(trainer, self.indices, self.draws)
+            warm_up_without_trace(trainer, self.stem, self.indices)
         torch.cuda.synchronize(device)
         self.graph = torch.cuda.CUDAGraph()
-        steps = trainer.steps
         with torch.cuda.graph(self.graph, stream=stream):
-            self.loss = trainer.train_step(self.indices, self.draws)
+            self.loss = trainer.learn_step(self.stem, self.indices)
         trainer.steps = steps
-        # The graph reads the folded trunk by address, whatever becomes of the network's own reference.
-        self._kept = trainer.network._folded
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
-    def __call__(self, indices: Tensor, draws: Tensor, rate: float) -> Tensor:
-        """Take one step; return its detached loss without waiting for the device."""
+    def __call__(self, stem: Tensor, indices: Tensor) -> Tensor:
+        """Take one step at the optimiser's learning rate; return its detached loss without waiting for the device."""
+        self.stem.copy_(stem, non_blocking=True)
         self.indices.copy_(indices, non_blocking=True)
-        self.draws.copy_(draws, non_blocking=True)
-        self.rate.fill_(rate)
+        self.rate.fill_(self.trainer.optimiser.param_groups[0]["lr"])
         self.graph.replay()
         self.trainer.steps += 1
         return self.loss.clone()
 
 
-def warm_up_without_trace(trainer: Trainer, indices: Tensor, draws: Tensor) -> None:
+def warm_up_without_trace(trainer: Trainer, stem: Tensor, indices: Tensor) -> None:
     """Take some steps, then put back weights, statistics, momentum, counts and generators as they were."""
     optimiser, device = trainer.optimiser, trainer.device
     state = [*trainer.network.state_dict().values(), *trainer.loss.state_dict().values()]
@@ -65,7 +69,7 @@ def warm_up_without_trace(trainer: Trainer, indices: Tensor, draws: Tensor) -> N
     momentum = {parameter: values["momentum_buffer"].clone() for parameter, values in optimiser.state.items()}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(WARM_UP_STEPS):
-            trainer.train_step(indices, draws)
+            trainer.learn_step(stem, indices)
     trainer.steps = steps
     with torch.no_grad():
         for tensor, value in zip(state, before, strict=True):

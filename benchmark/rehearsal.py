@@ -24,6 +24,7 @@ VARIANTS = (
     EAGER,
     GRAPHED,
     Variant(name="cohort", cohort=True),
+    Variant(name="cohort, graphed", cohort=True, graphed=True),
     Variant(name="plain loop", loop="plain"),
     Variant(name="concurrent, 2 processes", runs=2),
     Variant(name="compiled", compiled=True),

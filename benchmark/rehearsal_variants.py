@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -19,8 +19,6 @@ from ..datasets.dataset import Dataset, Split
 from .devices import wait_for
 from .execution import Execution
 from .experiment import Experiment
-from .graphed_step import GraphedStep
-from .optimisation import learning_rate
 from .plain_loop import PlainLoop, write_images
 from .rehearsal_data import (
     DIFFERENT_IMAGES,
@@ -45,7 +43,7 @@ class Variant:
         name: as tables print it.
         loop: `plain` or `ours`.
         compiled: whether augmentation, trunk and learning part go through `torch.compile`.
-        graphed: whether the whole step is one CUDA graph.
+        graphed: whether what is learnt from a feature map is replayed as a CUDA graph.
         cohort: whether all methods that see the same images train in lock step; images count once per method.
         runs: processes at once.
     """
@@ -140,55 +138,36 @@ def open_run(setting: Setting, experiment: Experiment, dataset: Dataset, variant
         paths = [written[i % len(written)] for i in range(len(split))]
         loop = PlainLoop(experiment, dataset, paths, device=setting.device, workers=setting.workers)
         return _Run(steps=(images for _ in count() for images in loop.train_epoch(0)))
-    execution = Execution(device=setting.device, threads=setting.threads)
-    if variant.cohort:
-        together = rehearsed_cohort(experiment)
-        shared = SharedTrunk(len(together))
-        members = [Trainer(member, dataset, execution, shared=shared) for member in together]
-        run = _Run(steps=iter(()), trainer=members[0])
-        run.steps = _cohort_steps(members, run.bad)
-        return run
-    trainer = Trainer(experiment, dataset, execution)
+    execution = Execution(device=setting.device, threads=setting.threads, graphed=variant.graphed)
+    experiments = rehearsed_cohort(experiment) if variant.cohort else [experiment]
+    shared = SharedTrunk(len(experiments)) if variant.cohort else None
+    trainers = [Trainer(member, dataset, execution, shared=shared) for member in experiments]
     if variant.compiled:
-        # The trunk is folded by its first use, outside of what is compiled.
-        trainer.train_step(*_first_batch(trainer))
-        for owner, name in ((trainer, "stem"), (trainer.network, "learning_part")):
-            setattr(owner, name, torch.compile(getattr(owner, name), backend=setting.compiler, dynamic=False))
-    graph = GraphedStep(trainer, setting.batch_size) if variant.graphed else None
-    run = _Run(steps=iter(()), trainer=trainer)
-    run.steps = _steps(trainer, graph, run.bad)
+        for trainer in trainers:
+            _compile(trainer, setting.compiler)
+    run = _Run(steps=iter(()), trainer=trainers[0])
+    run.steps = _steps(trainers, run.bad)
     return run
 
 
-def _steps(trainer: Trainer, graph: GraphedStep | None, bad: list[int]) -> Iterator[int]:
-    """Epoch after epoch as `Trainer.train_epoch` takes them, or with a graph in the place of the trainer's step."""
-    for epoch in count():
-        course = trainer.begin_epoch(epoch)
-        if graph is None:
-            for batch, prepared in trainer.prepared_batches(course):
-                trainer.learn(course, batch, trainer.stem(course.on_device[batch], prepared))
-                yield batch.stop - batch.start
-        else:
-            for batch in trainer.batches(len(course.indices)):
-                rate = learning_rate(trainer.steps, epoch, trainer.training)
-                course.meter.add(graph(course.on_device[batch], course.draws[batch], rate))
-                yield batch.stop - batch.start
-        # A trainer would end here; the speed of the steps is the same with what is not a number.
-        if course.meter.read()[1] is not None:
-            bad.append(epoch)
+def _compile(trainer: Trainer, backend: str) -> None:
+    # The trunk is folded by its first use, outside of what is compiled.
+    trainer.train_step(*_first_batch(trainer))
+    for owner, name in ((trainer, "stem"), (trainer.network, "learning_part")):
+        setattr(owner, name, torch.compile(getattr(owner, name), backend=backend, dynamic=False))
 
 
-def _cohort_steps(members: list[Trainer], bad: list[int]) -> Iterator[int]:
-    """Epoch after epoch as a cohort takes them: a step of each member after the other."""
+def _steps(trainers: Sequence[Trainer], bad: list[int]) -> Iterator[int]:
+    """Epoch after epoch as trainers take them, a step of each after the other."""
     for epoch in count():
-        courses = [member.begin_epoch(epoch) for member in members]
-        before = 0
-        for _ in zip(*(member.steps_of(course) for member, course in zip(members, courses, strict=True)), strict=True):
-            seen = sum(course.seen for course in courses)
+        courses, seen = [trainer.begin_epoch(epoch) for trainer in trainers], 0
+        pairs = list(zip(trainers, courses, strict=True))
+        for _ in zip(*(trainer.steps_of(course) for trainer, course in pairs), strict=True):
+            before, seen = seen, sum(course.seen for course in courses)
             yield seen - before
-            before = seen
-        for member, course in zip(members, courses, strict=True):
-            member.course = None
+        # A trainer would end here; the speed of the steps is the same with what is not a number.
+        for trainer, course in pairs:
+            trainer.course = None
             if course.meter.read()[1] is not None:
                 bad.append(epoch)
 

@@ -28,6 +28,7 @@ from .device_data import DeviceData
 from .devices import CUDA_MATMUL_PRECISION
 from .execution import DivergedError, Execution
 from .experiment import Experiment
+from .graphed_step import GraphedStep
 from .metrics import Scores, score
 from .network import build_network
 from .optimisation import FlatSGD, LossMeter, learning_rate
@@ -114,6 +115,7 @@ class Trainer:
         self.dropout_seed = stream_seed(seed, "dropout")
         self.steps = 0
         self.course: EpochCourse | None = None
+        self.graph: GraphedStep | None = None
 
     def train_epoch(self, epoch: int) -> tuple[float, int]:
         """Train one epoch, or the rest of it after `load_state`; return its mean loss and the images that it took.
@@ -213,7 +215,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.sampling.load_state(state["streams"]["sampling"])
         self.crops.set_state(state["streams"]["crops"])
-        self.steps = state["steps"]
+        self.steps, self.graph = state["steps"], None
         if kept := state["course"]:
             self.course = self._draw_epoch(kept["epoch"])
             self.course.meter.load_state(kept["losses"], self.device)
@@ -248,8 +250,15 @@ class Trainer:
     def learn(self, course: EpochCourse, batch: slice, stem: Tensor) -> None:
         """Take one step on a batch of an epoch, from the trunk's feature map."""
         self.set_learning_rate(learning_rate(self.steps, course.epoch, self.training))
-        course.meter.add(self.learn_step(stem, course.on_device[batch]))
+        course.meter.add(self._take_step(stem, course.on_device[batch]))
         course.seen += batch.stop - batch.start
+
+    def _take_step(self, stem: Tensor, indices: Tensor) -> Tensor:
+        """As `learn_step`; by a CUDA graph where the execution says so, but for a last batch that is no whole one."""
+        graphed = self.execution.graphed and stem.is_cuda and len(indices) == self.training["batch_size"]
+        if graphed and self.graph is None:
+            self.graph = GraphedStep(self, stem, indices)
+        return self.graph(stem, indices) if graphed and self.graph else self.learn_step(stem, indices)
 
     def train_step(self, indices: Tensor, draws: Tensor) -> Tensor:
         """Train on one batch; return its detached loss without waiting for the device."""

@@ -75,8 +75,10 @@ def test_datasets_are_listed_and_shown(call, tmp_path):
 
 
 def test_a_dry_run_shows_the_plan_and_trains_nothing(call, out):
-    status, shown, _ = call("run", "--table", 2, "--seeds", 3, "--dry-run", "--out", out)
+    options = ("--seeds", 3, "--device", "cpu", "--graphed")
+    status, shown, _ = call("run", "--table", 2, *options, "--dry-run", "--out", out)
     assert status == 0
+    assert "--graphed needs CUDA: on cpu each step is taken without a graph." in shown
     assert "15 to train" in shown
     assert "Nothing was trained" in shown
     assert "RS+CB-Focal" in shown

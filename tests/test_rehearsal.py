@@ -10,7 +10,7 @@ from mltbench.benchmark import rehearsal, rehearsal_data
 from mltbench.benchmark.augmentation import DRAWS_PER_IMAGE
 from mltbench.benchmark.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.execution import Execution
-from mltbench.benchmark.graphed_step import GraphedStep, warm_up_without_trace
+from mltbench.benchmark.graphed_step import warm_up_without_trace
 from mltbench.benchmark.provenance import machine
 from mltbench.benchmark.rehearsal import EAGER, GRAPHED, Rehearsal, Result, rehearse
 from mltbench.benchmark.rehearsal_data import (
@@ -127,11 +127,12 @@ def test_compiled_steps_are_the_trainer_s_own(tmp_path):
 def test_warming_up_leaves_no_trace():
     fresh, warmed = (Trainer(tiny_experiment(get_method("db-focal")), tiny_dataset(), Execution()) for _ in range(2))
     indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
+    stem = fresh.stem(indices, fresh.prepare(draws))
     losses = []
     for trainer in (fresh, warmed):
         torch.manual_seed(0)
         if trainer is warmed:
-            warm_up_without_trace(trainer, torch.zeros(8, dtype=torch.long), torch.full_like(draws, 0.5))
+            warm_up_without_trace(trainer, stem, indices)
         losses.append([trainer.train_step(indices, draws).item() for _ in range(3)])
     assert losses[0] == losses[1]
     assert warmed.steps == 3
@@ -143,22 +144,20 @@ def test_warming_up_leaves_no_trace():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("method", ["erm", "db-focal"])
 def test_graphed_steps_are_the_eager_ones(method):
-    eager, other = (
+    eager, graphed = (
         Trainer(
             tiny_experiment(get_method(method), learning_rate=0.002, dropout=0.0),
             tiny_dataset(),
-            Execution(device="cuda"),
+            Execution(device="cuda", graphed=graphed),
         )
-        for _ in range(2)
+        for graphed in (False, True)
     )
-    graphed, generator = GraphedStep(other, 8), torch.Generator().manual_seed(0)
-    for _ in range(50):
-        indices = torch.randint(0, 18, (8,), generator=generator).cuda()
-        draws = torch.rand(8, DRAWS_PER_IMAGE, generator=generator).cuda()
-        eager.set_learning_rate(0.002)
-        eager.train_step(indices, draws)
-        graphed(indices, draws, 0.002)
-    expected, found = (trainer.evaluate("test")[1] for trainer in (eager, other))
+    for epoch in range(25):
+        for trainer in (eager, graphed):
+            trainer.train_epoch(epoch)
+    assert eager.steps == graphed.steps >= 50
+    assert graphed.graph is not None
+    expected, found = (trainer.evaluate("test")[1] for trainer in (eager, graphed))
     assert np.abs(expected - found).max() < 1e-3 * np.abs(expected).max()
 
 
