@@ -132,7 +132,7 @@ def run(
     plans = plans_of(options, store, data_root=root, device_type=chosen_device.partition(":")[0])
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
         console().print(note, markup=False, highlight=False, soft_wrap=True)
-    if graphed and device_type != "cuda":
+    if graphed and not chosen_device.startswith("cuda"):
         console().print(f"--graphed needs CUDA: on {chosen_device} each step is taken without a graph.")
     surroundings = Surroundings(
         data_root=root,
