@@ -1,6 +1,6 @@
 # make demo     Tables 1 and 2 on Digits-MLT, from nothing
 # make install  the environment, in .venv
-# make test     the tests
+# make test     the tests, on every core
 # make soak     the long tests of what must survive
 # make lint     formatter, linter, type checker, import direction
 # make format   what make lint asks for
@@ -31,7 +31,7 @@ install: .venv/.installed
 	@touch $@
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 soak: install
 	$(BIN)/python -m pytest -m soak

@@ -145,6 +145,6 @@ print(len(list(Processes(1).run(jobs))))
 def test_workers_that_never_start_end_the_plan(tmp_path):
     (tmp_path / "script.py").write_text(UNGUARDED)
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "InputError: worker processes end before they begin" in done.stderr
