@@ -35,7 +35,7 @@
     });
   };
 
-  // A search field over the first column, and one choice per column whose head has data-filter.
+  // A search field over the rows' heads, and one choice per column whose head has data-filter.
   const makeFilters = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     const box = document.createElement("div");
@@ -62,7 +62,7 @@
       const wanted = search.value.trim().toLowerCase();
       const rows = [...table.tBodies[0].rows];
       for (const row of rows) {
-        const named = row.cells[0].textContent.toLowerCase().includes(wanted);
+        const named = row.querySelector("th").textContent.toLowerCase().includes(wanted);
         row.hidden = !named || choices.some(({ select, column }) => select.value && value(row, column) !== select.value);
       }
       const shown = rows.filter((row) => !row.hidden).length;

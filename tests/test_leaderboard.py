@@ -101,11 +101,13 @@ def test_every_file_lies_inside_the_site_and_every_text_stays_text(folder, tmp_p
     for path in (tmp_path / "site").rglob("*.html"):
         page = Page(path.read_text())
         scripts = [attributes for tag, attributes in page.elements if tag == "script"]
-        assert scripts in ([], [{"src": "leaderboard.js"}])
+        assert [(path.parent / item["src"]).resolve() for item in scripts] == [
+            (tmp_path / "site" / "page.js").resolve()
+        ]
         assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
         links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
         assert all(not link.lower().startswith(("javascript", "data", "//")) for link in links)
-        local = [link for link in links if not link.startswith("http")]
+        local = [link for link in links if not link.startswith(("http", "#"))]
         assert all((path.parent / link).resolve().is_file() for link in local)
         images = [attributes for tag, attributes in page.elements if tag == "img"]
         assert all((path.parent / image["src"]).is_file() and image["alt"] for image in images)
@@ -126,7 +128,9 @@ def test_names_of_classes_of_an_unknown_version_are_escaped(folder, tmp_path):
     assert "other" in [one.id for one in accepted]
     page = Page((tmp_path / "site" / "methods" / "other.html").read_text())
     assert "<script>alert(1)</script>" in page.shown
-    assert "script" not in [tag for tag, _ in page.elements]
+    assert [attributes for tag, attributes in page.elements if tag == "script"] == [
+        {"src": "../page.js", "defer": None}
+    ]
     assert "<script" not in (tmp_path / "site" / "methods" / "other.class-size.svg").read_text()
 
 
@@ -270,7 +274,10 @@ def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("submissions")
     bad = submission("bad", 60, dataset_digest="0" * 64)
-    for data in (submission("db", 80), submission("rs", 70), submission("erm", 60, seeds=1),
+    theirs = submission("theirs", 40, method="Theirs", dataset="mine", dataset_digest="1" * 64)
+    theirs["protocol"]["recipe"] = "photos"
+    (folder / "datasets.json").write_text(json.dumps({"mine": {"digests": ["1" * 64]}}))
+    for data in (submission("db", 80), submission("rs", 70), submission("erm", 60, seeds=1, pretraining="none"), theirs,
                  submission("own", 50, backbone="resnet-50", method="An <b>own</b> method"), bad):  # fmt: skip
         (folder / f"{data['id']}.json").write_text(json.dumps(data))
     build_site(folder, folder / "site")
@@ -307,26 +314,57 @@ def methods(page):
 
 def test_columns_are_sorted_by_click_and_keyboard(page, site):
     page.goto((site / "index.html").as_uri())
-    assert methods(page) == ["DB", "RS", "ERM", "An <b>own</b> method"]
+    assert methods(page) == ["DB", "RS", "ERM", "An <b>own</b> method", "Theirs"]
     page.get_by_role("button", name="total").click()
     head = page.locator("th", has=page.get_by_role("button", name="total"))
     assert head.get_attribute("aria-sort") == "descending"
     page.get_by_role("button", name="total").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
-    assert methods(page) == ["An <b>own</b> method", "ERM", "RS", "DB"]
+    assert methods(page) == ["Theirs", "An <b>own</b> method", "ERM", "RS", "DB"]
     page.get_by_role("button", name="method").click()
-    assert methods(page) == ["An <b>own</b> method", "DB", "ERM", "RS"]
+    assert methods(page) == ["An <b>own</b> method", "DB", "ERM", "RS", "Theirs"]
     assert page.locator("[aria-sort]").count() == 1
 
 
-def test_rows_are_filtered(page, site):
+@pytest.mark.parametrize(
+    ("field", "choice", "left"),
+    [
+        ("dataset", "mine", ["Theirs"]),
+        ("backbone", "resnet-50", ["An <b>own</b> method"]),
+        ("pre-training", "none", ["ERM"]),
+        ("protocol", "digits", ["DB", "RS", "ERM", "An <b>own</b> method"]),
+    ],
+)
+def test_rows_are_filtered(page, site, field, choice, left):
     page.goto((site / "index.html").as_uri())
-    page.get_by_label("backbone").select_option("resnet-50")
+    page.get_by_label(field).select_option(choice)
+    assert methods(page) == left
+    assert page.get_by_role("status").inner_text() == f"{len(left)} of 5 rows"
+    page.get_by_label(field).select_option("all")
+    assert len(methods(page)) == 5
+
+
+def test_a_method_is_found_by_its_name_and_not_by_its_rank(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("Find a method").fill("own")
     assert methods(page) == ["An <b>own</b> method"]
-    assert page.get_by_role("status").inner_text() == "1 of 4 submissions"
-    page.get_by_role("button", name="show all").click()
-    page.get_by_text("4 of 4 submissions").wait_for()
-    assert len(methods(page)) == 4
+    page.get_by_label("Find a method").fill("1")
+    assert methods(page) == []
+
+
+def test_classes_of_a_method_are_sorted_and_filtered_too(page, site):
+    page.goto((site / "methods" / "db.html").as_uri())
+    page.get_by_label("group").select_option("tail")
+    page.get_by_role("button", name="training images").click()
+    sizes = [int(text) for text in page.locator("table.sortable tbody tr:visible td:nth-child(3)").all_inner_texts()]
+    assert sizes == sorted((size for size in SIZES.values() if size < 20), reverse=True)
+
+
+def test_a_board_without_any_good_submission_is_still_a_page(page, tmp_path):
+    (tmp_path / "bad.json").write_text(json.dumps(submission("bad", 60, dataset_digest="0" * 64)))
+    build_site(tmp_path, tmp_path / "site")
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    assert page.get_by_text("No submission passed its check.").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -16,10 +16,12 @@ import pandas as pd
 from ... import __version__
 from ...datasets.errors import InputError
 from ...datasets.statistics import HEAD_AT_LEAST, TAIL_BELOW
+from ..dark_figures import adapt_figures
 from ..figures.class_size import class_size, draw_class_size
 from ..figures.groups import draw_groups
 from ..figures.registry import write_data
 from ..figures.style import as_svg
+from ..page import page_files
 from .check import Fault, check
 from .known import OWN_FILE, KnownDataset, known_datasets
 from .ranking import rank_submissions
@@ -121,18 +123,19 @@ def _write_site(
     (site / "methods").mkdir(parents=True)
     ranks = rank_submissions(submissions)
     rows = [_row(submission, ranks[submission.id]) for submission in submissions]
-    for name in ("leaderboard.css", "leaderboard.js"):
+    for name, text in zip(("page.css", "page.js"), page_files(), strict=True):
+        (site / name).write_text(text, encoding="utf-8")
+    for name in ("leaderboard.css", "schema.json"):
         shutil.copyfile(str(files(__package__) / name), site / name)
-    shutil.copyfile(str(files(__package__) / "schema.json"), site / "schema.json")
-    choices = {key: sorted({row[key] for row in rows}) for key in FILTERS}
     shared: dict[str, Any] = {"version": __version__, "groups": GROUPS, "root": ""}
-    _page(site / "index.html", "index", rows=rows, choices=choices, filters=FILTERS, rejected=rejected, **shared)
+    _page(site / "index.html", "index", rows=rows, filters=FILTERS, rejected=rejected, **shared)
     bounds = {"head": HEAD_AT_LEAST, "tail": TAIL_BELOW}
     _page(site / "rules.html", "rules", bounds=bounds, **shared)
     for submission, row in zip(submissions, rows, strict=True):
         on_page(submission.id)
         rivals = [other for other in submissions if other.board == submission.board]
         _write_method(site / "methods", submission, row, rivals, shared | {"root": "../"})
+    adapt_figures(site / "methods")
     index = {
         "format": INDEX_FORMAT,
         "version": __version__,
