@@ -64,8 +64,6 @@ def report(
     from .tuned import tuned_frame, tuned_table
 
     choose_methods(table or [1], [])
-    if recipe is not None:
-        get_recipe(recipe)
     further = [row for file in quoted or [] for row in read_quoted(file)]
     root = resolve_results_root(out)
     folder = to or root / "report"
@@ -73,6 +71,8 @@ def report(
         store = open_store(root, tracking_uri, create=False)
         with console().status("reading runs"):
             runs = runs_frame(store)
+            if recipe is not None and recipe not in set(runs.recipe):
+                get_recipe(recipe)
             names = _chosen_datasets(runs, dataset, store)
             own = runs[runs.dataset.isin(names)]
             per_class = per_class_frame(store, own)
@@ -154,6 +154,7 @@ def _with_figures(
     from dataclasses import replace
 
     from ..benchmark.terminal import console
+    from .chosen_runs import left_out_of_figures
     from .dark_figures import adapt_figures
     from .figures.registry import draw_figures
     from .figures.source import dataset_source
@@ -167,4 +168,9 @@ def _with_figures(
             drawers=drawers,
         )
     adapt_figures(folder / entry.folder)
-    return replace(entry, figures=tuple(found.drawn), without=found.without, failed=found.failed)
+    left_out = (
+        left_out_of_figures(runs, entry.dataset, source.standard_runs)
+        if any(f.part == "results" for f in found.drawn)
+        else ()
+    )
+    return replace(entry, figures=tuple(found.drawn), without=found.without, failed=found.failed, left_out=left_out)

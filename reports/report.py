@@ -48,6 +48,7 @@ class DatasetReport:
         figures: what was drawn for it.
         without: figures that had nothing to draw, with the reasons.
         failed: figures that met an error, with it.
+        left_out: runs that the figures of results do not show, in sentences.
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class DatasetReport:
     figures: tuple[DrawnFigure, ...] = ()
     without: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:

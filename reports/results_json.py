@@ -51,6 +51,7 @@ def _section(section: Section) -> dict[str, Any]:
         "pairs": [dict(zip(COLUMNS, pair, strict=True)) for pair in section.pairs.itertuples(index=False)],
         "quoted": [asdict(row) for row in table.quoted],
         "notes": list(table.notes),
+        "left_out": list(table.left_out),
         "summary": [asdict(summary) for summary in section.summary],
     }
 

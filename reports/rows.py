@@ -132,6 +132,7 @@ class ResultTable:
         rows: the paper's methods in its order, then others (in Table 1), then overridden ones.
         quoted: rows that others have published for this table, with their sources; never ranked with ours.
         notes: what a reader must know; quoted suspects among them, numbered from 1.
+        left_out: runs of its dataset and methods that it does not show, in sentences.
     """
 
     number: int
@@ -139,6 +140,7 @@ class ResultTable:
     rows: tuple[Row, ...]
     quoted: tuple[QuotedRow, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -52,11 +52,13 @@ def seeds_in_words(table: ResultTable) -> str:
     if not rows:
         return "Nothing was measured yet."
     numbers = sorted({len(row.seeds) for row in rows})
-    seeds = f"{numbers[0]} to {numbers[-1]} seeds each" if len(numbers) > 1 else _count(numbers[0], "seed") + " each"
+    seeds = f"{numbers[0]} to {numbers[-1]} seeds each" if len(numbers) > 1 else number_of(numbers[0], "seed") + " each"
     lacking = [row.short for row in rows if row.missing]
     missing = f" Seeds are missing of {_named(lacking)}." if lacking else ""
     failed = sum(row.failed for row in table.rows)
-    return f"{_count(len(rows), 'method')}, {seeds}.{missing}" + (f" {_count(failed, 'run')} failed." if failed else "")
+    return f"{number_of(len(rows), 'method')}, {seeds}.{missing}" + (
+        f" {number_of(failed, 'run')} failed." if failed else ""
+    )
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -80,9 +82,9 @@ def _others(others: Sequence[Row], group: str) -> str:
     if apart:
         distances = sorted(behind.mean for row in apart if (behind := row.cells[group].behind))
         span = " to ".join(dict.fromkeys(f"{value:.{DECIMALS}f}" for value in (distances[0], distances[-1])))
-        sentences.append(f"{_count(len(apart), 'method')} behind by {span}.")
+        sentences.append(f"{number_of(len(apart), 'method')} behind by {span}.")
     if unknown:
-        sentences.append(f"{_count(unknown, 'method')} cannot be compared: too few shared seeds.")
+        sentences.append(f"{number_of(unknown, 'method')} cannot be compared: too few shared seeds.")
     return " ".join(sentences)
 
 
@@ -92,5 +94,10 @@ def _named(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:NAMED_AT_MOST])} and {len(labels) - NAMED_AT_MOST} more"
 
 
-def _count(number: int, what: str) -> str:
+def number_of(number: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> number_of(2, "run")
+    '2 runs'
+    """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..datasets.errors import InputError
-from ..datasets.registry import get_dataset_entry
 from ..methods.catalogue import TABLES, get_method
-from .quoted import QuotedRow, quoted_datasets, quoted_rows
+from .chosen_runs import left_out_of_table, usual_recipe
+from .quoted import QuotedRow, quoted_rows
 from .results import GROUPS
 from .rows import DECIMALS, Cell, ResultTable, Row
 from .significance import class_weighted_total, paired_difference
@@ -41,7 +40,9 @@ def build_table(
         per_class: as `load_per_class` returns them; totals are then checked against their groups.
         quoted: published rows besides the paper's, as `read_quoted` returns them.
     """
-    own = _runs_of_table(runs, number, dataset, recipe)
+    wanted = recipe or usual_recipe(runs, dataset)
+    of_methods = _runs_of_methods(runs, number, dataset)
+    own = of_methods[of_methods.recipe == wanted]
     plain = own[own.overrides == ""]
     further = [str(name) for name in plain.method.unique() if name not in TABLES[number]]
     seeds = sorted(own[own.state == "finished"].seed.unique().tolist())
@@ -53,14 +54,15 @@ def build_table(
     for label, ((_, configuration), group) in zip(labels, changed, strict=True):
         unique = label if labels.count(label) == 1 else f"{label} [{str(configuration)[:6]}]"
         rows.append(_row(group, unique, str(group.method.iloc[0]), seeds))
-    rows, left_out = _without_empty(rows)
+    rows, empty = _without_empty(rows)
     published = [row for row in (*quoted_rows(), *quoted) if (row.table, row.dataset) == (number, dataset)]
     return ResultTable(
         number=number,
         dataset=dataset,
         rows=tuple(_compare(rows, own)),
         quoted=tuple(published),
-        notes=(*(row.note for row in published if row.suspect), *left_out, *_doubtful_totals(rows, own, per_class)),
+        notes=(*(row.note for row in published if row.suspect), *empty, *_doubtful_totals(rows, own, per_class)),
+        left_out=left_out_of_table(of_methods, wanted),
     )
 
 
@@ -81,21 +83,10 @@ def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, group: str) -> pd.D
     return frame.reindex(sorted(frame.columns), axis=1)
 
 
-def _runs_of_table(runs: pd.DataFrame, number: int, dataset: str, recipe: str | None) -> pd.DataFrame:
-    wanted = recipe or _usual_recipe(runs, dataset)
-    own = runs[(runs.dataset == dataset) & (runs.recipe == wanted)]
+def _runs_of_methods(runs: pd.DataFrame, number: int, dataset: str) -> pd.DataFrame:
+    own = runs[runs.dataset == dataset]
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
     return own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
-
-
-def _usual_recipe(runs: pd.DataFrame, dataset: str) -> str:
-    """The dataset's own recipe; of an imported one that is not at hand here, the one that most runs have."""
-    if dataset in quoted_datasets():
-        return "paper"
-    try:
-        return get_dataset_entry(dataset).recipe
-    except InputError:
-        return str(runs[runs.dataset == dataset].recipe.mode().iloc[0])
 
 
 def _without_empty(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:

@@ -23,13 +23,15 @@ WIDTH_WITH_IDS = 144
 def terminal(table: ResultTable, *, width: int = 120) -> Group:
     """For `rich`: the best of each column in bold; standings and experiment ids where there is room for them."""
     from rich.console import Group
+    from rich.text import Text
 
     rest = [] if width >= WIDTH_WITH_IDS else ["Experiment ids stand in the report's files."]
     notes = numbered_notes(table)
     parts = _framed(table.title, _measured(table, width), [*legend(table), *rest, *([] if table.quoted else notes)])
     if table.quoted:
         parts += ["", *_framed(table.quoted_title, _quoted(table), [*quoted_notes(table), *notes])]
-    return Group(*parts)
+    # Not dim, as what explains: who does not read it takes the table for everything that there is.
+    return Group(*parts, *(Text(sentence) for sentence in table.left_out))
 
 
 def print_failures(console: Console, report: Report) -> bool:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ...datasets.errors import InputError
 from ...datasets.label_files import read_label_file
-from ...datasets.registry import get_dataset_entry, load_dataset
+from ...datasets.registry import load_dataset
 from ...methods.catalogue import list_methods
 from ..artifacts import local_artifact
+from ..chosen_runs import usual_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ class FigureSource:
         """
         if self.runs is None or self.runs.empty:
             raise MissingDataError(f"no finished run on {self.dataset}; `mltbench run --table 1` makes some")
-        wanted = self.recipe or _recipe_of(self.dataset)
+        wanted = self.recipe or usual_recipe(self.runs, self.dataset)
         plain = self.runs[(self.runs.overrides == "") & (self.runs.recipe == wanted)]
         if plain.empty:
             raise MissingDataError(f"no finished run on {self.dataset} with recipe {wanted} and no override")
@@ -185,13 +186,6 @@ def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in known if name in set(kept.method)]
     order = {name: i for i, name in enumerate([*names, *sorted(set(kept.method) - set(names))])}
     return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
-
-
-def _recipe_of(dataset: str) -> str:
-    try:
-        return get_dataset_entry(dataset).recipe
-    except InputError:
-        return "paper"
 
 
 def labels_source(name: str, file: Path) -> FigureSource:
