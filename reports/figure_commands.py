@@ -67,9 +67,9 @@ def draw(
 
     from ..benchmark.terminal import console
     from ..datasets.errors import InputError
-    from .figures.registry import draw_figures, get_figure, list_figures
+    from .figures.registry import draw_figures, get_figure
 
-    entries = [get_figure(name) for name in figure] if figure else list_figures()
+    entries = [get_figure(name) for name in figure] if figure else None
     if labels is not None:
         from .figures.source import labels_source
 

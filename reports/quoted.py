@@ -70,8 +70,8 @@ def read_quoted(path: Path) -> tuple[QuotedRow, ...]:
     """Read further published rows from a CSV.
 
     Columns: `method`, `dataset`, `total`, `head`, `medium`, `tail` (percent; a group may be empty) and `source`, which
-    is never empty; optionally `table` (1 or 2; 1 by default) and `suspect`. On VOC-MLT and COCO-MLT a total that is not
-    the class-weighted mean of its groups is marked as suspect.
+    is never empty; optionally `table` (1 or 2; 1 by default) and `suspect`. A total that is no mean of its groups is
+    marked as suspect: on VOC-MLT and COCO-MLT their class-weighted mean, on other datasets any.
 
     Raises:
         InputError: if the file cannot be read, a column is missing, or a value cannot be one.
@@ -120,9 +120,14 @@ def _checked(row: QuotedRow) -> QuotedRow:
     """The row, marked when its total contradicts its groups."""
     groups = [row.values[group] for group in GROUPS[1:]]
     sizes, total = CLASSES_PER_GROUP.get(row.dataset), row.values["total"]
-    if row.suspect or sizes is None or total is None or None in groups:
+    if row.suspect or total is None or None in groups:
         return row
-    mean = class_weighted_total([float(value or 0) for value in groups], sizes)
+    known = [float(value or 0) for value in groups]
+    if sizes is None:
+        low, high = min(known), max(known)
+        outside = f"no mean of the groups is its total: they lie between {low:.2f} and {high:.2f}"
+        return row if low - TOLERANCE <= total <= high + TOLERANCE else replace(row, suspect=outside)
+    mean = class_weighted_total(known, sizes)
     if abs(mean - total) <= TOLERANCE:
         return row
     return replace(row, suspect=f"total is not the class-weighted mean of the groups ({mean:.2f})")

@@ -10,6 +10,7 @@ import pytest
 from mltbench.datasets.errors import InputError
 from mltbench.reports.drawers import open_drawers
 from mltbench.reports.figures import registry
+from mltbench.reports.figures.manifest import update_manifest
 from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures, register_figure
 from mltbench.reports.figures.source import FigureSource, MissingDataError, TrainingLabels, labels_source
 from mltbench.reports.figures.style import NotebookFigure
@@ -38,6 +39,39 @@ def test_figures_with_data_are_written_in_every_format_and_the_others_named(sour
     listed = json.loads((tmp_path / "figures.json").read_text())
     assert [item["name"] for item in listed] == [figure.name for figure in drawn]
     assert all(item["alternative_text"].endswith(".") and "{" not in item["caption"] for item in listed)
+
+
+def test_figures_no_longer_drawn_lose_their_files_and_nothing_else_does(source, tmp_path):
+    folder, entries = tmp_path / "figures", [get_figure("co-occurrence"), get_figure("weight-function")]
+    draw_figures(source, folder, entries=entries)
+    for name in ("own.svg", "co-occurrence.txt"):
+        (folder / name).write_text("the user's")
+
+    def nothing():
+        raise InputError("no labels any more")
+
+    draw_figures(FigureSource(dataset="x", open_labels=nothing), folder, entries=entries[:1])
+    names = {path.name for path in folder.iterdir()}
+    kept = {f"weight-function.{ending}" for ending in ("svg", "pdf", "png", "csv")}
+    assert names == {"figures.json", "own.svg", "co-occurrence.txt"} | kept
+    assert [item["name"] for item in json.loads((folder / "figures.json").read_text())] == ["weight-function"]
+
+
+@pytest.mark.parametrize("names", [["../outside", "/outside", "", None], [["outside"]]])
+def test_a_manifest_that_was_tampered_with_removes_nothing_outside(names, tmp_path):
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (tmp_path / "outside.svg").write_text("the user's")
+    (folder / "figures.json").write_text(json.dumps([*[{"name": name} for name in names], 3]))
+    update_manifest(folder, [])
+    assert (tmp_path / "outside.svg").is_file()
+
+
+@pytest.mark.parametrize("text", ["{", "[", "3", '{"name": "x"}', "\xff"])
+def test_a_damaged_manifest_is_written_anew(text, tmp_path):
+    (tmp_path / "figures.json").write_bytes(text.encode("latin-1"))
+    update_manifest(tmp_path, [{"name": "one"}])
+    assert json.loads((tmp_path / "figures.json").read_text()) == [{"name": "one"}]
 
 
 def test_the_csv_holds_what_is_drawn(source, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from ...datasets.errors import InputError
 from ...datasets.named_entries import NamedEntries
 from ..formats import spreadsheet_text
+from .manifest import update_manifest
 from .source import FigureSource, MissingDataError
 from .style import DOTS_PER_INCH, arrange, as_svg
 
@@ -129,7 +129,8 @@ def draw_figures(
 ) -> Drawing:
     """Draw every figure that has data into a folder, with its data beside it and `figures.json` naming them all.
 
-    A figure that fails is named with its error; the others are drawn.
+    A figure that fails is named with its error; the others are drawn. One that an earlier drawing left there and that
+    is asked for in vain now is removed.
 
     Args:
         source: what they are drawn from.
@@ -166,8 +167,8 @@ def draw_figures(
         except Exception as error:
             found.failed[name] = _failure(error)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "figures.json").write_text(json.dumps([asdict(f) for f in found.drawn], indent=1), encoding="utf-8")
+        asked = None if entries is None else [entry.name for entry in entries]
+        update_manifest(folder, [asdict(figure) for figure in found.drawn], asked)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return found

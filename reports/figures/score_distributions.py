@@ -142,9 +142,9 @@ register_figure(
         name="score-distributions",
         title="Scores before and after negative-tolerant regularization (Fig. 1)",
         caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
-        "all seeds together, short dotted strokes at the means. Black without, red with negative-tolerant "
-        "regularization, which should leave negatives less suppressed. Logits of two methods share no unit: compare "
-        "the overlap within a method.",
+        "all seeds together, short dotted strokes at the means. Black (in the dark: white) is without, red and dashed "
+        "with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two methods "
+        "share no unit: compare the overlap within a method.",
         describe=_describe,
         part="results",
         collect=_collect,
