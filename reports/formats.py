@@ -15,8 +15,9 @@ LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     # A row that begins with a bracket or a star would else be an argument of the line break before it.
     "[": "{[}", "]": "{]}", "*": "{*}",
+    # LaTeX's own straight quote needs the T1 encoding, which not every document has.
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$",
+    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$",
 }  # fmt: skip
 SHORT_ID = 8
 STANDING = "total, against the best"
@@ -89,7 +90,7 @@ def latex(table: ResultTable) -> str:
     heads = [*GROUPS, "seeds"]
     lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
     lines += [rf"\caption{{{latex_text(table.untitled)}}}", rf"\label{{tab:{table.number}-{_label(table.dataset)}}}"]
-    lines += [r"\setlength{\tabcolsep}{3pt}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}", r"\toprule"]
+    lines += [r"\setlength{\tabcolsep}{3.5pt}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}", r"\toprule"]
     lines += ["method & " + " & ".join(heads) + r" \\", r"\midrule"]
     for row in table.rows:
         cells = [_latex_cell(cell) for cell in _in_order(row)]
@@ -172,7 +173,7 @@ def _numbers(row: Row, group: str) -> list[object]:
 def _latex_cell(cell: Cell) -> str:
     """Thin spaces, and a mark that takes no room: four columns fit a page, and numbers stay under each other."""
     text = latex_text(cell.text).replace(r" $\pm$ ", r"\,$\pm$\,")
-    return rf"\textbf{{{text}}}" if cell.best else text + r"\rlap{$^{\approx}$}" * cell.within_noise
+    return rf"\textbf{{{text}}}" if cell.best else text + r"\rlap{$^{\scriptscriptstyle\approx}$}" * cell.within_noise
 
 
 def _in_order(row: Row) -> list[Cell]:
