@@ -125,7 +125,7 @@ def _checked(row: QuotedRow) -> QuotedRow:
     known = [float(value or 0) for value in groups]
     if sizes is None:
         low, high = min(known), max(known)
-        outside = f"no mean of the groups is its total: they lie between {low:.2f} and {high:.2f}"
+        outside = f"total is no mean of the groups: they lie between {low:.2f} and {high:.2f}"
         return row if low - TOLERANCE <= total <= high + TOLERANCE else replace(row, suspect=outside)
     mean = class_weighted_total(known, sizes)
     if abs(mean - total) <= TOLERANCE:

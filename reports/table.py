@@ -16,6 +16,7 @@ from .quoted import QuotedRow, quoted_rows
 from .results import GROUPS
 from .rows import DECIMALS, Cell, ResultTable, Row
 from .significance import class_weighted_total, paired_difference
+from .told_apart import configuration_notes
 
 # Stored totals are means of the same doubles as the groups; anything larger is another number.
 TOTAL_TOLERANCE = 1e-6
@@ -61,7 +62,12 @@ def build_table(
         dataset=dataset,
         rows=tuple(_compare(rows, own)),
         quoted=tuple(published),
-        notes=(*(row.note for row in published if row.suspect), *empty, *_doubtful_totals(rows, own, per_class)),
+        notes=(
+            *(row.note for row in published if row.suspect),
+            *empty,
+            *configuration_notes(rows, own),
+            *_doubtful_totals(rows, own, per_class),
+        ),
         left_out=left_out_of_table(of_methods, wanted),
     )
 

@@ -34,7 +34,7 @@ def test_a_total_outside_of_its_groups_is_suspect_on_any_dataset(tmp_path):
     lines = ("A,mine,80.01,60,70,80,x", "B,mine,59.9,60,70,80,x", "C,mine,99,,70,80,x")
     within, below, unknown = read_quoted(write(tmp_path, *lines))
     assert (within.suspect, unknown.suspect) == ("", "")
-    assert below.suspect == "no mean of the groups is its total: they lie between 60.00 and 80.00"
+    assert below.suspect == "total is no mean of the groups: they lie between 60.00 and 80.00"
 
 
 @pytest.mark.parametrize(
