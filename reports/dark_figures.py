@@ -28,7 +28,11 @@ def dark_style() -> str:
     rules += [f'[style*="stroke: {light}"]{{stroke:{dark}!important}}' for light, dark in STROKES.items()]
     # Black is what SVG fills with where nothing is said, and matplotlib then says nothing.
     rules += [f"svg{{fill:{INK}}}"]
-    rules += [f'text[style*="fill: {light}"]{{fill:{dark}!important}}' for light, dark in TEXTS.items()]
+    # In a text with a formula its group and every letter have the colour.
+    rules += [
+        ",".join(f'{tag}[style*="fill: {light}"]' for tag in ("text", "tspan", "g")) + f"{{fill:{dark}!important}}"
+        for light, dark in TEXTS.items()
+    ]
     return f"<style>@media (prefers-color-scheme: dark){{{''.join(rules)}}}</style>"
 
 

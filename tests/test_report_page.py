@@ -7,7 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from mltbench.benchmark.store import Store
 from mltbench.reports.dark_figures import CARD, adapt_figures
 from mltbench.reports.figures.groups import draw_groups, groups_frame
-from mltbench.reports.figures.registry import DrawnFigure, write_data, write_figure
+from mltbench.reports.figures.registry import DrawnFigure, draw_figures, get_figure, write_data, write_figure
+from mltbench.reports.figures.source import FigureSource, TrainingLabels
 from mltbench.reports.output import write_report
 from mltbench.reports.report import DatasetReport, Report, collect_sections, shown_configurations
 from playwright.sync_api import sync_playwright
@@ -100,6 +101,18 @@ def test_figures_follow_a_dark_page(browser, address):
         page.close()
     dark = tuple(int(CARD[i : i + 2], 16) for i in (1, 3, 5))
     assert shades == {"light": "rgb(255, 255, 255)", "dark": f"rgb{dark}"}
+
+
+@pytest.mark.parametrize("name", ["class-distribution", "negative-gradient", "weight-function"])
+def test_every_text_of_a_figure_is_bright_in_the_dark_formulas_too(browser, small_labels, tmp_path, name):
+    training = TrainingLabels(labels=small_labels, classes=("a", "b", "c", "d"))
+    draw_figures(FigureSource(dataset="x", open_labels=lambda: training), tmp_path, entries=[get_figure(name)])
+    adapt_figures(tmp_path)
+    page = open_page(browser, (tmp_path / f"{name}.svg").as_uri(), scheme="dark")
+    colours = page.evaluate("[...document.querySelectorAll('text, tspan')].map((text) => getComputedStyle(text).fill)")
+    page.close()
+    assert len(colours) > 5
+    assert all(min(map(int, colour[4:-1].split(","))) > 128 for colour in colours), colours
 
 
 def test_a_click_sorts_numbers_largest_first_and_missing_ones_last(page):
