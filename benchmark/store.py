@@ -191,6 +191,8 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     may_create = create or not store.tracking_uri.startswith("sqlite:")
     try:
         with environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
+            if may_create:
+                _make_database(store.tracking_uri)
             store.client.search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
@@ -199,6 +201,21 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
     return store
+
+
+def _make_database(tracking_uri: str) -> None:
+    """Let MLflow make a SQLite file's tables aside: killed in the middle, it leaves a file that nobody can open."""
+    from mlflow import MlflowClient
+
+    kind, _, path = tracking_uri.partition(":///")
+    database = Path(path)
+    if kind != "sqlite" or "?" in path or database.exists():
+        return
+    aside = database.with_name(f"{database.name}.new")
+    for left in (aside, aside.with_name(f"{aside.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+    aside.replace(database)
 
 
 def without_password(text: str) -> str:

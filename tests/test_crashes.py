@@ -1,3 +1,5 @@
+import itertools
+import os
 import random
 import shutil
 import signal
@@ -6,6 +8,7 @@ import sys
 import time
 
 import pytest
+import sqlalchemy
 from crashes import KILLED, METHODS, Events, fingerprint, in_child, run_killed, small_job
 from mlflow import MlflowClient
 from mltbench.benchmark.execution import Execution
@@ -93,6 +96,23 @@ def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
             for point in store.client.get_metric_history(finished[0].info.run_id, name)
         ]
         assert sorted(history) == sorted(expected), events[point]
+
+
+@pytest.mark.parametrize("statement", [1, 40, 200])
+def test_killed_while_mlflow_makes_its_tables_the_store_opens_the_next_time(statement, tmp_path):
+    def killed():
+        done = itertools.count(1)
+
+        def count(*_):
+            if next(done) == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", count)
+        open_store(tmp_path)
+
+    assert in_child(killed) == -signal.SIGKILL
+    assert open_store(tmp_path).runs_of("tiny") == []
+    assert not list(tmp_path.glob("*.new*"))
 
 
 def test_a_plan_killed_at_a_call_to_mlflow_brings_every_point_once(dataset, empty_database, tmp_path):
