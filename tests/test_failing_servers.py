@@ -97,7 +97,9 @@ class FailsFrom:
         yield from InProcess().run(jobs)
 
 
-@pytest.mark.parametrize("mood", FAILURES)
+@pytest.mark.parametrize(
+    "mood", [pytest.param(mood, marks=() if mood == "hanging" else pytest.mark.soak) for mood in FAILURES]
+)
 def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, surroundings, tmp_path):
     store = open_store(tmp_path / "out", server.uri)
     first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
@@ -118,6 +120,7 @@ def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server,
     require_each_point_once(store, plan)
 
 
+@pytest.mark.soak
 def test_the_benchmark_of_failing_servers_tells_steps_and_runs_of_each(call, own_folder, tmp_path):
     file = tmp_path / "found.json"
     status, printed, said = call("bench", "tracking-failures", "--rounds", "1", "--epochs", "1", "--json", file)

@@ -77,6 +77,7 @@ def test_the_command_measures_variants_and_says_why_one_is_missing(call, own_fol
     assert found["machine"]["device"] == "cpu"
 
 
+@pytest.mark.soak
 def test_a_variant_that_fails_is_reported_and_the_others_go_on(monkeypatch):
     monkeypatch.setattr(rehearsal, "VARIANTS", (Variant(name="compiled", compiled=True), PLAIN))
     found = rehearse(replace(SETTING, shapes=SETTING.shapes[:1], compiler="nonesuch"), minutes=3)
@@ -85,6 +86,7 @@ def test_a_variant_that_fails_is_reported_and_the_others_go_on(monkeypatch):
     assert found.paper_seconds(found.results[1]) is None
 
 
+@pytest.mark.soak
 def test_nothing_runs_after_its_minutes(monkeypatch):
     monkeypatch.setattr(rehearsal, "VARIANTS", (EAGER, PLAIN))
     found = rehearse(replace(SETTING, seconds=300), minutes=0.1)

@@ -62,7 +62,7 @@ def begin(surroundings, root, url):
 
 def start_worker(root, plugin, url, tracking_uri=None):
     command = [sys.executable, "-m", "mltbench", "study", "worker", "x", "--out", str(root), "--plugin", str(plugin)]
-    command += ["--grace", "6", *(["--storage", url] if url else [])]
+    command += ["--grace", "10", *(["--storage", url] if url else [])]
     command += ["--tracking-uri", tracking_uri] if tracking_uri else []
     environment = {**os.environ, "MLTBENCH_DATA": str(root)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -93,17 +93,20 @@ def kill_one(workers, study, is_training):
 
 
 def require_all_once(arm, root, url):
-    """Every point is finished with every seed once; the trial of the killed worker was lost and queued again once."""
+    """Every point is finished with every seed once; the killed worker's trial was lost, and queued again once.
+
+    On a busy machine a worker may be silent for longer than the grace; its trial is then lost and queued again too.
+    """
     done = join_study("x", root, url)
     trials = done.arms[arm.name].get_trials()
     done.close()
     finished = [(result_of(t)["settings"]["method.mu"], t.user_attrs["seeds"][0]) for t in trials if result_of(t)]
     assert sorted(finished) == EVERY_TRIAL
     lost = [trial for trial in trials if not result_of(trial)]
-    assert [trial.state.name for trial in lost] == ["FAIL"]
-    copies = [t for t in trials if t.system_attrs.get("retry_history", [])[-1:] == [lost[0].number]]
-    assert len(copies) == 1
-    assert copies[0].user_attrs["seeds"] == lost[0].user_attrs["seeds"]
+    assert {trial.state.name for trial in lost} == {"FAIL"}
+    for trial in lost:
+        (copy,) = (t for t in trials if t.system_attrs.get("retry_history", [])[-1:] == [trial.number])
+        assert copy.user_attrs["seeds"] == trial.user_attrs["seeds"]
 
 
 def test_a_worker_killed_in_a_trial_loses_and_doubles_none_on_a_journal_file(plugin, surroundings, tmp_path):
