@@ -185,6 +185,8 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
+    # A line for each run that a server brings to its end would tear the progress bar apart.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Nothing of ours is a pickle; what somebody else has put into the store is not executed.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def open_drawers(number: int) -> Iterator[Executor]:
 
 
 def _start_up() -> None:
+    gc.disable()
     from .figures.registry import list_figures
     from .figures.style import style
 
