@@ -98,6 +98,7 @@ def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     assert numbers(store) == numbers(serial)
 
 
+@pytest.mark.soak
 def test_a_machine_without_the_results_folder_keeps_checkpoints_and_hands_the_run_back(
     cluster, deadly, tmp_path, data_root, monkeypatch
 ):

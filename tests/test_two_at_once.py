@@ -50,6 +50,7 @@ def check_once(shown, store, number):
         assert events["finished"] == events["start"] == 1
 
 
+@pytest.mark.soak
 def test_two_commands_share_a_plan(tmp_path, data_root):
     shown = both(["--method", "erm", "--method", "db", "--seeds", "2"], tmp_path / "out", data_root)
     check_once(shown, open_store(tmp_path / "out"), 4)
