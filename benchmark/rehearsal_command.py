@@ -18,7 +18,7 @@ __all__ = ["bench"]
 @bench.command()
 def rehearsal(
     miniature: Annotated[
-        bool, typer.Option("--miniature", help="The same code with ResNet-18 at 32 pixels, in under a minute.")
+        bool, typer.Option("--miniature", help="The same code with ResNet-18 at 32 pixels, in 1.5 minutes.")
     ] = False,
     minutes: Annotated[float, typer.Option(min=0.1, help="Time after which nothing runs any more.")] = 9.0,
     device: Device = "auto",

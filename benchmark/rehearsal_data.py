@@ -105,7 +105,7 @@ def full_setting(device: str, cores: int) -> Setting:
 
 
 def small_setting(device: str) -> Setting:
-    """The same code in under a minute: ResNet-18 at 32 pixels; of `torch.compile` its tracing alone."""
+    """The same code in 1.5 minutes: ResNet-18 at 32 pixels; of `torch.compile` its tracing alone."""
     return Setting(
         shapes=(SMALL_VOC, SMALL_COCO), backbone="resnet18", image_size=32, batch_size=8, device=device, threads=1,
         workers=0, compiler="eager", seconds=0.3,
