@@ -1,4 +1,4 @@
-"""Augmentation in batches on the device: every image with its own parameters, drawn once per epoch.
+"""Augmentation in batches on the device: every image with its own parameters.
 
 Order as published: brightness; contrast here or after the hue step; saturation; hue; contrast; channel permutation; no
 clipping to 0..255; then crop, resize (bilinear, no antialiasing, ratio not kept), normalise, flip.

@@ -195,7 +195,7 @@ def _extras(trainer: Trainer, setting: Setting) -> dict[str, float]:
 def _first_batch(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
     course = trainer.begin_epoch(0)
     batch = next(trainer.batches(len(course.indices)))
-    return course.on_device[batch], course.draws[batch]
+    return course.on_device[batch], trainer.draw(batch.stop - batch.start)
 
 
 def _first(split: Split) -> Split:

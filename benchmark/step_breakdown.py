@@ -91,7 +91,7 @@ def _step(trainer: Trainer, course: EpochCourse, batch: slice) -> dict[str, floa
     clock, indices = _Clock(trainer.device), course.on_device[batch]
     images, targets = trainer.data.batch(indices), trainer.data.targets(indices)
     clock("data")
-    pixels = augment_prepared(images, trainer.prepare(course.draws[batch]), trainer.augmentation)
+    pixels = augment_prepared(images, trainer.prepare(trainer.draw(len(indices))), trainer.augmentation)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     clock("augmentation")
     with trainer.autocast():

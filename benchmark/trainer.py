@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,6 @@ class EpochCourse:
         epoch: epochs done before it.
         indices: of its images, in order, on the host.
         on_device: the same on the device.
-        draws: `(N, 16)` uniform numbers for augmentation, on the device.
         first: steps done before it.
         meter: of its losses.
         before: states of sampler and augmentation before it was drawn.
@@ -65,7 +65,6 @@ class EpochCourse:
     epoch: int
     indices: Tensor
     on_device: Tensor
-    draws: Tensor
     first: int
     before: Mapping[str, Any]
     meter: LossMeter = field(default_factory=LossMeter)
@@ -147,28 +146,36 @@ class Trainer:
                 yield
 
     def _draw_epoch(self, epoch: int) -> EpochCourse:
-        """Draw what an epoch shows, and how."""
+        """Draw what an epoch shows; how, `prepared_batches` draws."""
         before = self._streams()
         indices = torch.from_numpy(self.sampling.next_epoch())
-        draws = torch.rand(len(indices), DRAWS_PER_IMAGE, generator=self.crops)
         return EpochCourse(
             epoch=epoch,
             indices=indices,
             on_device=indices.to(self.device),
-            draws=draws.to(self.device),
             first=self.steps,
             before=before,
         )
 
+    def draw(self, images: int) -> Tensor:
+        """Uniform numbers `(images, 16)` for the augmentation of the next images, on the device.
+
+        In pieces or at once the generator gives the same numbers.
+        """
+        return torch.rand(images, DRAWS_PER_IMAGE, generator=self.crops).to(self.device, non_blocking=True)
+
     def prepared_batches(self, course: EpochCourse) -> Iterator[tuple[slice, Prepared]]:
-        """The batches of an epoch with their augmentation, worked out for many of them at once."""
-        prepared, start = None, 0
-        for number, batch in enumerate(self.batches(len(course.indices))):
-            if prepared is None or number % PREPARED_AT_ONCE == 0:
-                start = batch.start
-                stop = start + PREPARED_AT_ONCE * self.training["batch_size"]
-                prepared = self.prepare(course.draws[start:stop])
-            yield batch, prepared.of(slice(batch.start - start, batch.stop - start))
+        """The batches of an epoch with their augmentation, drawn and worked out for many of them at once.
+
+        Numbers are drawn for every image of the epoch, also for a last batch that is left out.
+        """
+        length = len(course.indices)
+        batches, at_once = self.batches(length), PREPARED_AT_ONCE * self.training["batch_size"]
+        # Of an epoch without images `batches` says what is wrong.
+        for start in range(0, max(length, 1), at_once):
+            prepared = self.prepare(self.draw(min(at_once, length - start)))
+            for batch in islice(batches, PREPARED_AT_ONCE):
+                yield batch, prepared.of(slice(batch.start - start, batch.stop - start))
 
     def end_epoch(self, course: EpochCourse) -> tuple[float, int]:
         """Mean loss of an epoch and the images that it took.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mltbench.benchmark import trainer as trainer_module
 from mltbench.benchmark.augmentation import DRAWS_PER_IMAGE, Normalisation, augment, parameters_from_draws
 from mltbench.benchmark.backbones import BACKBONES
 from mltbench.benchmark.check import tiny_dataset, tiny_experiment
@@ -13,6 +14,7 @@ from mltbench.benchmark.network import fold_normalisation
 from mltbench.benchmark.optimisation import FlatSGD
 from mltbench.benchmark.recipes import Augmentation
 from mltbench.benchmark.shared_trunk import SharedTrunk
+from mltbench.benchmark.streams import torch_stream
 from mltbench.benchmark.trainer import Trainer
 from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import get_method
@@ -104,14 +106,22 @@ def test_normalisation_within_the_last_step_is_normalisation_after_it(changes):
     torch.testing.assert_close(shown[0], (grey - mean) / deviation, rtol=1e-5, atol=1e-4)
 
 
-def test_batches_prepared_together_are_those_prepared_alone():
-    trainer = Trainer(tiny_experiment(get_method("erm"), batch_size=4), tiny_dataset(), Execution())
-    course = trainer.begin_epoch(0)
+@pytest.mark.parametrize(("method", "batch_size", "sizes"), [("erm", 4, [4, 4, 4, 4, 2]), ("rs", 7, [7, 7])])
+@pytest.mark.parametrize("at_once", [1, 2, 32])
+def test_batches_drawn_and_prepared_in_pieces_are_those_of_the_whole_epoch(
+    method, batch_size, sizes, at_once, monkeypatch
+):
+    """Of the re-sampled epoch of 15 draws one is left out: its numbers are drawn all the same."""
+    monkeypatch.setattr(trainer_module, "PREPARED_AT_ONCE", at_once)
+    trainer = Trainer(tiny_experiment(get_method(method), batch_size=batch_size), tiny_dataset(), Execution())
+    course, crops = trainer.begin_epoch(0), torch_stream(0, "augmentation")
+    whole = torch.rand(len(course.indices), DRAWS_PER_IMAGE, generator=crops)
     batches = list(trainer.prepared_batches(course))
-    assert [batch.stop - batch.start for batch, _ in batches] == [4, 4, 4, 4, 2]
+    assert [batch.stop - batch.start for batch, _ in batches] == sizes
     for batch, prepared in batches:
-        alone = trainer.prepare(course.draws[batch])
+        alone = trainer.prepare(whole[batch])
         assert all(torch.equal(a, b) for a, b in zip(prepared[1:], alone[1:], strict=True))
+    assert torch.equal(trainer.crops.get_state(), crops.get_state())
 
 
 def reference_step(trainer, network, optimiser, indices, draws):

@@ -119,7 +119,7 @@ def test_compiled_steps_are_the_trainer_s_own(tmp_path):
         if variant == EAGER:
             # As what compiles: one step that folds the trunk.
             course = run.trainer.begin_epoch(0)
-            run.trainer.train_step(course.on_device[:8], course.draws[:8])
+            run.trainer.train_step(course.on_device[:8], run.trainer.draw(8))
         torch.manual_seed(0)
         assert [next(run.steps) for _ in range(4)] == [8] * 4
         found.append(run.trainer.optimiser.flat.detach().clone())

@@ -187,7 +187,9 @@ def test_last_batches(name, length, sizes):
     assert np.concatenate([np.arange(length)[s] for s in slices]).tolist() == list(range(sum(sizes)))
 
 
-@pytest.mark.parametrize(("name", "length"), [("erm", 1), ("rs", 5)])
+@pytest.mark.parametrize(("name", "length"), [("erm", 1), ("rs", 5), ("rs", 0)])
 def test_an_epoch_without_a_batch_is_an_error(name, length):
-    with pytest.raises(InputError, match=r"lower recipe\.batch_size"):
-        list(make_trainer(name).batches(length))
+    trainer = make_trainer(name)
+    trainer.sampling.next_epoch = lambda: np.arange(length)
+    with pytest.raises(InputError, match=rf"an epoch of {length} draws .* lower recipe\.batch_size"):
+        trainer.train_epoch(0)
