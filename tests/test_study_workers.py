@@ -96,14 +96,17 @@ def require_all_once(arm, root, url):
     """Every point is finished with every seed once; the killed worker's trial was lost, and queued again once.
 
     On a busy machine a worker may be silent for longer than the grace; its trial is then lost and queued again too.
+    Two workers may reach for the last waiting trial: the one that comes too late begins a trial of no point, and ends it.
     """
     done = join_study("x", root, url)
     trials = done.arms[arm.name].get_trials()
     done.close()
     finished = [(result_of(t)["settings"]["method.mu"], t.user_attrs["seeds"][0]) for t in trials if result_of(t)]
     assert sorted(finished) == EVERY_TRIAL
-    lost = [trial for trial in trials if not result_of(trial)]
-    assert {trial.state.name for trial in lost} == {"FAIL"}
+    without_result = [trial for trial in trials if not result_of(trial)]
+    assert {trial.state.name for trial in without_result} == {"FAIL"}
+    lost = [trial for trial in without_result if "seeds" in trial.user_attrs]
+    assert lost
     for trial in lost:
         (copy,) = (t for t in trials if t.system_attrs.get("retry_history", [])[-1:] == [trial.number])
         assert copy.user_attrs["seeds"] == trial.user_attrs["seeds"]
