@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..datasets.errors import InputError
 
@@ -29,13 +30,20 @@ def write_durably(path: Path, *parts: bytes | memoryview, previous: Path | None 
     Raises:
         OSError: if the disk is full, say; the old file is as it was.
     """
+    with open_durably(path, previous=previous) as file:
+        file.writelines(parts)
+
+
+@contextmanager
+def open_durably(path: Path, *, previous: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file for writing; it takes its place at the end of the block, as `write_durably` says, or not at all."""
     aside = path.with_name(f".{path.name}.new")
     try:
         with aside.open("wb") as file:
-            file.writelines(parts)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except BaseException:
         aside.unlink(missing_ok=True)
         raise
     if previous is not None and path.exists():

@@ -58,11 +58,6 @@ def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) ->
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise InputError(f"scores and labels must both be (images, classes); got {scores.shape} and {labels.shape}")
-    if np.isnan(scores).any():
-        row, column = (int(i) for i in np.argwhere(np.isnan(scores))[0])
-        raise InputError(
-            f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
-        )
     at_once = min(max(CELLS_AT_ONCE // max(len(scores), 1), 1), CLASSES_AT_ONCE)
     found = np.empty(scores.shape[1])
     for first in range(0, scores.shape[1], at_once):
@@ -71,6 +66,13 @@ def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) ->
         positive = np.array(labels[:, columns].T, order="C") != 0
         positives = [np.sort(of_class[mask]) for of_class, mask in zip(ascending, positive, strict=True)]
         ascending.sort(axis=1)
+        # NaN comes last.
+        if (bad := np.isnan(ascending[:, -1:]).any(axis=1)).any():
+            column = first + int(bad.argmax())
+            row = int(np.isnan(scores[:, column]).argmax())
+            raise InputError(
+                f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
+            )
         found[columns] = [_of_one_class(*of_class) for of_class in zip(ascending, positives, strict=True)]
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .durable import write_durably
+from .durable import open_durably, write_durably
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
@@ -31,15 +31,9 @@ def write_outcome(outcome: Outcome, dataset: Dataset, folder: Path) -> None:
 
     write_durably(folder / "per_class.json", json.dumps(_per_class(outcome, dataset), indent=1).encode())
     if outcome.test_scores is not None:
-        test, buffer = dataset.split("test"), io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            scores=outcome.test_scores,
-            labels=test.labels,
-            ids=test.ids,
-            classes=np.array(dataset.classes),
-        )
-        write_durably(folder / "test_scores.npz", buffer.getbuffer())
+        test, classes = dataset.split("test"), np.array(dataset.classes)
+        with open_durably(folder / "test_scores.npz") as file:
+            np.savez_compressed(file, scores=outcome.test_scores, labels=test.labels, ids=test.ids, classes=classes)
     buffer = io.BytesIO()
     torch.save({name: value.cpu() for name, value in outcome.network.state_dict().items()}, buffer)
     write_durably(folder / "weights.pt", buffer.getbuffer())

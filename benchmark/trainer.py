@@ -34,6 +34,7 @@ from .metrics import Scores, score
 from .network import build_network
 from .optimisation import FlatSGD, LossMeter, learning_rate
 from .recipes import Augmentation
+from .score_matrix import gather_scores
 from .streams import as_tensors, numpy_stream, stream_seed, torch_stream
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from .shared_trunk import SharedTrunk
 
 EVALUATION_BATCH = 256
+# Images whose scores are brought to the host together.
+EVALUATED_AT_ONCE = 8 * EVALUATION_BATCH
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.
 PREPARED_AT_ONCE = 32
 # What a checkpoint keeps of an epoch on its way; the rest is drawn again.
@@ -282,20 +285,37 @@ class Trainer:
         self.steps += 1
         return loss.detach()
 
+    def evaluate(self, split: str, *, folder: Path | None = None) -> tuple[Scores, NDArray[np.float32]]:
+        """Score a split with the network as it is; also return its raw logits `(N, C)`, see `gather_scores`.
+
+        Args:
+            split: its name.
+            folder: for the file that the logits of a large split are mapped from.
+        """
+        scores = self.logits(split, folder=folder)
+        return score(scores, self.dataset.split(split).labels, self.dataset.statistics), scores
+
     @torch.inference_mode()
-    def evaluate(self, split: str) -> tuple[Scores, NDArray[np.float32]]:
-        """Score a split with the network as it is; also return its raw logits `(N, C)`."""
+    def logits(self, split: str, *, folder: Path | None = None) -> NDArray[np.float32]:
+        """Raw logits `(N, C)` of a split with the network as it is."""
         self.network.eval()
         data = DeviceData(self.dataset.split(split), self.device)
-        logits = []
-        for start in range(0, len(data), EVALUATION_BATCH):
-            indices = torch.arange(start, min(start + EVALUATION_BATCH, len(data)))
-            pixels = whole_images(data.batch(indices), self.normalisation, size=self.training["image_size"])
-            with self.autocast():
-                logits.append(self.network(pixels.contiguous(memory_format=torch.channels_last)).float())
+        shape = len(data), self.dataset.statistics.num_classes
+        scores = gather_scores(self._logits_in_pieces(data), shape, folder=folder)
         self.network.train()
-        scores = torch.cat(logits).cpu().numpy()
-        return score(scores, self.dataset.split(split).labels, self.dataset.statistics), scores
+        return scores
+
+    def _logits_in_pieces(self, data: DeviceData) -> Iterator[NDArray[np.float32]]:
+        """Those of several batches at a time: a device is waited for only then."""
+        for start in range(0, len(data), EVALUATED_AT_ONCE):
+            batches = torch.split(torch.arange(start, min(start + EVALUATED_AT_ONCE, len(data))), EVALUATION_BATCH)
+            yield torch.cat([self._logits_of(data.batch(indices)) for indices in batches]).cpu().numpy()
+
+    def _logits_of(self, images: Tensor) -> Tensor:
+        pixels = whole_images(images, self.normalisation, size=self.training["image_size"])
+        with self.autocast():
+            logits: Tensor = self.network(pixels.contiguous(memory_format=torch.channels_last)).float()
+        return logits
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision where the recipe says so."""

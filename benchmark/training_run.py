@@ -99,8 +99,9 @@ def train(
     """
     with own_generators(trainer.dropout_seed, trainer.device):
         progress = yield from _train_epochs(trainer, journal, on_epoch, watch or Unwatched())
-    validation, _ = trainer.evaluate("validation")
-    test, test_scores = trainer.evaluate("test") if trainer.execution.score_test else (None, None)
+    validation, _ = trainer.evaluate("validation", folder=journal.folder)
+    score_test = trainer.execution.score_test
+    test, test_scores = trainer.evaluate("test", folder=journal.folder) if score_test else (None, None)
     rate = progress.images / progress.seconds
     cost = {"cost/train_seconds": progress.seconds, "cost/images_per_second": rate}
     if (peak := peak_memory_mib(trainer.device)) is not None:
@@ -125,7 +126,8 @@ def _train_epochs(
         progress.images += seen
         metrics = {"train/loss": mean_loss, "train/learning_rate": trainer.optimiser.param_groups[0]["lr"]}
         if _evaluated(epoch + 1, epochs, trainer.execution.evaluate_every):
-            metrics |= trainer.evaluate("validation")[0].as_metrics("validation")
+            scores, _ = trainer.evaluate("validation", folder=journal.folder)
+            metrics |= scores.as_metrics("validation")
         journal.append_once("epoch", step=epoch + 1, metrics=metrics, images=progress.images)
         progress.epochs = epoch + 1
         if on_epoch is not None:

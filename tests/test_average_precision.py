@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mltbench.benchmark import metrics
 from mltbench.benchmark.metrics import CLASSES_AT_ONCE, average_precision, score
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.statistics import ClassStatistics
@@ -135,9 +136,12 @@ def test_nothing_to_average_is_an_error():
         score(scores, labels * 0, ClassStatistics.from_counts([150, 50, 5], 400))
 
 
-def test_a_nan_score_names_its_image_and_class():
+@pytest.mark.parametrize("cells", [1, 10**9])
+def test_a_nan_score_names_its_image_and_class(cells, monkeypatch):
+    monkeypatch.setattr(metrics, "CELLS_AT_ONCE", cells)
     scores, labels = random_case(6)
-    scores[123, 4] = np.nan
+    scores[[123, 300], [4, 4]] = np.nan
+    scores[7] = np.inf
     with pytest.raises(InputError, match="image 123, class 4 is NaN"):
         average_precision(scores, labels)
 
