@@ -96,7 +96,7 @@ def require_all_once(arm, root, url):
     """Every point is finished with every seed once; the killed worker's trial was lost, and queued again once.
 
     On a busy machine a worker may be silent for longer than the grace; its trial is then lost and queued again too.
-    Two workers may reach for the last waiting trial: the one that comes too late begins a trial of no point, and ends it.
+    Two workers may reach for the last waiting trial: who comes too late begins a trial of no point, and ends it.
     """
     done = join_study("x", root, url)
     trials = done.arms[arm.name].get_trials()
