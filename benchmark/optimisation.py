@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,12 @@ class FlatSGD(torch.optim.SGD):
         unclipped: trained, but outside the norm: those of the loss.
         training: resolved recipe.
     """
+
+    # torch wraps these so that its compiler leaves them alone; the wrapper imports the compiler, 2.0 s in each process.
+    add_param_group = inspect.unwrap(torch.optim.SGD.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.SGD.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.SGD.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
 
     def __init__(
         self, parameters: Sequence[nn.Parameter], unclipped: Sequence[nn.Parameter], training: Mapping[str, Any]
