@@ -25,10 +25,10 @@ class DeviceData:
         with warnings.catch_warnings():
             # A read-only memory map is fine here: these tensors are only ever read.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            images = torch.from_numpy(split.images)
+            images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
         self.device = device
         self.images = images.to(device) if _fits(images, device) else images
-        self.labels = torch.from_numpy(split.labels).to(device)
+        self.labels = labels.to(device)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
 from .labels import as_label_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # Paper, Sec. 4.2: head "over 100" training images, medium 20 to 100, tail under 20. Its own group sizes, 6/6/8
 # (VOC-MLT) and 22/33/25 (COCO-MLT), need head >= 100: pottedplant and backpack have exactly 100 images.
@@ -20,8 +23,9 @@ TAIL_BELOW = 20
 
 GROUPS = ("head", "medium", "tail")
 
-# Label rows counted at a time, so that memory does not grow with the dataset.
-ROWS_AT_ONCE = 65536
+# Label cells counted at a time, so that memory does not grow with the dataset; of many classes as many rows as classes,
+# for the result is as large.
+CELLS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,12 +37,13 @@ class ClassStatistics:
     Attributes:
         counts: `(C,)` int64, images that hold each class (n_i), all positive.
         num_images: images of the training set (N).
-        joint_counts: `(C, C)` int64, images that hold both classes (n_ij); None when built from counts alone.
+        co_occurrence: `(C, C)` int64, images that hold both classes (n_ij), SciPy sparse if the labels were; None when
+            built from counts alone.
     """
 
     counts: NDArray[np.int64]
     num_images: int
-    joint_counts: NDArray[np.int64] | None = None
+    co_occurrence: NDArray[np.int64] | csr_array | None = None
 
     @classmethod
     def from_labels(cls, labels: Any, *, class_names: Sequence[str] | None = None) -> ClassStatistics:
@@ -52,7 +57,7 @@ class ClassStatistics:
         """
         counts, joint, number = _count_sparse(labels) if hasattr(labels, "tocsr") else _count_dense(labels)
         _require_every_class(counts, class_names)
-        return cls(counts=counts, num_images=number, joint_counts=joint)
+        return cls(counts=counts, num_images=number, co_occurrence=joint)
 
     @classmethod
     def from_counts(cls, counts: Any, num_images: int) -> ClassStatistics:
@@ -93,24 +98,44 @@ class ClassStatistics:
         """Classes of one group as a mask `(C,)`."""
         return np.array([name == group for name in self.group_names])
 
-    @cached_property
-    def conditional(self) -> NDArray[np.float64]:
-        """Conditional probabilities `(C, C)`: entry `[i, j]` is p(i|j) = n_ij / n_j (Sec. 3.1).
+    @property
+    def joint_counts(self) -> NDArray[np.int64]:
+        """Images that hold both classes, n_ij `(C, C)`, dense.
 
         Raises:
             InputError: if the statistics were built from counts alone.
         """
-        if self.joint_counts is None:
-            raise InputError(
-                "co-occurrence is unknown: these statistics were built from counts; "
-                "use ClassStatistics.from_labels(labels) instead"
-            )
+        known = self._known_co_occurrence()
+        return known if isinstance(known, np.ndarray) else known.toarray()
+
+    @cached_property
+    def conditional(self) -> NDArray[np.float64]:
+        """Conditional probabilities `(C, C)`, dense: entry `[i, j]` is p(i|j) = n_ij / n_j (Sec. 3.1).
+
+        Raises:
+            InputError: if the statistics were built from counts alone.
+        """
         return self.joint_counts / self.counts[None, :]
 
     @cached_property
     def expected_frequencies(self) -> NDArray[np.float64]:
-        """Class frequencies under class-aware sampling `(C,)`: p-hat_i = mean over j of p(i|j) (Eq. 1)."""
-        return np.asarray(self.conditional.mean(axis=1))
+        """Class frequencies under class-aware sampling `(C,)`: p-hat_i = mean over j of p(i|j) (Eq. 1).
+
+        Raises:
+            InputError: if the statistics were built from counts alone.
+        """
+        known = self._known_co_occurrence()
+        if isinstance(known, np.ndarray):
+            return np.asarray(self.conditional.mean(axis=1))
+        return np.asarray(known @ (1 / self.counts)) / self.num_classes
+
+    def _known_co_occurrence(self) -> NDArray[np.int64] | csr_array:
+        if self.co_occurrence is None:
+            raise InputError(
+                "co-occurrence is unknown: these statistics were built from counts; "
+                "use ClassStatistics.from_labels(labels) instead"
+            )
+        return self.co_occurrence
 
 
 def class_level_frequency(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -143,22 +168,23 @@ def _count_dense(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int
     """Counts, co-occurrence and number of images of a dense matrix."""
     matrix = as_label_matrix(labels)
     joint = np.zeros((matrix.shape[1], matrix.shape[1]), dtype=np.int64)
-    for start in range(0, len(matrix), ROWS_AT_ONCE):
+    at_once = max(CELLS_AT_ONCE // matrix.shape[1], matrix.shape[1])
+    for start in range(0, len(matrix), at_once):
         # float64 holds integers exactly up to 2**53, and its matrix product runs in BLAS; NumPy's integer one does not.
-        wide = matrix[start : start + ROWS_AT_ONCE].astype(np.float64)
+        wide = matrix[start : start + at_once].astype(np.float64)
         joint += (wide.T @ wide).astype(np.int64)
     return np.diag(joint).copy(), joint, len(matrix)
 
 
-def _count_sparse(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """The same of a SciPy sparse matrix, which stays sparse."""
+def _count_sparse(labels: Any) -> tuple[NDArray[np.int64], csr_array, int]:
+    """The same of a SciPy sparse matrix; what it counts is sparse too."""
     rows = labels.tocsr(copy=True)
     rows.sum_duplicates()
     if rows.ndim != 2 or 0 in rows.shape or not ((rows.data == 0) | (rows.data == 1)).all():
         as_label_matrix(rows)  # says what is wrong
     rows = rows.astype(np.int64)
-    joint = (rows.T @ rows).toarray()
-    return np.diag(joint).copy(), joint, rows.shape[0]
+    joint = (rows.T @ rows).tocsr()
+    return joint.diagonal(), joint, rows.shape[0]
 
 
 def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[str] | None) -> None:

@@ -13,7 +13,7 @@ from mltbench.datasets import statistics
 from mltbench.datasets.dataset import Split
 from mltbench.datasets.errors import InputError
 from mltbench.datasets.statistics import ClassStatistics
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, issparse
 from sklearn.metrics import average_precision_score
 
 
@@ -81,7 +81,10 @@ def test_sparse_labels_are_counted_without_a_dense_copy(form, monkeypatch):
     monkeypatch.setattr(statistics, "as_label_matrix", None)
     found = ClassStatistics.from_labels(form(labels))
     assert (found.joint_counts == labels.astype(int).T @ labels.astype(int)).all()
+    assert issparse(found.co_occurrence)
     assert (found.joint_counts == expected.joint_counts).all()
+    assert (found.conditional == expected.conditional).all()
+    np.testing.assert_allclose(found.expected_frequencies, expected.expected_frequencies, rtol=1e-14)
     assert (found.counts == labels.sum(axis=0)).all()
     assert found.num_images == 300
 
@@ -97,7 +100,7 @@ def test_sparse_labels_are_checked_and_never_edited():
 
 def test_counts_in_pieces_are_those_of_the_whole(monkeypatch):
     labels = (np.random.RandomState(1).random_sample((100, 5)) < 0.4).astype(np.uint8)
-    monkeypatch.setattr(statistics, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(statistics, "CELLS_AT_ONCE", 35)
     assert (ClassStatistics.from_labels(labels).joint_counts == labels.astype(int).T @ labels.astype(int)).all()
 
 

@@ -1,5 +1,8 @@
+import itertools
+
 import numpy as np
 import pytest
+from mltbench.datasets import dataset as dataset_module
 from mltbench.datasets.dataset import Dataset, Split
 from mltbench.datasets.description import describe
 from mltbench.datasets.errors import InputError, unknown_name
@@ -57,6 +60,19 @@ def test_what_is_no_split_is_refused(split, change, message):
     parts = {"images": split.images, "labels": split.labels, "ids": split.ids}
     with pytest.raises(InputError, match=message):
         Split(**{**parts, **change})
+
+
+@pytest.mark.parametrize("hashed", [hash, lambda one: len(one), lambda one: 0])
+def test_two_equal_ids_are_found_wherever_they_lie(split, hashed, monkeypatch):
+    """In pieces of three, and also where different ids have the same hash."""
+    monkeypatch.setattr(dataset_module, "IDS_AT_ONCE", 3)
+    monkeypatch.setattr(dataset_module, "hash", hashed, raising=False)
+    for first, second in itertools.combinations(range(7), 2):
+        ids = np.array(["a", "b", "cc", "d", "ee", "f", "ggg"])
+        assert len(Split(images=split.images, labels=split.labels, ids=ids)) == 7
+        ids[second] = ids[first]
+        with pytest.raises(InputError, match="not unique"):
+            Split(images=split.images, labels=split.labels, ids=ids)
 
 
 def test_digest_follows_every_part(split, small_labels):
