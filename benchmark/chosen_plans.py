@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -73,12 +74,15 @@ class PlanOptions:
         return {field.name for field in fields(self) if getattr(self, field.name) != getattr(plain, field.name)}
 
 
-def plans_of(options: PlanOptions, store: Store, *, data_root: Path, device_type: str) -> list[Plan]:
+def plans_of(
+    options: PlanOptions, open_results: Callable[[], Store], *, data_root: Path, device_type: str
+) -> list[Plan]:
     """The plans that options name, one per dataset, or that of a study's winners.
 
     Args:
         options: of the command line.
-        store: where studies have left their winners.
+        open_results: opens the store where studies have left their winners; not called unless they are asked for, so
+            that a wrong name or value leaves no trace.
         data_root: where datasets are kept.
         device_type: `cpu` or `cuda`, which decides the precision of `auto`.
 
@@ -89,7 +93,12 @@ def plans_of(options: PlanOptions, store: Store, *, data_root: Path, device_type
     if options.from_study is not None:
         vectors = options.word_vectors
         winners = winners_plan(
-            store, options.from_study, seeds=seeds, data_root=data_root, device_type=device_type, word_vectors=vectors
+            open_results(),
+            options.from_study,
+            seeds=seeds,
+            data_root=data_root,
+            device_type=device_type,
+            word_vectors=vectors,
         )
         return [winners]
     methods = choose_methods(options.table, options.method)

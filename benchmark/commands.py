@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -128,8 +129,9 @@ def run(
         word_vectors=word_vectors,
     )
     options.check()
-    store = open_store(resolve_results_root(out), tracking_uri)
-    plans = plans_of(options, store, data_root=root, device_type=chosen_device.partition(":")[0])
+    open_results = cache(partial(open_store, resolve_results_root(out), tracking_uri))
+    plans = plans_of(options, open_results, data_root=root, device_type=chosen_device.partition(":")[0])
+    store = open_results()
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):
         console().print(note, markup=False, highlight=False, soft_wrap=True)
     if graphed and not chosen_device.startswith("cuda"):

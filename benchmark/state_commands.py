@@ -91,7 +91,7 @@ def status(
     missing = {folder.name for folder in not_in_mlflow(store)}
     if plan:
         device_type = resolve_device(device).partition(":")[0]
-        plans = plans_of(options, store, data_root=resolve_data_root(data_root), device_type=device_type)
+        plans = plans_of(options, lambda: store, data_root=resolve_data_root(data_root), device_type=device_type)
         rows = of_plans(plans, store, missing)
     else:
         rows = of_runs(options, store, missing)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
 # At the start MLflow asks a server once and waits no longer than we would.
 IMPATIENT = {
@@ -169,11 +170,11 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
         InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    database = root / "mlflow.db"
+    database = root / DATABASE
     if create:
         _require_writable(root)
-    elif uri is None and not database.exists():
-        raise InputError(f"no results under {root}: run `mltbench run --table 1` first, or point to them with --out")
+    else:
+        require_results(root, tracking_uri)
     if uri is not None:
         _require_answer(uri)
     # MLflow tells of every table that it creates; a newcomer would wonder.
@@ -203,6 +204,16 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
     return store
+
+
+def require_results(root: Path, tracking_uri: str | None) -> None:
+    """Check at once, without asking a server, that there is something to read.
+
+    Raises:
+        InputError: if the results root has no store, and no other is named.
+    """
+    if not (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or (root / DATABASE).exists()):
+        raise InputError(f"no results under {root}: run `mltbench run --table 1` first, or point to them with --out")
 
 
 def _make_database(tracking_uri: str) -> None:

@@ -54,7 +54,7 @@ def report(
     """
     from ..benchmark.plan import choose_methods
     from ..benchmark.recipes import get_recipe
-    from ..benchmark.store import open_store, resolve_results_root
+    from ..benchmark.store import open_store, require_results, resolve_results_root
     from ..benchmark.terminal import console
     from .output import own_folder, write_report
     from .per_class import per_class_frame
@@ -69,6 +69,7 @@ def report(
     choose_methods(table or [1], [])
     further = [row for file in quoted or [] for row in read_quoted(file)]
     root = resolve_results_root(out)
+    require_results(root, tracking_uri)
     folder = to or root / "report"
     with _drawers(figures) as drawers:
         store = open_store(root, tracking_uri, create=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ def open_drawers(number: int) -> Iterator[Executor]:
     from joblib.externals.loky import get_reusable_executor
 
     executor = get_reusable_executor(max_workers=number)
+    starting = [executor.submit(_start_up) for _ in range(number)]
     try:
-        for _ in range(number):
-            executor.submit(_start_up)
         yield executor
     finally:
+        # Ended before its first tasks are handed out (a matter of milliseconds), joblib's thread dies visibly.
+        while not all(task.running() or task.done() for task in starting):
+            time.sleep(0.001)
         # Every result that was asked for is in; what is still at work belongs to a caller that failed.
         executor.shutdown(wait=True, kill_workers=True)
 

@@ -16,16 +16,20 @@ import pandas as pd
 import pytest
 import torch
 from mltbench import __main__
+from mltbench.benchmark import store as store_module
 from mltbench.benchmark.check import tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.session import Surroundings
 from mltbench.benchmark.store import open_store
 from mltbench.datasets import registry
+from mltbench.datasets.download import fetching
 from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
 from mltbench.reports.quoted import QuotedRow
 from mltbench.reports.results import COLUMNS, GROUPS
+
+MAKE_DATABASE = store_module._make_database
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -92,12 +96,34 @@ def data_root(tmp_path_factory):
     return tmp_path_factory.getbasetemp() / "digits-data"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True, scope="session")
 def empty_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables; a copy of them takes none."""
+    """MLflow takes seconds to make its tables; stores that tests open in this process begin with a copy of them."""
     root = tmp_path_factory.mktemp("empty-store")
     open_store(root)
-    return root / "mlflow.db"
+
+    def copy_tables(tracking_uri):
+        kind, _, path = tracking_uri.partition(":///")
+        if kind == "sqlite" and not Path(path).exists():
+            shutil.copy(root / "mlflow.db", path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "_make_database", copy_tables)
+        yield root / "mlflow.db"
+
+
+@pytest.fixture
+def tables_by_mlflow(empty_database, monkeypatch):
+    """Stores that this test opens have their tables made by MLflow, as a user's have."""
+    monkeypatch.setattr(store_module, "_make_database", MAKE_DATABASE)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _impatient_downloads():
+    """Servers of the tests that fail do so on purpose, every time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching, "PAUSE_SECONDS", 0.05)
+        yield
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
 
 
 @pytest.mark.parametrize("statement", [1, 40, 200])
-def test_killed_while_mlflow_makes_its_tables_the_store_opens_the_next_time(statement, tmp_path):
+def test_killed_while_mlflow_makes_its_tables_the_store_opens_the_next_time(statement, tables_by_mlflow, tmp_path):
     def killed():
         done = itertools.count(1)
 

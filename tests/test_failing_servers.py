@@ -97,9 +97,8 @@ class FailsFrom:
         yield from InProcess().run(jobs)
 
 
-@pytest.mark.parametrize(
-    "mood", [pytest.param(mood, marks=() if mood == "hanging" else pytest.mark.soak) for mood in FAILURES]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("mood", FAILURES)
 def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, surroundings, tmp_path):
     store = open_store(tmp_path / "out", server.uri)
     first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods

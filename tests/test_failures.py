@@ -56,8 +56,8 @@ def moody(tmp_path, own_registrations):
     [
         ("nan", "DivergedError: the loss was not finite at step 0"),
         ("RuntimeError", "RuntimeError: in a mood"),
-        pytest.param("ValueError", "ValueError: in a mood"),
-        pytest.param("KeyError", "KeyError: 'in a mood'"),
+        pytest.param("ValueError", "ValueError: in a mood", marks=pytest.mark.soak),
+        pytest.param("KeyError", "KeyError: 'in a mood'", marks=pytest.mark.soak),
     ],
 )
 def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, moody, store, data_root, surroundings):

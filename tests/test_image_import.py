@@ -103,7 +103,7 @@ def test_every_command_takes_the_name(import_photos, call, tmp_path):
     ]
     status, out, _ = call("run", *words, "--out", tmp_path / "results")
     assert status == 0, out
-    status, out, error = call("report", "--out", tmp_path / "results")
+    status, out, error = call("report", "--no-figures", "--out", tmp_path / "results")
     assert (status, error) == (0, "")
     assert "DB" in out
     status, out, _ = call("data", "show", "my-photos", "--out", tmp_path / "my.png")

@@ -58,17 +58,17 @@ def test_the_cohort_is_the_paper_s_re_sampled_methods(tmp_path):
 
 def test_the_command_measures_variants_and_says_why_one_is_missing(call, own_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(rehearsal_data, "small_setting", lambda device: SETTING)
-    listed = (EAGER, GRAPHED, PLAIN, Variant(name="concurrent, 2 processes", runs=2))
+    listed = (EAGER, GRAPHED, Variant(name="concurrent, 2 processes", runs=2))
     monkeypatch.setattr(rehearsal, "VARIANTS", listed)
     file = tmp_path / "rehearsal.json"
     status, printed, said = call("bench", "rehearsal", "--miniature", "--device", "cpu", "--json", file)
     assert status == 0, said
     assert "graphed: needs CUDA" in printed
     found = json.loads(file.read_text())
-    eager, graphed, plain, concurrent = found["variants"]
+    eager, graphed, concurrent = found["variants"]
     assert graphed["reason"] == "needs CUDA"
     assert graphed["shapes"] == {}
-    for variant in (eager, plain, concurrent):
+    for variant in (eager, concurrent):
         assert variant["reason"] is None, variant
         assert all(variant["shapes"][name]["images_per_second"] > 0 for name in ("voc", "coco"))
         assert 0 < variant["shapes"]["voc"]["share_of_peak"] < 2

@@ -67,11 +67,14 @@ def test_two_commands_share_both_tables(tmp_path, data_root):
     assert numbers(open_store(tmp_path / "out")) == numbers(open_store(tmp_path / "alone"))
 
 
-def test_four_commands_share_a_plan_through_postgresql(tmp_path, data_root, postgresql_uri):
+@pytest.mark.parametrize(
+    "names", [("shared", "shared", "mine"), pytest.param(("shared", "shared", "mine", "yours"), marks=pytest.mark.soak)]
+)
+def test_commands_share_a_plan_through_postgresql(names, tmp_path, data_root, postgresql_uri):
     """MLflow and claims in PostgreSQL; two commands write one folder, the others have their own, as other machines."""
     plugin = tmp_path / "tiny_plugin.py"
     plugin.write_text(TINY)
-    outs = [tmp_path / name for name in ("shared", "shared", "mine", "yours")]
+    outs = [tmp_path / name for name in names]
     words = ["1", "--plugin", plugin, "--dataset", "tiny", "--method", "erm", "--method", "db", "--seeds", "4"]
     words += ["--override", "recipe.batch_size=8", "--data-root", data_root, "--tracking-uri", postgresql_uri]
     shown = together([[*RUN, *words, "--out", out] for out in outs])
@@ -81,9 +84,9 @@ def test_four_commands_share_a_plan_through_postgresql(tmp_path, data_root, post
     )
     runs = open_store(tmp_path, postgresql_uri, create=False).runs_of()
     assert Counter(run.info.status for run in runs) == {"FINISHED": 8}
-    names = {run.data.tags["mltbench.experiment_id"] for run in runs}
-    assert len(names) == 8
-    for name in names:
+    experiments = {run.data.tags["mltbench.experiment_id"] for run in runs}
+    assert len(experiments) == 8
+    for name in experiments:
         journals = [read_journal(out / "runs" / name) for out in sorted(set(outs))]
         events = Counter(entry.event for entries in journals for entry in entries)
         assert events["finished"] == events["start"] == 1
