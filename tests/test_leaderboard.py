@@ -259,7 +259,7 @@ def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
 def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
     status, output, _ = call("leaderboard", "check", folder / "total.json", folder / "db.json")
     assert status == 1
-    assert "total.json: 1 faults" in output
+    assert "total.json: 1 fault\n" in output
     assert "db.json: good" in output
     status, output, _ = call("leaderboard", "build", folder, "--out", "site")
     assert status == 0

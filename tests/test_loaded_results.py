@@ -239,3 +239,23 @@ def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs)
     assert sum(name.startswith("table1-x-y--b") and name.endswith(".csv") for name in names) == 2
     assert dataset.folder.count("/") == 1
     assert ".." not in dataset.folder
+
+
+def test_submissions_of_runs_lie_beside_each_other_and_hold_their_marks(trained, call, tmp_path):
+    words = ["--dataset", "tiny", "--author", "A. Name", "--code", "https://example.org/code", "--out", trained.root]
+    runs = {f"{run.title} ({run.overrides})": run for run in load_runs(trained.root).itertuples()}
+    for run in runs.values():
+        chosen = ["--method", run.method, "--overrides", run.overrides, *words]
+        status, shown, error = call("leaderboard", "submit", *chosen, "--to", tmp_path / "mine")
+        assert (status, "seeds 0" in shown) == (0, True), error
+        assert call("leaderboard", "submit", *chosen, "--to", tmp_path / "one.json")[0] == 0
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "mine").iterdir()}
+    assert {data["method"] for data in written.values()} == set(runs)
+    for name, data in written.items():
+        run, (submitted,) = runs[data["method"]], data["runs"]
+        assert name == f"{data['id']}.json"
+        assert submitted["experiment_id"] == run.experiment_id
+        assert submitted["total"] == pytest.approx(run.total, abs=1e-4)
+    assert json.loads((tmp_path / "one.json").read_text()) in written.values()
+    status, _, error = call("leaderboard", "submit", "--method", "rss", *words)
+    assert (status, "did you mean 'rs'" in error) == (2, True)

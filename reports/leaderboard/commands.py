@@ -29,7 +29,9 @@ def submit(
     chosen_on: Annotated[
         str, typer.Option(help="What hyper-parameters were chosen on: validation or nothing.")
     ] = "nothing",
-    to: Annotated[Path | None, typer.Option(help="The submission [default: ID.json].")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="The submission, a .json file, or a folder that gets ID.json [default: here].")
+    ] = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -37,7 +39,7 @@ def submit(
 
     \b
     Example:
-        mltbench leaderboard submit --method db --author "A. Name" --code https://example.org/code
+        mltbench leaderboard submit --method db --author "A. Name" --code https://example.org/code --to submissions
     """
     from ...benchmark.store import open_store, resolve_results_root
     from ...datasets.errors import InputError
@@ -53,7 +55,7 @@ def submit(
     serious = [fault for fault in faults if fault.field not in ("dataset", "dataset_digest")]
     if serious:
         raise InputError("the submission would not pass its check:\n" + "\n".join(f"  {fault}" for fault in serious))
-    path = to or Path(f"{data['id']}.json")
+    path = to if to and to.suffix == ".json" else (to or Path()) / f"{data['id']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1), encoding="utf-8")
@@ -90,7 +92,7 @@ def check(
             continue
         faults = _faults_of_file(path, scores or [], datasets, data_root)
         bad |= bool(faults)
-        typer.echo(f"{path}: {f'{len(faults)} faults' if faults else 'good'}")
+        typer.echo(f"{path}: {len(faults)} fault{'s'[: len(faults) > 1]}" if faults else f"{path}: good")
         for fault in faults:
             typer.echo(f"  {fault}")
     raise typer.Exit(1 if bad else 0)
@@ -121,7 +123,9 @@ def build(
         for fault in item.faults:
             console().print(f"  {escape(fault)}", soft_wrap=True)
     console().print(
-        f"{len(accepted)} submissions, {len(rejected)} left out: {escape(str(out / 'index.html'))}", soft_wrap=True
+        f"{len(accepted)} submission{'s'[: len(accepted) != 1]}, {len(rejected)} left out: "
+        f"{escape(str(out / 'index.html'))}",
+        soft_wrap=True,
     )
 
 
