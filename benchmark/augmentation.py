@@ -283,4 +283,5 @@ def whole_images(images: Tensor, normalisation: Normalisation, *, size: int) -> 
     pixels = images.permute(0, 3, 1, 2).float()
     if images.shape[1:3] != (size, size):
         pixels = crop_and_resize(pixels, whole_image(len(images), images.device), size=size)
-    return (pixels - normalisation.mean) / normalisation.deviation
+    # In place: 256 images at 224 pixels take 154 MB each time.
+    return pixels.sub_(normalisation.mean).div_(normalisation.deviation)

@@ -58,9 +58,10 @@ def scale(
     largest: Annotated[int, typer.Option(min=10_000, help="Most images.")] = 1_000_000,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure time and peak memory as datasets grow: images of 32 x 32 in a memory-mapped file, and sparse labels.
+    """Measure time and peak memory as datasets grow: images of 32 x 32 in memory-mapped files, and sparse labels.
 
-    Each size is measured in a fresh process. The last line is the exponent of growth: 1 is linear, 0 flat.
+    Each size is measured in a fresh process, which does with a split all that a training does, in the trainer's own
+    code, but for the network. The last columns are the exponents of growth: 1 is linear, 0 flat.
 
     \b
     Example:
@@ -91,13 +92,16 @@ def _print_sizes(title: str, sizes: list[Size], axis: str) -> None:
     from .terminal import console
 
     numbers, works = [getattr(size, axis) for size in sizes], list(sizes[0].seconds)
-    columns = (axis, *(f"{work}, s" for work in works), "peak MiB")
-    rows = [
-        (f"{n:,}", *(f"{size.seconds[work]:.3f}" for work in works), f"{size.peak_mib:.0f}")
-        for n, size in zip(numbers, sizes, strict=True)
-    ]
-    # Small sizes hold what does not grow: the exponent is that of the last two.
-    slopes = [growth(numbers[-2:], [size.seconds[work] for size in sizes[-2:]]) for work in works]
-    slopes.append(growth(numbers[-2:], [max(size.peak_mib, 1) for size in sizes[-2:]]))
-    rows.append(("exponent", *(f"{slope:.2f}" for slope in slopes)))
-    console().print(plain_table(title, columns, rows, "exponent: of the last two sizes; 1 is linear, 0 flat"))
+    values = {f"{work}, s": [size.seconds[work] for size in sizes] for work in works}
+    if len(works) > 1:
+        values["all, s"] = [sum(size.seconds.values()) for size in sizes]
+    # Less than a MiB is noise.
+    values["peak MiB"] = [max(*size.peak_mib.values(), 1) for size in sizes]
+    rows = []
+    for name, of_sizes in values.items():
+        exponents = growth(numbers, of_sizes), growth(numbers[-3:], of_sizes[-3:])
+        digits = 3 if name.endswith(" s") else 0
+        rows.append((name, *(f"{x:.{digits}f}" for x in of_sizes), *(f"{x:.2f}" for x in exponents)))
+    columns = (axis, *(f"{n:,}" for n in numbers), "exponent", f"from {numbers[-3:][0]:,}")
+    caption = "exponent: 1 is linear, 0 flat; small sizes hold what does not grow"
+    console().print(plain_table(title, columns, rows, caption))

@@ -123,6 +123,7 @@ def _train_epochs(
             yield trainer.steps
             started += time.perf_counter() - paused
         mean_loss, seen = trainer.end_epoch(course)
+        del course  # or it would lie in memory beside the next one
         progress.images += seen
         metrics = {"train/loss": mean_loss, "train/learning_rate": trainer.optimiser.param_groups[0]["lr"]}
         if _evaluated(epoch + 1, epochs, trainer.execution.evaluate_every):

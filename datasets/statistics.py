@@ -23,9 +23,9 @@ TAIL_BELOW = 20
 
 GROUPS = ("head", "medium", "tail")
 
-# Label cells counted at a time, so that memory does not grow with the dataset; of many classes as many rows as classes,
-# for the result is as large.
+# Label cells counted at a time, so that memory does not grow with the dataset; of many classes at least so many rows.
 CELLS_AT_ONCE = 2**18
+ROWS_AT_LEAST = 4096
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -165,15 +165,23 @@ def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:
 
 
 def _count_dense(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Counts, co-occurrence and number of images of a dense matrix."""
+    """Counts, co-occurrence and number of images of a dense matrix.
+
+    64 images of a class are the bits of one number: what two classes share is counted without a matrix product, whose
+    threads took up to 15 s for a million images of 20 classes where other processes kept the cores busy; this, .05 s.
+    """
     matrix = as_label_matrix(labels)
-    joint = np.zeros((matrix.shape[1], matrix.shape[1]), dtype=np.int64)
-    at_once = max(CELLS_AT_ONCE // matrix.shape[1], matrix.shape[1])
-    for start in range(0, len(matrix), at_once):
-        # float64 holds integers exactly up to 2**53, and its matrix product runs in BLAS; NumPy's integer one does not.
-        wide = matrix[start : start + at_once].astype(np.float64)
-        joint += (wide.T @ wide).astype(np.int64)
-    return np.diag(joint).copy(), joint, len(matrix)
+    number, classes = matrix.shape
+    joint = np.zeros((classes, classes), dtype=np.int64)
+    at_once = max(CELLS_AT_ONCE // classes, ROWS_AT_LEAST)
+    for start in range(0, number, at_once):
+        rows = matrix[start : start + at_once]
+        padded = np.zeros((classes, -(-len(rows) // 64) * 64), dtype=np.uint8)
+        padded[:, : len(rows)] = rows.T
+        bits = np.packbits(padded, axis=1).view(np.uint64)
+        for i, of_class in enumerate(bits):
+            joint[i] += np.bitwise_count(bits & of_class).sum(axis=1, dtype=np.int64)
+    return joint.diagonal().copy(), joint, number
 
 
 def _count_sparse(labels: Any) -> tuple[NDArray[np.int64], csr_array, int]:

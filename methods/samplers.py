@@ -104,10 +104,10 @@ class _Permutations:
 
 
 class _Cycle:
-    """Items in shuffled order, shuffled anew each time around."""
+    """Items in shuffled order, shuffled anew each time around; the array becomes its own."""
 
-    def __init__(self, items: NDArray[np.int64], generator: np.random.Generator) -> None:
-        self.items, self.position, self._generator = items.copy(), len(items), generator
+    def __init__(self, items: NDArray[np.signedinteger], generator: np.random.Generator) -> None:
+        self.items, self.position, self._generator = items, len(items), generator
 
     def take(self) -> int:
         if self.position == len(self.items):
@@ -123,7 +123,7 @@ class _ClassVisits:
     ) -> None:
         self._per_visit, self._length, self._generator = images_per_visit, length, generator
         self._classes = _Cycle(np.arange(labels.shape[1]), generator)
-        self._images = [_Cycle(np.flatnonzero(column), generator) for column in labels.T]
+        self._images = [_Cycle(np.flatnonzero(column).astype(np.int32), generator) for column in labels.T]
 
     def next_epoch(self) -> NDArray[np.int64]:
         # Straight into the array: a list of a million numbers takes 40 MB.

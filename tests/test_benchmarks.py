@@ -98,9 +98,11 @@ def test_sparse_labels_are_checked_and_never_edited():
         ClassStatistics.from_labels(csr_array(np.array([[0.5, 1], [1, 0]])))
 
 
-def test_counts_in_pieces_are_those_of_the_whole(monkeypatch):
-    labels = (np.random.RandomState(1).random_sample((100, 5)) < 0.4).astype(np.uint8)
-    monkeypatch.setattr(statistics, "CELLS_AT_ONCE", 35)
+@pytest.mark.parametrize(("cells", "rows"), [(1, 7), (1, 64), (10**6, 1)])
+def test_counts_in_pieces_are_those_of_the_whole(cells, rows, monkeypatch):
+    labels = (np.random.RandomState(1).random_sample((200, 5)) < 0.4).astype(np.uint8)
+    monkeypatch.setattr(statistics, "CELLS_AT_ONCE", cells)
+    monkeypatch.setattr(statistics, "ROWS_AT_LEAST", rows)
     assert (ClassStatistics.from_labels(labels).joint_counts == labels.astype(int).T @ labels.astype(int)).all()
 
 
