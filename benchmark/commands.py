@@ -103,10 +103,16 @@ def run(
         mltbench run --from-study tune-digits-mlt --seeds 5
         mltbench run --dataset photos --method db-focal --backbone mobilenet_v2 --weights mobilenet.pt
     """
+    from .devices import cuda_devices, default_workers, resolve_device
+    from .executors.forge import import_ahead
+
+    chosen_device = resolve_device(device)
+    if executor == "local" and not dry_run:
+        import_ahead(chosen_device)
+
     from ..datasets.registry import load_dataset, resolve_data_root
     from .chosen_plans import PlanOptions, plans_of
     from .claims import open_claims
-    from .devices import cuda_devices, default_workers, resolve_device
     from .execution import Execution
     from .initial_weights import BackboneChoice
     from .plan_terminal import Engine, run_plan
@@ -116,7 +122,7 @@ def run(
     from .terminal import console
 
     load_plugins(plugin or [])
-    root, chosen_device = resolve_data_root(data_root), resolve_device(device)
+    root = resolve_data_root(data_root)
     options = PlanOptions(
         table=tuple(table or ()),
         method=tuple(method or ()),
@@ -129,7 +135,7 @@ def run(
         word_vectors=word_vectors,
     )
     options.check()
-    open_results = cache(partial(open_store, resolve_results_root(out), tracking_uri))
+    open_results = cache(partial(open_store, resolve_results_root(out), tracking_uri, soon=True))
     plans = plans_of(options, open_results, data_root=root, device_type=chosen_device.partition(":")[0])
     store = open_results()
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):

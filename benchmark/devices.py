@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets.errors import InputError
@@ -20,8 +23,8 @@ def resolve_device(name: str) -> str:
     Raises:
         InputError: if there is no such device.
     """
-    if name == "cpu":
-        return name
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
     there = torch.cuda.is_available()
@@ -35,6 +38,17 @@ def resolve_device(name: str) -> str:
             f"device {name!r} is not here: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return name
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch, whose import takes seconds, has to be asked for one: on Linux not without a driver for any."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def wait_for(device: torch.device) -> None:

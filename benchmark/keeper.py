@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import Checkpoint, Header, find_checkpoint, write_checkpoint
 from .durable import disk_full_told
 from .execution import Execution, ExecutionChangedError
-from .generators import generator_states, set_generator_states
 from .heartbeat import Pulse
 from .interruption import Interrupted, StopRequest
 from .journal import Journal, read_journal
 from .provenance import code_version, machine
-from .training_run import Progress
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+    from .training_run import Progress
 
 # At most this share of the time goes into checkpoints, however slow the disk.
 WRITING_SHARE = 0.02
@@ -57,6 +56,9 @@ class Keeper:
 
     def resume(self, trainer: Trainer) -> Progress:
         """Give the trainer and all generators the states of the checkpoint, if there is one."""
+        from .generators import set_generator_states
+        from .training_run import Progress
+
         if self.checkpoint is None:
             return Progress()
         try:
@@ -94,6 +96,8 @@ class Keeper:
 
     def save(self, trainer: Trainer, progress: Progress) -> None:
         """Write a checkpoint."""
+        from .generators import generator_states
+
         began, folder = time.monotonic(), self.journal.folder
         states: Mapping[str, Any] = {
             "trainer": trainer.state(),
@@ -128,11 +132,11 @@ def checkpoint_for(folder: Path, experiment: str, execution: Execution) -> Check
     found = find_checkpoint(folder, experiment, entries)
     if found is None:
         return None
-    was, now = found.header, _conditions(execution)
-    if (was.device, was.threads) != (now["device"], now["threads"]):
+    was, device = found.header, execution.device.partition(":")[0]
+    if (was.device, was.threads) != (device, execution.threads):
         raise ExecutionChangedError(
             f"{folder.name} was interrupted after {was.steps:,} steps on {was.device} with --threads {was.threads}; on "
-            f"{now['device']} with --threads {now['threads']} it would not give the same bits. Go on with --device "
+            f"{device} with --threads {execution.threads} it would not give the same bits. Go on with --device "
             f"{was.device} --threads {was.threads}, or train what was interrupted from its beginning: --restart"
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,9 @@ class Engine:
         workers = min(self.workers, max(jobs, 1))
         if self.executor_name == "ray":
             return RayCluster(workers, address=self.address, gpus=self.gpus, wheel=self.wheel)
-        return InProcess() if workers == 1 else Processes(workers, devices=self.devices)
+        # A process of its own imports torch while this one imports MLflow; with torch here there is nothing to gain.
+        here = workers == 1 and "torch" in sys.modules
+        return InProcess() if here else Processes(workers, devices=self.devices)
 
 
 def run_plan(

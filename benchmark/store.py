@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ..datasets.errors import InputError
 from ..datasets.file_names import safe_file_name
+from .sqlite_runs import finished_ids, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,10 +57,12 @@ class Store:
     Attributes:
         root: results root.
         tracking_uri: of MLflow.
+        opened_later: whether MLflow opens it when its client is first asked for.
     """
 
     root: Path
     tracking_uri: str
+    opened_later: bool = False
 
     @property
     def runs(self) -> Path:
@@ -73,7 +76,13 @@ class Store:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The MLflow client."""
+        """The MLflow client.
+
+        Raises:
+            InputError: if the store is opened only now, and MLflow cannot.
+        """
+        if self.opened_later:
+            _let_mlflow_open(self, create=True)
         from mlflow import MlflowClient
 
         return MlflowClient(self.tracking_uri)
@@ -151,20 +160,32 @@ class Store:
             if not token:
                 break
 
-    def finished(self, dataset: str) -> dict[str, Run]:
-        """Finished runs of a dataset by experiment id."""
-        return {
-            run.data.tags[f"{TAG}experiment_id"]: run for run in self.runs_of(dataset) if run.info.status == "FINISHED"
-        }
+    def known(self, dataset: str) -> set[str] | None:
+        """The same ids as `finished`, where they can be told without MLflow; else None."""
+        database = sqlite_file(self.tracking_uri)
+        if database is None:
+            return None
+        if database.exists():
+            return finished_ids(database, dataset)
+        return set() if database.parent == self.root.resolve() else None
+
+    def finished(self, dataset: str) -> set[str]:
+        """Experiment ids of the finished runs of a dataset."""
+        if self.opened_later and (known := self.known(dataset)) is not None:
+            return known
+        runs = self.runs_of(dataset)
+        return {run.data.tags[f"{TAG}experiment_id"] for run in runs if run.info.status == "FINISHED"}
 
 
-def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
+def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True, soon: bool = False) -> Store:
     """Open the store: SQLite under the results root, or any tracking URI of MLflow.
 
     Args:
         root: results root.
         tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or the SQLite file under `root`.
         create: make what is missing; a reader passes False.
+        soon: do not wait for MLflow, which takes seconds, where it has nothing to tell: on a SQLite file in `root` that
+            is not there yet, and on any whose tables are as the installed MLflow makes them. It opens them later.
 
     Raises:
         InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.
@@ -190,20 +211,28 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Nothing of ours is a pickle; what somebody else has put into the store is not executed.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    if soon and store.known("") is not None:
+        return replace(store, opened_later=True)
+    _let_mlflow_open(store, create=create)
+    return store
+
+
+def _let_mlflow_open(store: Store, *, create: bool) -> None:
+    from mlflow import MlflowClient
+
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
     may_create = create or not store.tracking_uri.startswith("sqlite:")
     try:
         with environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
             if may_create:
                 _make_database(store.tracking_uri)
-            store.client.search_experiments(max_results=1)
+            MlflowClient(store.tracking_uri).search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
-    return store
 
 
 def require_results(root: Path, tracking_uri: str | None) -> None:
@@ -220,9 +249,8 @@ def _make_database(tracking_uri: str) -> None:
     """Let MLflow make a SQLite file's tables aside: killed in the middle, it leaves a file that nobody can open."""
     from mlflow import MlflowClient
 
-    kind, _, path = tracking_uri.partition(":///")
-    database = Path(path)
-    if kind != "sqlite" or "?" in path or database.exists():
+    database = sqlite_file(tracking_uri)
+    if database is None or database.exists():
         return
     aside = database.with_name(f"{database.name}.new")
     for left in (aside, aside.with_name(f"{aside.name}-journal")):

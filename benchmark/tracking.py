@@ -7,13 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
+from typing import TYPE_CHECKING, Any
 
 from .experiment import Experiment
 from .journal import Entry, read_journal
@@ -22,6 +16,13 @@ from .plan import Plan, PlannedExperiment
 from .provenance import command_line
 from .store import TAG, Store
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+# As in `mlflow.utils.mlflow_tags`, whose import takes seconds; a test compares.
+MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME = "mlflow.source.git.commit", "mlflow.source.name"
+MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME = "mlflow.parentRunId", "mlflow.runName"
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
 MAX_METRICS = 1000
 MAX_PARAMETER = 6000
@@ -51,8 +52,12 @@ class Uploader:
     ) -> None:
         self.store, self.plan = store, plan
         self.kind, self.runs, self.artifacts = kind, runs or store.runs, artifacts
-        self.client: MlflowClient = store.client
         self.parent = parent
+
+    @property
+    def client(self) -> MlflowClient:
+        """The MLflow client of the store."""
+        return self.store.client
 
     @cached_property
     def mlflow_experiment(self) -> str:
@@ -79,6 +84,8 @@ class Uploader:
     def close(self, status: str) -> None:
         """End the plan's own run, if there is one; a store that has gone away keeps it open and costs nothing else."""
         if self.parent is not None:
+            from mlflow.exceptions import MlflowException
+
             with suppress(MlflowException, OSError):
                 self.client.set_terminated(self.parent, status)
 
@@ -123,6 +130,8 @@ class Uploader:
 def _log(
     client: MlflowClient, run_id: str, entries: Sequence[Entry], parameters: Mapping[str, str], tags: Mapping[str, str]
 ) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
     metrics = [
         Metric(name, value, entry.time, entry.step) for entry in entries for name, value in entry.metrics.items()
     ]
@@ -185,7 +194,9 @@ def _as_text(value: Any) -> str:
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:
-    dataset = MlflowDataset(
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
         name=experiment.dataset,
         digest=experiment.dataset_digest[:36],
         source_type="code",

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..datasets.errors import InputError
 from .plan import PlannedExperiment
@@ -71,6 +72,9 @@ class UploadThread:
         return len(self._waiting)
 
     def _run(self) -> None:
+        # What is opened now keeps nobody waiting later; what is wrong with it, the first upload tells.
+        with suppress(Exception):
+            _ = self.uploader.client
         pause = FIRST_WAIT_SECONDS
         while True:
             with self._news:

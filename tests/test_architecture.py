@@ -140,6 +140,7 @@ def test_the_tests_are_no_package():
     ("module", "forbidden"),
     [
         ("mltbench.__main__", ("torch", "mlflow", "pandas")),
+        ("mltbench.benchmark.plan_terminal", ("torch", "mlflow", "pandas")),
         ("mltbench.reports.commands", ("torch", "mlflow")),
         ("mltbench.reports.results", ("torch",)),
         ("mltbench.reports.table", ("torch",)),

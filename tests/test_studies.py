@@ -114,7 +114,7 @@ def test_trials_arrive_in_mlflow_once_with_their_tags_and_winners_beside_them(la
     runs = store.runs_of("tiny", kind="trial")
     assert len(runs) == brought.trials
     assert store.runs_of("tiny") == []
-    assert store.finished("tiny") == {}
+    assert store.finished("tiny") == set()
     (arm,) = study.definition.arms
     for run in runs:
         tags = run.data.tags

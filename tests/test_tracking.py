@@ -44,7 +44,8 @@ def run(request, finished, plan):
     """One run in MLflow with its experiment and its folder."""
     store, _ = finished
     experiment = next(p.experiment for p in plan.experiments if p.experiment.method.name == request.param)
-    return store.finished("digits-mlt")[experiment.id], experiment, store.runs / experiment.id
+    (found,) = (r for r in store.runs_of("digits-mlt") if r.data.tags["mltbench.experiment_id"] == experiment.id)
+    return found, experiment, store.runs / experiment.id
 
 
 def test_carrying_out_a_plan_trains_it(finished, plan):

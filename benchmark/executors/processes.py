@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..cohort import run_unit
 from ..interruption import Interrupted
 from ..journal import Journal
 from ..run import Job
+from .forge import take_signals, worker_context
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -24,7 +25,7 @@ READY, ENDED = "ready", "ended"
 
 
 class Processes:
-    """Runs jobs in spawned processes, which import torch once and load the dataset once each.
+    """Runs jobs in processes of their own, which load the dataset once each.
 
     Args:
         workers: experiments at once.
@@ -83,7 +84,8 @@ class Processes:
                 return
             if not idle:
                 taken = {worker.slot for worker in workers}
-                idle = [_Worker(next(slot for slot in range(self.workers) if slot not in taken))]
+                free = next(slot for slot in range(self.workers) if slot not in taken)
+                idle = [_Worker(free, job.execution.device)]
                 workers += idle
             device = self.devices[idle[0].slot % len(self.devices)] if self.devices else job.execution.device
             idle[0].give(job, job.on(device))
@@ -92,12 +94,12 @@ class Processes:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, device: str) -> None:
         self.slot, self.began = slot, False
         self.job: Job | None = None
-        context = multiprocessing.get_context("spawn")
+        context = worker_context(device)
         self.connection, there = context.Pipe()
-        self.process = context.Process(target=_work, args=(there,), name=f"worker {slot}")
+        self.process = context.Process(target=_work, args=(there, dict(os.environ)), name=f"worker {slot}")
         self.process.start()
         there.close()
 
@@ -141,9 +143,13 @@ def _end(workers: Sequence[_Worker]) -> None:
             worker.process.join()
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, environment: Mapping[str, str]) -> None:
     # Ctrl-C reaches the whole process group; a worker ends its step if it trains, else at once; the parent tells of it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    take_signals()
+    # Forked, it has that of the time when torch was imported.
+    os.environ.clear()
+    os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         connection.send(READY)
