@@ -58,7 +58,7 @@ class Split:
         if self.recorded_digest is not None:
             return self.recorded_digest
         digest = hashlib.sha256(f"{self.images.shape} {self.labels.shape}\n".encode())
-        for start, some in _in_pieces(self.ids):
+        for start, some in in_pieces(self.ids):
             digest.update(("\n" * bool(start) + "\n".join(some)).encode())
         digest.update(np.ascontiguousarray(self.labels).data)
         digest.update(np.ascontiguousarray(self.images).data)
@@ -126,14 +126,14 @@ class Dataset:
 def _all_differ(ids: NDArray[np.str_]) -> bool:
     """Whether no id is there twice: 8 bytes an id and .2 s a million, where `np.unique` takes 110 and 2 s."""
     hashes = np.empty(len(ids), np.int64)
-    for start, some in _in_pieces(ids):
+    for start, some in in_pieces(ids):
         hashes[start : start + len(some)] = [hash(one) for one in some]
     hashes.sort()
     # Different ids may have the same hash.
     return bool((hashes[1:] != hashes[:-1]).all()) or len(np.unique(ids)) == len(ids)
 
 
-def _in_pieces(ids: NDArray[np.str_]) -> Iterator[tuple[int, list[str]]]:
+def in_pieces(ids: NDArray[np.str_]) -> Iterator[tuple[int, list[str]]]:
     """Ids as Python strings, some at a time, with the place of the first."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         yield start, ids[start : start + IDS_AT_ONCE].tolist()

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .array_files import DAMAGE
-from .dataset import Dataset, Split
+from .array_files import DAMAGE, map_array
+from .dataset import Dataset, Split, in_pieces
 from .errors import InputError
 from .images.cache import find_cache, open_pixels, write_json
 from .images.decode import DECODER_VERSION
@@ -52,10 +52,15 @@ class SplitLabels:
 
     def digest(self, side: int) -> str:
         """SHA-256 over ids, labels, image files and how they are decoded: what names the split."""
-        head = {"decoder": DECODER_VERSION, "side": side, "shape": self.labels.shape, "ids": self.ids.tolist()}
-        digest = hashlib.sha256(json.dumps(head, ensure_ascii=True).encode())
+        # JSON with the ids last, written in pieces.
+        head = json.dumps({"decoder": DECODER_VERSION, "side": side, "shape": self.labels.shape, "ids": []})
+        digest = hashlib.sha256(head.removesuffix("]}").encode())
+        for start, some in in_pieces(self.ids):
+            digest.update((", " * bool(start) + json.dumps(some, ensure_ascii=True)[1:-1]).encode())
+        digest.update(b"]}")
         digest.update(np.ascontiguousarray(self.labels).data)
-        digest.update("".join(self.file_digests.tolist()).encode())
+        for _, some in in_pieces(self.file_digests):
+            digest.update("".join(some).encode())
         return digest.hexdigest()
 
 
@@ -170,20 +175,20 @@ def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or i
 
 
 def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabels:
-    """Ids, labels and file digests of a split.
+    """Ids, labels and file digests of a split, mapped into memory: the system may take their pages back.
 
     Raises:
         InputError: if they are damaged, or are not the recorded ones.
     """
     try:
-        with (folder / LABELS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            parts = {key: arrays[f"{name}_{key}"] for key in ("ids", "labels", "files")}
+        ids, labels, files = (map_array(folder / LABELS, f"{name}_{key}") for key in ("ids", "labels", "files"))
+        split = SplitLabels(ids=ids, labels=labels, file_digests=files)
+        digest = split.digest(SIDES[name])
     except DAMAGE as error:
         raise InputError(
             f"{folder / LABELS} is damaged ({error}); delete {folder} and prepare or import it again"
         ) from error
-    split = SplitLabels(ids=parts["ids"], labels=parts["labels"], file_digests=parts["files"])
-    if split.digest(SIDES[name]) != manifest.digests[name]:
+    if digest != manifest.digests[name]:
         raise InputError(
             f"{manifest.name}: the {name} labels in {folder / LABELS} are not those of {MANIFEST}; "
             f"delete {folder} and prepare or import it again"
