@@ -10,6 +10,7 @@ from .benchmark.commands import check, run
 from .benchmark.predict_command import predict
 from .benchmark.rehearsal_command import bench
 from .benchmark.run_commands import runs
+from .benchmark.start_up_command import start_up
 from .benchmark.state_commands import reconcile, status, sync
 from .benchmark.tracking_command import tracking_failures
 from .benchmark.verify_command import verify
@@ -45,6 +46,7 @@ app.add_typer(figures, name="figures")
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)
 bench.command("tracking-failures")(tracking_failures)
+bench.command("start-up")(start_up)
 bench.command("report")(bench_report)
 app.add_typer(bench, name="bench")
 
