@@ -42,8 +42,10 @@ def loop(
     """Compare our trainer with the loop that people write: same network, batch, images and augmentation.
 
     The plain loop decodes PNG files (JPEG files of photographs) with PIL, transforms image by image with torchvision,
-    and reads the loss each step; it is measured with 0, 1, 2, 4 ... loader workers. The ratio is to the fastest plain
-    loop that runs alone; it holds where the speeds themselves move with the load.
+    and reads the loss each step; it is measured with 0, 1, 2, 4 ... loader workers. Our trainer is measured with one
+    method, and with all methods of the paper that see the same images, in lock step, as `mltbench run` trains them: an
+    image counts once for each. The ratio is to the fastest plain loop that runs alone; it holds where the speeds
+    themselves move with the load.
 
     \b
     Example:

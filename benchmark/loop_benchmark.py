@@ -10,7 +10,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from ..datasets.registry import load_dataset
 from .experiment import Experiment
+from .lock_step import paper_cohort
 from .plain_loop import write_images
 from .timed_loops import WARM_UP, Alone, Task, Together, Variant
 
@@ -79,11 +80,12 @@ class LoopComparison:
         ]
 
 
-def list_variants(cores: int, device: str) -> tuple[Variant, ...]:
+def list_variants(cores: int, device: str, *, methods: int = 1) -> tuple[Variant, ...]:
     """Variants for a machine: each loop with one thread and with all, alone and one run per core.
 
     The plain loop alone has 0, 1, 2, 4 ... loader workers. All threads need not beat one: on a busy machine each
-    operation waits for the slowest of them.
+    operation waits for the slowest of them. Our trainer also trains so many methods in lock step, as `mltbench run`
+    trains those that see the same images.
 
     >>> [variant.workers for variant in list_variants(6, "cpu") if variant.loop == "plain" and variant.threads == 1]
     [0, 1, 2, 4, 6, 0]
@@ -93,9 +95,11 @@ def list_variants(cores: int, device: str) -> tuple[Variant, ...]:
     plain = [Variant(loop="plain", threads=each, workers=number) for number in workers for each in threads]
     ours = [Variant(loop="ours", threads=each) for each in threads]
     runs = cores if device == "cpu" else min(cores, LARGEST_CUDA_RUNS)
+    if methods > 1:
+        ours.append(Variant(loop="ours", threads=1, cohort=methods))
     if runs > 1:
         plain.append(Variant(loop="plain", threads=1, runs=runs))
-        ours.append(Variant(loop="ours", threads=1, runs=runs))
+        ours += [replace(variant, runs=runs) for variant in ours if variant.threads == 1]
     return (*plain, *ours)
 
 
@@ -115,7 +119,8 @@ def compare_loops(
     Raises:
         RuntimeError: if a process of the benchmark died.
     """
-    variants, threads = list_variants(cores, device), torch.get_num_threads()
+    methods = len(paper_cohort(experiment, presets=experiment.dataset))
+    variants, threads = list_variants(cores, device, methods=methods), torch.get_num_threads()
     split = load_dataset(experiment.dataset, data_root=data_root).split("train")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_ones:
         open_ones.callback(torch.set_num_threads, threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..datasets.dataset import Dataset, Split
-from ..methods.catalogue import TABLES, get_method
+from ..methods.catalogue import get_method
 from .backbones import get_backbone
-from .cohort import cohort_key
 from .experiment import Experiment
 from .initial_weights import RANDOM
 from .recipes import PAPER, with_setting
@@ -141,14 +140,6 @@ def rehearsed_experiment(setting: Setting, shape: Shape, dataset: Dataset) -> Ex
         word_vectors_digest=None,
         seed=0,
     )
-
-
-def rehearsed_cohort(experiment: Experiment) -> list[Experiment]:
-    """The experiments of the paper's tables that see the same images as one: for DB-Focal all that are re-sampled."""
-    names, key = dict.fromkeys(name for table in TABLES.values() for name in table), cohort_key(experiment)
-    methods = [get_method(name, dataset=experiment.dataset.replace("-shaped", "-mlt")) for name in names]
-    members = [replace(experiment, method=method) for method in methods]
-    return [member for member in members if cohort_key(member) == key]
 
 
 def long_tailed_labels(shape: Shape, images: int, generator: np.random.Generator) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -19,12 +19,12 @@ from ..datasets.dataset import Dataset, Split
 from .devices import wait_for
 from .execution import Execution
 from .experiment import Experiment
+from .lock_step import endless_steps, paper_cohort
 from .plain_loop import PlainLoop, write_images
 from .rehearsal_data import (
     DIFFERENT_IMAGES,
     Setting,
     Shape,
-    rehearsed_cohort,
     rehearsed_experiment,
     synthetic_dataset,
 )
@@ -139,14 +139,15 @@ def open_run(setting: Setting, experiment: Experiment, dataset: Dataset, variant
         loop = PlainLoop(experiment, dataset, paths, device=setting.device, workers=setting.workers)
         return _Run(steps=(images for _ in count() for images in loop.train_epoch(0)))
     execution = Execution(device=setting.device, threads=setting.threads, graphed=variant.graphed)
-    experiments = rehearsed_cohort(experiment) if variant.cohort else [experiment]
+    presets = experiment.dataset.replace("-shaped", "-mlt")
+    experiments = paper_cohort(experiment, presets=presets) if variant.cohort else [experiment]
     shared = SharedTrunk(len(experiments)) if variant.cohort else None
     trainers = [Trainer(member, dataset, execution, shared=shared) for member in experiments]
     if variant.compiled:
         for trainer in trainers:
             _compile(trainer, setting.compiler)
     run = _Run(steps=iter(()), trainer=trainers[0])
-    run.steps = _steps(trainers, run.bad)
+    run.steps = endless_steps(trainers, run.bad)
     return run
 
 
@@ -155,21 +156,6 @@ def _compile(trainer: Trainer, backend: str) -> None:
     trainer.train_step(*_first_batch(trainer))
     for owner, name in ((trainer, "stem"), (trainer.network, "learning_part")):
         setattr(owner, name, torch.compile(getattr(owner, name), backend=backend, dynamic=False))
-
-
-def _steps(trainers: Sequence[Trainer], bad: list[int]) -> Iterator[int]:
-    """Epoch after epoch as trainers take them, a step of each after the other."""
-    for epoch in count():
-        courses, seen = [trainer.begin_epoch(epoch) for trainer in trainers], 0
-        pairs = list(zip(trainers, courses, strict=True))
-        for _ in zip(*(trainer.steps_of(course) for trainer, course in pairs), strict=True):
-            before, seen = seen, sum(course.seen for course in courses)
-            yield seen - before
-        # A trainer would end here; the speed of the steps is the same with what is not a number.
-        for trainer, course in pairs:
-            trainer.course = None
-            if course.meter.read()[1] is not None:
-                bad.append(epoch)
 
 
 def _rate(steps: Iterator[int], seconds: float, device: torch.device) -> float:

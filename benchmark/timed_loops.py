@@ -20,7 +20,9 @@ from ..datasets.registry import load_dataset
 from ..datasets.word_vectors import hashed_word_vectors
 from .execution import Execution
 from .experiment import Experiment
+from .lock_step import endless_steps, paper_cohort
 from .plain_loop import PlainLoop
+from .shared_trunk import SharedTrunk
 from .trainer import Trainer
 
 # Share of a measurement that goes before it untimed. It also outlasts what the loader workers of the variant before
@@ -40,19 +42,22 @@ class Variant:
         threads: torch threads of each run.
         workers: loader workers of the plain loop.
         runs: independent runs at once, one process each.
+        cohort: methods in lock step in each run; an image counts once for each.
     """
 
     loop: Literal["plain", "ours"]
     threads: int
     workers: int = 0
     runs: int = 1
+    cohort: int = 1
 
     @property
     def name(self) -> str:
         """As tables print it."""
         loop = "mltbench" if self.loop == "ours" else f"plain loop, {_counted(self.workers, 'loader worker')}"
+        mates = f", {self.cohort} methods in lock step" if self.cohort > 1 else ""
         together = f", {self.runs} runs at once" if self.runs > 1 else ""
-        return f"{loop}, {_counted(self.threads, 'thread')}{together}"
+        return f"{loop}, {_counted(self.threads, 'thread')}{mates}{together}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +158,8 @@ class _DeadlineTrainer(Trainer):
         return images
 
 
-def _plain_until(loop: PlainLoop) -> TrainUntil:
-    """Train the plain loop in one endless row of steps, so that its loader workers start once."""
-    steps = (images for _ in count() for images in loop.train_epoch(0))
+def _until(steps: Iterator[int]) -> TrainUntil:
+    """Train by an endless row of steps, so that loader workers start once."""
 
     def train_until(deadline: float) -> int:
         images = 0
@@ -169,17 +173,24 @@ def _plain_until(loop: PlainLoop) -> TrainUntil:
 def _open(task: Task, variant: Variant) -> TrainUntil:
     experiment = Experiment.from_json(task.experiment_json)
     dataset = load_dataset(experiment.dataset, data_root=task.data_root)
-    needed = experiment.method.head.needs_word_vectors
-    vectors = hashed_word_vectors(dataset.classes).vectors if needed else None
-    device, workers = task.device, variant.workers
+    vectors, weights, device = hashed_word_vectors(dataset.classes).vectors, task.weights, task.device
+    execution = Execution(device=device, threads=variant.threads)
+    if variant.cohort > 1:
+        members, shared = paper_cohort(experiment, presets=dataset.name), SharedTrunk(variant.cohort)
+        more = {"word_vectors": vectors, "weights": weights, "shared": shared}
+        return _until(endless_steps([Trainer(member, dataset, execution, **more) for member in members], []))
     if variant.loop == "ours":
-        execution = Execution(device=device, threads=variant.threads)
-        return _DeadlineTrainer(experiment, dataset, execution, word_vectors=vectors, weights=task.weights).train_until
-    return _plain_until(
-        PlainLoop(
-            experiment, dataset, task.paths, device=device, workers=workers, word_vectors=vectors, weights=task.weights
-        )
+        return _DeadlineTrainer(experiment, dataset, execution, word_vectors=vectors, weights=weights).train_until
+    loop = PlainLoop(
+        experiment,
+        dataset,
+        task.paths,
+        device=device,
+        workers=variant.workers,
+        word_vectors=vectors,
+        weights=weights,
     )
+    return _until(images for _ in count() for images in loop.train_epoch(0))
 
 
 def _timed(train_until: TrainUntil, seconds: float) -> tuple[int, float]:

@@ -31,6 +31,7 @@ FEW_VARIANTS = (
     Variant(loop="plain", threads=1),
     Variant(loop="plain", threads=1, workers=1),
     Variant(loop="ours", threads=1),
+    Variant(loop="ours", threads=1, cohort=6),
     Variant(loop="ours", threads=1, runs=2),
 )
 
@@ -123,6 +124,11 @@ def test_variants_of_one_core_and_of_two():
     ]
     names = [variant.name for variant in list_variants(2, "cpu")]
     assert len(names) == len(set(names)) == 10
+    more = [variant.name for variant in list_variants(2, "cpu", methods=6) if variant.name not in names]
+    assert more == [
+        "mltbench, 1 thread, 6 methods in lock step",
+        "mltbench, 1 thread, 6 methods in lock step, 2 runs at once",
+    ]
     assert "plain loop, 2 loader workers, 2 threads" in names
     assert "plain loop, 0 loader workers, 1 thread, 2 runs at once" in names
     assert max(variant.runs for variant in list_variants(64, "cuda")) == 4
@@ -150,7 +156,7 @@ def test_ratio_is_paired_and_to_the_best_single_plain_loop():
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
     monkeypatch.setattr(loop_benchmark, "ROUNDS", 1)
-    monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device: FEW_VARIANTS)
+    monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
     app = typer.Typer()
     app.add_typer(bench, name="bench")
     file, threads = tmp_path / "loop.json", torch.get_num_threads()

@@ -11,13 +11,13 @@ from mltbench.benchmark.augmentation import DRAWS_PER_IMAGE
 from mltbench.benchmark.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.graphed_step import warm_up_without_trace
+from mltbench.benchmark.lock_step import paper_cohort
 from mltbench.benchmark.provenance import machine
 from mltbench.benchmark.rehearsal import EAGER, GRAPHED, Rehearsal, Result, rehearse
 from mltbench.benchmark.rehearsal_data import (
     COCO,
     VOC,
     long_tailed_labels,
-    rehearsed_cohort,
     rehearsed_experiment,
     synthetic_dataset,
 )
@@ -48,7 +48,7 @@ def test_the_cohort_is_the_paper_s_re_sampled_methods(tmp_path):
     shape = SETTING.shapes[0]
     dataset = synthetic_dataset(shape, image_size=SETTING.image_size)
     experiment = rehearsed_experiment(SETTING, shape, dataset)
-    together = rehearsed_cohort(experiment)
+    together = paper_cohort(experiment, presets="voc-mlt")
     assert {member.method.name for member in together} == {
         "rs", "rs-focal", "r-bce", "r-bce-focal", "db", "db-focal", "rs+rw-focal", "rs+cb-focal"
     }  # fmt: skip
