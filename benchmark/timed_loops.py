@@ -177,8 +177,11 @@ def _open(task: Task, variant: Variant) -> TrainUntil:
     execution = Execution(device=device, threads=variant.threads)
     if variant.cohort > 1:
         members, shared = paper_cohort(experiment, presets=dataset.name), SharedTrunk(variant.cohort)
-        more = {"word_vectors": vectors, "weights": weights, "shared": shared}
-        return _until(endless_steps([Trainer(member, dataset, execution, **more) for member in members], []))
+        trainers = [
+            Trainer(member, dataset, execution, word_vectors=vectors, weights=weights, shared=shared)
+            for member in members
+        ]
+        return _until(endless_steps(trainers, []))
     if variant.loop == "ours":
         return _DeadlineTrainer(experiment, dataset, execution, word_vectors=vectors, weights=weights).train_until
     loop = PlainLoop(
