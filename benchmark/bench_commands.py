@@ -201,7 +201,8 @@ def _table(comparison: LoopComparison, *, title: str) -> Table:
 
 
 def _machine_line(here: Mapping[str, str]) -> str:
+    used = f"{here['threads']} core{'s'[: here['threads'] != '1']} used"
     return (
-        f"machine: {here['system']}, {here['device_name']}, device {here['device']}, {here['threads']} cores, "
+        f"machine: {here['system']}, {here['device_name']}, device {here['device']}, {used}, "
         f"Python {here['python']}, torch {here['torch']}"
     )

@@ -100,7 +100,8 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, paths: Sequence[Path], labels: NDArray[np.uint8], transform: Transform) -> None:
         self.paths, self.transform = paths, transform
-        self.labels = torch.from_numpy(labels).float()
+        # A copy: labels may lie in a file that is mapped read-only.
+        self.labels = torch.from_numpy(labels.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -15,7 +15,7 @@ from mltbench.benchmark.check import BATCH, tiny_dataset
 from mltbench.benchmark.execution import Execution
 from mltbench.benchmark.experiment import Experiment
 from mltbench.benchmark.loop_benchmark import LoopComparison, Measurement, list_variants
-from mltbench.benchmark.plain_loop import PlainLoop, plain_transform, write_images
+from mltbench.benchmark.plain_loop import ImageFiles, PlainLoop, plain_transform, write_images
 from mltbench.benchmark.recipes import DIGITS_AUGMENTATION, RECIPES, Augmentation
 from mltbench.benchmark.timed_loops import Variant
 from mltbench.benchmark.trainer import Trainer
@@ -114,6 +114,12 @@ def test_every_step_of_the_paper_augmentation_is_there():
     assert names.count("RandomApply") == 5
     assert "RandomHorizontalFlip" in names
     assert transform(image).shape == (3, 24, 24)
+
+
+def test_the_plain_loop_takes_labels_that_are_mapped_read_only():
+    labels = np.eye(3, dtype=np.uint8)
+    labels.flags.writeable = False
+    assert torch.equal(ImageFiles([], labels, transform=None).labels, torch.eye(3))
 
 
 def test_variants_of_one_core_and_of_two():
