@@ -35,6 +35,7 @@ def loop(
     weights_padding: WeightsPadding = None,
     recipe: RecipeName = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time measured per variant.")] = 6.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each variant, in turns; the median counts.")] = 5,
     device: Device = "auto",
     json_file: JsonFile = None,
     data_root: DataRoot = None,
@@ -74,6 +75,7 @@ def loop(
             device=chosen,
             cores=cores,
             seconds=seconds,
+            rounds=rounds,
             weights=find_weights(experiment, weights, root),
         )
     training = experiment.training

@@ -104,7 +104,14 @@ def list_variants(cores: int, device: str, *, methods: int = 1) -> tuple[Variant
 
 
 def compare_loops(
-    experiment: Experiment, *, data_root: Path, device: str, cores: int, seconds: float, weights: Path | None = None
+    experiment: Experiment,
+    *,
+    data_root: Path,
+    device: str,
+    cores: int,
+    seconds: float,
+    rounds: int = ROUNDS,
+    weights: Path | None = None,
 ) -> LoopComparison:
     """Measure all variants on an experiment; nothing of what they learn is kept.
 
@@ -113,7 +120,8 @@ def compare_loops(
         data_root: where datasets are kept.
         device: `cpu`, `cuda` or `cuda:N`.
         cores: most threads, loader workers and runs.
-        seconds: timed per variant, over all rounds.
+        seconds: timed per variant, over all rounds; each round takes a step at least.
+        rounds: how often each variant is measured.
         weights: file of the backbone's initial weights, or None.
 
     Raises:
@@ -132,15 +140,15 @@ def compare_loops(
             here = variant.loop == "ours" and variant.runs == 1
             stands.append(Alone(task, variant) if here else Together(task, variant))
             open_ones.callback(stands[-1].close)
-        rates = _rounds(stands, seconds / ROUNDS)
+        rates = _rounds(stands, rounds, seconds / rounds)
     pairs = zip(variants, rates, strict=True)
     return LoopComparison(measurements=tuple(Measurement(variant=v, rates=tuple(r)) for v, r in pairs))
 
 
-def _rounds(stands: Sequence[Alone | Together], seconds: float) -> list[list[float]]:
+def _rounds(stands: Sequence[Alone | Together], rounds: int, seconds: float) -> list[list[float]]:
     """Rates of each stand, one per round; a short first round, in which everything starts, does not count."""
     rates: list[list[float]] = [[] for _ in stands]
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         forth = list(enumerate(stands))
         for i, stand in reversed(forth) if number % 2 else forth:
             rates[i].append(stand.rate(seconds if number else WARM_UP * seconds))

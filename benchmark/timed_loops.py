@@ -217,6 +217,8 @@ def _serve(connection: Connection, task: Task, variant: Variant) -> None:
     with suppress(EOFError):
         while (seconds := connection.recv()) is not None:
             connection.send(_timed(train_until, seconds))
+    # A process that ends does not do it by itself: loader workers end, and what they share is given back.
+    del train_until
 
 
 def _counted(number: int, what: str) -> str:

@@ -161,12 +161,22 @@ def test_ratio_is_paired_and_to_the_best_single_plain_loop():
 # From Python 3.12 on, forking loader workers warns wherever torch has started threads.
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop_benchmark, "ROUNDS", 1)
     monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
     app = typer.Typer()
     app.add_typer(bench, name="bench")
     file, threads = tmp_path / "loop.json", torch.get_num_threads()
-    options = ["--seconds", "0.2", "--device", "cpu", "--data-root", str(tmp_path), "--json", str(file)]
+    options = [
+        "--seconds",
+        "0.2",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+        "--data-root",
+        str(tmp_path),
+        "--json",
+        str(file),
+    ]
     result = CliRunner().invoke(app, ["bench", "loop", *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     for text in ("erm on digits-mlt", *(variant.name for variant in FEW_VARIANTS), "ratio to: plain loop", "machine: "):
