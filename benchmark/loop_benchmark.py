@@ -137,8 +137,7 @@ def compare_loops(
         task = Task(experiment_json=text, data_root=data_root, device=device, paths=paths, weights=weights)
         stands: list[Alone | Together] = []
         for variant in variants:
-            here = variant.loop == "ours" and variant.runs == 1
-            stands.append(Alone(task, variant) if here else Together(task, variant))
+            stands.append(Alone(task, variant) if variant.runs == 1 else Together(task, variant))
             open_ones.callback(stands[-1].close)
         rates = _rounds(stands, rounds, seconds / rounds)
     pairs = zip(variants, rates, strict=True)

@@ -23,14 +23,11 @@ from .experiment import Experiment
 from .lock_step import endless_steps, paper_cohort
 from .plain_loop import PlainLoop
 from .shared_trunk import SharedTrunk
-from .store import environment
 from .trainer import Trainer
 
 # Share of a measurement that goes before it untimed. It also outlasts what the loader workers of the variant before
 # still prefetch.
 WARM_UP = 0.25
-
-LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 # Trains until `time.perf_counter()` passes the deadline, one step at least; returns the images of these steps.
 TrainUntil = Callable[[float], int]
@@ -101,23 +98,19 @@ class Alone:
 
 
 class Together:
-    """Runs in spawned processes of their own; they begin together and end within one step of each other.
-
-    Those of the plain loop have their memory in pages as small as torch's default, which is what people have.
-    """
+    """Several runs at once in spawned processes; they begin together and end within one step of each other."""
 
     def __init__(self, task: Task, variant: Variant) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = variant.name
         self.connections, self.processes = [], []
-        with environment({LARGE_PAGES: "0"} if variant.loop == "plain" else {}):
-            for _ in range(variant.runs):
-                here, there = context.Pipe()
-                process = context.Process(target=_serve, args=(there, task, variant))
-                process.start()
-                there.close()
-                self.connections.append(here)
-                self.processes.append(process)
+        for _ in range(variant.runs):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, task, variant), daemon=True)
+            process.start()
+            there.close()
+            self.connections.append(here)
+            self.processes.append(process)
 
     def rate(self, seconds: float) -> float:
         """Images per second of all runs, over so many seconds after a warm-up.
@@ -134,6 +127,7 @@ class Together:
     def close(self) -> None:
         """Send the processes home."""
         for connection in self.connections:
+            # Closing alone would not do: loader workers that were forked meanwhile hold copies of this end.
             with suppress(OSError):
                 connection.send(None)
         for process in self.processes:
@@ -209,16 +203,13 @@ def _timed(train_until: TrainUntil, seconds: float) -> tuple[int, float]:
 
 
 def _serve(connection: Connection, task: Task, variant: Variant) -> None:
-    """Train for as long as the other side says, until it says None, or is gone."""
+    """Train for as long as the other side says, until it says None."""
     # Ctrl-C reaches every process of the group; this one simply ends.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(variant.threads)
     train_until = _open(task, variant)
-    with suppress(EOFError):
-        while (seconds := connection.recv()) is not None:
-            connection.send(_timed(train_until, seconds))
-    # A process that ends does not do it by itself: loader workers end, and what they share is given back.
-    del train_until
+    while (seconds := connection.recv()) is not None:
+        connection.send(_timed(train_until, seconds))
 
 
 def _counted(number: int, what: str) -> str:
