@@ -1,8 +1,18 @@
-"""Plans of one epoch on Digits-MLT, and what a store holds of them: what the tests of carrying plans out share."""
+"""What tests of carrying plans out share: plans of one epoch, what a store holds of them, the tiny set as a plug-in."""
 
 from mltbench.benchmark.plan import build_plan
 from mltbench.datasets.registry import load_dataset
 
+# A plug-in that registers the tiny set, unless this process has it.
+TINY = """
+from mltbench.benchmark.check import tiny_dataset
+from mltbench.datasets.registry import DatasetEntry, list_datasets, register_dataset
+
+if "tiny" not in [entry.name for entry in list_datasets()]:
+    register_dataset(DatasetEntry(
+        name="tiny", summary="", source="", open=lambda root: tiny_dataset(), recipe="digits", backbone="digits-resnet"
+    ))
+"""
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
 
 

@@ -16,7 +16,7 @@ from mltbench.benchmark.run import Job
 from mltbench.benchmark.session import Surroundings, carry_out
 from mltbench.benchmark.store import open_store
 from mltbench.datasets.errors import InputError
-from plans import numbers
+from plans import TINY, numbers
 
 # Registers the tiny set in every worker, and a loss that kills its worker the first two times, in its second step.
 DEADLY = """
@@ -26,14 +26,6 @@ from pathlib import Path
 
 import torch
 import mltbench
-from mltbench.benchmark.check import tiny_dataset
-from mltbench.datasets.registry import DatasetEntry, list_datasets, register_dataset
-
-if "tiny" not in [entry.name for entry in list_datasets()]:
-    register_dataset(DatasetEntry(
-        name="tiny", summary="", source="", open=lambda root: tiny_dataset(), recipe="digits", backbone="digits-resnet"
-    ))
-
 
 @mltbench.register_loss("deadly", like="erm")
 class Deadly(torch.nn.Module):
@@ -54,7 +46,7 @@ class Deadly(torch.nn.Module):
 @pytest.fixture
 def deadly(tmp_path, own_registrations):
     file = tmp_path / "deadly_plugin.py"
-    file.write_text(DEADLY)
+    file.write_text(TINY + DEADLY)
     file.with_name("deaths").write_text("")
     plugins.load_plugins([str(file)])
     yield file

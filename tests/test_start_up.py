@@ -14,6 +14,7 @@ from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.plugins import load_plugins
 from mltbench.benchmark.store import open_store
 from mltbench.datasets.errors import InputError
+from plans import TINY
 
 # Tells what its process has, from the first step.
 TELLING = """
@@ -25,12 +26,6 @@ from pathlib import Path
 
 import torch
 import mltbench
-from mltbench.benchmark.check import tiny_dataset
-from mltbench.datasets.registry import DatasetEntry, register_dataset
-
-register_dataset(DatasetEntry(
-    name="tiny", summary="", source="", open=lambda root: tiny_dataset(), recipe="digits", backbone="digits-resnet"
-))
 
 @mltbench.register_loss("telling", like="erm")
 class Telling(torch.nn.Module):
@@ -48,7 +43,7 @@ def test_a_worker_imports_nothing_needless_and_takes_the_environment_and_the_sig
     own_registrations, tmp_path, monkeypatch
 ):
     plugin = tmp_path / "telling.py"
-    plugin.write_text(TELLING)
+    plugin.write_text(TINY + TELLING)
     load_plugins([str(plugin)])
     job = replace(small_job(tmp_path / "run", "telling"), plugins=(str(plugin),))
     for value in ("first", "second"):  # the process that both are forked from was started before the second

@@ -8,19 +8,9 @@ from collections import Counter
 import pytest
 from mltbench.benchmark.journal import read_journal
 from mltbench.benchmark.store import open_store
-from plans import numbers
+from plans import TINY, numbers
 
 RUN = [sys.executable, "-m", "mltbench", "run", "--recipe", "digits-smoke", "--workers"]
-
-
-TINY = """
-from mltbench.benchmark.check import tiny_dataset
-from mltbench.datasets.registry import DatasetEntry, register_dataset
-
-register_dataset(DatasetEntry(
-    name="tiny", summary="", source="", open=lambda root: tiny_dataset(), recipe="digits", backbone="digits-resnet"
-))
-"""
 
 
 def both(words, out, data_root):
