@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .datasets.dataset import Dataset as Dataset
     from .datasets.dataset import Split as Split
-    from .datasets.errors import InputError as InputError
+    from .datasets.long_tail.statistics import ClassStatistics as ClassStatistics
     from .datasets.registry import load_dataset as load_dataset
     from .datasets.registry import register_dataset as register_dataset
-    from .datasets.statistics import ClassStatistics as ClassStatistics
+    from .errors import InputError as InputError
     from .methods.catalogue import create_loss as create_loss
     from .methods.catalogue import get_method as get_method
     from .methods.catalogue import list_methods as list_methods
@@ -30,9 +30,9 @@ __version__ = "0.1.0"
 # Public names load on first use, so that `import mltbench` and `mltbench --help` need neither torch nor mlflow.
 _HOMES = {
     "Choice": "methods.search_space",
-    "ClassStatistics": "datasets.statistics",
+    "ClassStatistics": "datasets.long_tail.statistics",
     "Dataset": "datasets.dataset",
-    "InputError": "datasets.errors",
+    "InputError": "errors",
     "Interval": "methods.search_space",
     "Split": "datasets.dataset",
     "create_loss": "methods.catalogue",

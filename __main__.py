@@ -6,20 +6,20 @@ import sys
 
 import typer
 
-from .benchmark.commands import check, run
-from .benchmark.predict_command import predict
-from .benchmark.rehearsal_command import bench
-from .benchmark.run_commands import runs
-from .benchmark.start_up_command import start_up
-from .benchmark.state_commands import reconcile, status, sync
-from .benchmark.tracking_command import tracking_failures
-from .benchmark.verify_command import verify
-from .datasets.commands import data
+from .benchmark.commands.predict import predict
+from .benchmark.commands.rehearsal_command import bench
+from .benchmark.commands.run import check, run
+from .benchmark.commands.runs import runs
+from .benchmark.commands.start_up_command import start_up
+from .benchmark.commands.state import reconcile, status, sync
+from .benchmark.commands.tracking_command import tracking_failures
+from .benchmark.commands.verify import verify
+from .datasets.commands.data import data
 from .methods.commands import methods
-from .reports.bench_commands import bench_report
-from .reports.commands import report
-from .reports.figure_commands import figures
-from .reports.leaderboard.commands import leaderboard
+from .reports.commands.bench import bench_report
+from .reports.commands.figures import figures
+from .reports.commands.leaderboard import leaderboard
+from .reports.commands.report import report
 from .studies.commands import study
 
 app = typer.Typer(
@@ -68,7 +68,7 @@ def version(
 
 def main() -> None:
     """Run the command line; an error that a user can mend is one paragraph and exit status 2."""
-    from .datasets.errors import InputError
+    from .errors import InputError
 
     try:
         app()

@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, unknown_name
-from .labels import as_label_matrix
-from .statistics import ClassStatistics
+from ..errors import InputError, unknown_name
+from .long_tail.label_matrix import as_label_matrix
+from .long_tail.statistics import ClassStatistics
 
 SPLITS = ("train", "validation", "test")
 # Ids made into Python strings at a time: all of a million take 200 MB.

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import InputError, unknown_name
+from ..files import safe_file_name
+from ..registry import NamedEntries
 from .dataset import SPLITS, Dataset
-from .errors import InputError, unknown_name
-from .file_names import safe_file_name
-from .named_entries import NamedEntries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def resolve_data_root(given: Path | str | None = None) -> Path:
 
 
 def _imported_entry(folder: Path) -> DatasetEntry | None:
-    from .prepared import open_prepared, read_manifest
+    from .prepared.dataset_folder import open_prepared, read_manifest
 
     manifest = read_manifest(folder)
     if manifest is None or manifest.name != folder.name:

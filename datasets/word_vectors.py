@@ -13,8 +13,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from .array_files import DAMAGE
-from .errors import InputError
+from ..errors import InputError
+from .prepared.array_files import DAMAGE
 
 DIMENSIONS = 300
 # Joined names of VOC, by the words whose vectors ML-GCN's published vectors of VOC hold: `tv` exactly (it is that of

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.errors import InputError
+from ..errors import InputError
 from .parameters import Part
 from .search_space import Choice, Interval, SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 
 class LogitAdjustment(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..datasets.errors import InputError, unknown_name
+from ..errors import InputError, unknown_name
 from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
 from .focal import Focal
 from .heads import LabelGraph
@@ -20,7 +20,7 @@ from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 logger = logging.getLogger("mltbench")
 LossClass = TypeVar("LossClass", bound="type[nn.Module]")

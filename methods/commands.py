@@ -28,8 +28,8 @@ def methods(
         mltbench methods
         mltbench methods db-focal --dataset coco-mlt
     """
-    from ..datasets.errors import unknown_name
-    from ..datasets.terminal import console
+    from ..errors import unknown_name
+    from ..terminal import console
     from .catalogue import VALUES, get_method, list_methods
 
     if dataset is not None and dataset not in VALUES:

@@ -14,7 +14,7 @@ from .search_space import Choice, Interval, SearchSpace
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 
 class Head(Protocol):

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..datasets.errors import InputError
+from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
     from .adjustments import LogitAdjustment
     from .focal import Focal
     from .weights import Weights

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..datasets.errors import InputError, unknown_name
+from ..errors import InputError, unknown_name
 from .adjustments import LabelMargin, LogitAdjustment, NegativeTolerant, SymmetricTolerant
 from .focal import Focal
 from .heads import Head, LabelGraph, Linear
@@ -18,7 +18,7 @@ from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced, Weights
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 # Every part that the suite brings, by slot: how an experiment's JSON becomes a method again.
 PARTS: dict[str, tuple[type[Any], ...]] = {

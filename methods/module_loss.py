@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..datasets.errors import InputError, unknown_name
+from ..errors import InputError, unknown_name
 from .search_space import SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from numbers import Real
 from typing import Any, ClassVar, get_args, get_type_hints
 
-from ..datasets.errors import InputError
+from ..errors import InputError
 from .search_space import SearchSpace
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ..datasets.errors import InputError
+from ..errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

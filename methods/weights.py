@@ -18,7 +18,7 @@ from .search_space import Choice, Interval, SearchSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..datasets.statistics import ClassStatistics
+    from ..datasets.long_tail.statistics import ClassStatistics
 
 
 class Weights(Protocol):

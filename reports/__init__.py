@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from .figures.registry import list_figures as list_figures
     from .figures.step_wise import draw_step_wise as draw_step_wise
     from .figures.step_wise import step_wise as step_wise
-    from .formats import comma_separated as comma_separated
-    from .formats import latex as latex
-    from .formats import markdown as markdown
-    from .pairs import pairs_frame as pairs_frame
-    from .per_class import load_per_class as load_per_class
-    from .quoted import read_quoted as read_quoted
-    from .results import load_runs as load_runs
-    from .significance import average_ranks as average_ranks
-    from .significance import paired_difference as paired_difference
-    from .significance import pairwise_differences as pairwise_differences
-    from .table import build_table as build_table
+    from .results.per_class import load_per_class as load_per_class
+    from .results.quoted import read_quoted as read_quoted
+    from .results.results import load_runs as load_runs
+    from .results.significance import average_ranks as average_ranks
+    from .results.significance import paired_difference as paired_difference
+    from .results.significance import pairwise_differences as pairwise_differences
+    from .tables.formats import comma_separated as comma_separated
+    from .tables.formats import latex as latex
+    from .tables.formats import markdown as markdown
+    from .tables.pairs import pairs_frame as pairs_frame
+    from .tables.table import build_table as build_table
 
 # Public names load on first use: nobody who asks for `--help` waits for pandas or matplotlib.
 _HOMES = {
-    "average_ranks": "significance",
-    "build_table": "table",
-    "comma_separated": "formats",
+    "average_ranks": "results.significance",
+    "build_table": "tables.table",
+    "comma_separated": "tables.formats",
     "draw_step_wise": "figures.step_wise",
-    "latex": "formats",
+    "latex": "tables.formats",
     "list_figures": "figures.registry",
-    "load_per_class": "per_class",
-    "load_runs": "results",
-    "markdown": "formats",
-    "paired_difference": "significance",
-    "pairs_frame": "pairs",
-    "pairwise_differences": "significance",
-    "read_quoted": "quoted",
+    "load_per_class": "results.per_class",
+    "load_runs": "results.results",
+    "markdown": "tables.formats",
+    "paired_difference": "results.significance",
+    "pairs_frame": "tables.pairs",
+    "pairwise_differences": "results.significance",
+    "read_quoted": "results.quoted",
     "step_wise": "figures.step_wise",
 }
 

@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..benchmark.commands import (
-    BackboneName,
-    DataRoot,
-    Out,
-    Plugins,
-    TrackingUri,
-    Weights,
-    WeightsInput,
-    WeightsPadding,
-)
-from .storage import GRACE_SECONDS
+from ..benchmark.commands.run import BackboneName, Out, Plugins, TrackingUri, Weights, WeightsInput, WeightsPadding
+from ..datasets.commands.preparing import DataRoot
+from .tuning.storage import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from ..benchmark.initial_weights import BackboneChoice
-    from ..benchmark.session import Surroundings
-    from .definition import Budget, StudyDefinition
-    from .designs import Setting
+    from ..benchmark.executors.run_plan import Surroundings
+    from ..benchmark.networks.initial_weights import BackboneChoice
+    from .tuning.definition import Budget, StudyDefinition
+    from .tuning.designs import Setting
 
 study = typer.Typer(
     no_args_is_help=True,
@@ -102,10 +94,10 @@ def tune(
         mltbench study tune --table 1 --dataset digits-mlt --seeds-per-trial 2 --hours 2
         mltbench study tune --method db --objective both --parameter method.mu --parameter method.negative_scale
     """
-    from ..benchmark.initial_weights import BackboneChoice
-    from ..benchmark.plan import choose_methods
-    from .definition import equal_budget
-    from .designs import tuning
+    from ..benchmark.experiments.plan import choose_methods
+    from ..benchmark.networks.initial_weights import BackboneChoice
+    from .tuning.definition import equal_budget
+    from .tuning.designs import tuning
 
     surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
     choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
@@ -156,11 +148,11 @@ def run(
         mltbench study run beta --dataset digits-mlt --seeds 3
         mltbench study run stepwise --seeds 3 --dry-run
     """
-    from ..benchmark.initial_weights import BackboneChoice
-    from ..benchmark.terminal import parse_seeds
-    from .definition import equal_budget
-    from .designs import sweeping
+    from ..benchmark.commands.terminal import parse_seeds
+    from ..benchmark.networks.initial_weights import BackboneChoice
     from .sweeps.registry import get_sweep
+    from .tuning.definition import equal_budget
+    from .tuning.designs import sweeping
 
     surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
     choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
@@ -192,8 +184,8 @@ def worker(
         mltbench study worker tune-digits-mlt
         mltbench study worker tune-digits-mlt --storage postgresql://user@host/studies --tracking-uri http://host:5000
     """
-    from ..benchmark.terminal import console
-    from .carrying import work_here
+    from ..terminal import console
+    from .tuning.carrying import work_here
 
     surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
     work_here(console(), name, _root(out), storage, surroundings, tracking_uri, deadline=_deadline(hours), grace=grace)
@@ -207,9 +199,9 @@ def show(name: Name, storage: StorageUrl = None, out: Out = None) -> None:
     Example:
         mltbench study show tune-digits-mlt
     """
-    from ..benchmark.terminal import console
-    from .open_study import join_study
-    from .showing import tables_of
+    from ..terminal import console
+    from .tuning.open_study import join_study
+    from .tuning.showing import tables_of
 
     for table in tables_of(join_study(name, _root(out), storage)):
         console().print(table)
@@ -228,8 +220,8 @@ def overhead(
     Example:
         mltbench study overhead --trials 100
     """
-    from ..benchmark.terminal import console
-    from .overhead import describe, trial_overheads
+    from ..terminal import console
+    from .tuning.overhead import describe, trial_overheads
 
     surroundings = _surroundings("cpu", 1, None, None, data_root)
     console().print(
@@ -245,8 +237,8 @@ def list_studies(storage: StorageUrl = None, out: Out = None) -> None:
     Example:
         mltbench study list
     """
-    from ..benchmark.terminal import console
-    from .showing import studies_table, sweeps_table
+    from ..terminal import console
+    from .tuning.showing import studies_table, sweeps_table
 
     console().print(sweeps_table())
     console().print(studies_table(_root(out), storage))
@@ -264,10 +256,10 @@ def _carry_out(
     out: Path | None,
     tracking_uri: str | None,
 ) -> None:
-    from ..benchmark.devices import default_workers
-    from ..benchmark.terminal import console
-    from .carrying import carry_out_study, tell_plan
-    from .worker import WorkerTask
+    from ..benchmark.training.devices import default_workers
+    from ..terminal import console
+    from .tuning.carrying import carry_out_study, tell_plan
+    from .tuning.worker import WorkerTask
 
     tell_plan(console(), definition, budget)
     if dry_run:
@@ -290,11 +282,11 @@ def _carry_out(
 def _surroundings(
     device: str, threads: int, word_vectors: Path | None, plugin: list[str] | None, data_root: Path | None
 ) -> Surroundings:
-    from ..benchmark.devices import resolve_device
-    from ..benchmark.execution import Execution
-    from ..benchmark.plugins import load_plugins
-    from ..benchmark.session import Surroundings
+    from ..benchmark.executors.run_plan import Surroundings
+    from ..benchmark.training.devices import resolve_device
+    from ..benchmark.training.execution import Execution
     from ..datasets.registry import resolve_data_root
+    from ..methods.plugins import load_plugins
 
     load_plugins(plugin or [])
     return Surroundings(
@@ -312,8 +304,8 @@ def _setting(
     backbone: BackboneChoice,
     surroundings: Surroundings,
 ) -> Setting:
-    from .designs import Setting
-    from .worker import dataset_opener
+    from .tuning.designs import Setting
+    from .tuning.worker import dataset_opener
 
     return Setting(
         dataset=dataset,
@@ -325,7 +317,7 @@ def _setting(
 
 
 def _root(out: Path | None) -> Path:
-    from ..benchmark.store import resolve_results_root
+    from ..benchmark.tracking.store import resolve_results_root
 
     return resolve_results_root(out).resolve()
 

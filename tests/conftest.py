@@ -16,18 +16,18 @@ import pandas as pd
 import pytest
 import torch
 from mltbench import __main__
-from mltbench.benchmark import store as store_module
-from mltbench.benchmark.check import tiny_dataset
-from mltbench.benchmark.execution import Execution
-from mltbench.benchmark.session import Surroundings
-from mltbench.benchmark.store import open_store
+from mltbench.benchmark.executors.run_plan import Surroundings
+from mltbench.benchmark.tracking import store as store_module
+from mltbench.benchmark.tracking.store import open_store
+from mltbench.benchmark.training.check import tiny_dataset
+from mltbench.benchmark.training.execution import Execution
 from mltbench.datasets import registry
 from mltbench.datasets.download import fetching
+from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.registry import DatasetEntry, register_dataset
-from mltbench.datasets.statistics import ClassStatistics
 from mltbench.methods import catalogue
-from mltbench.reports.quoted import QuotedRow
-from mltbench.reports.results import COLUMNS, GROUPS
+from mltbench.reports.results.quoted import QuotedRow
+from mltbench.reports.results.results import COLUMNS, GROUPS
 
 MAKE_DATABASE = store_module._make_database
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 
-from ..interruption import ENDING
+from ..runs.interruption import ENDING
 
 
 def worker_context(device: str) -> ForkServerContext | SpawnContext:

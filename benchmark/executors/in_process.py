@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from ..cohort import run_unit
-from ..run import Job
+from ..runs.cohort import run_unit
+from ..runs.run import Job
 
 
 class InProcess:

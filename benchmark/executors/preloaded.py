@@ -6,7 +6,7 @@ import gc
 from importlib import import_module
 
 # What a worker needs for its first step. None of it starts a thread of torch's or touches a GPU.
-NEEDED = ("..cohort", "..shared_trunk", "..training_run")
+NEEDED = ("..runs.cohort", "..training.shared_trunk", "..training.training_run")
 
 # Collections, which find nothing here, take a fifth of torch's import. Frozen, what is here stays shared.
 gc.disable()

@@ -12,11 +12,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ...datasets.errors import InputError
-from ..cohort import run_unit
-from ..interruption import Interrupted
-from ..journal import Journal
-from ..run import Job
+from ...errors import InputError
+from ..runs.cohort import run_unit
+from ..runs.interruption import Interrupted
+from ..runs.journal import Journal
+from ..runs.run import Job
 from .forge import take_signals, worker_context
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Protocol
 
-from ..run import Job
+from ..runs.run import Job
 
 
 class Executor(Protocol):

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...datasets.errors import InputError
-from ..checkpoint import remove_checkpoints
-from ..durable import disk_full_told, write_durably
-from ..journal import JOURNAL_NAME, Journal
-from ..labels import LABELS_NAME
-from ..outcome_files import ARTIFACTS
-from ..run import Job, run_job
+from ...errors import InputError
+from ...files import disk_full_told, write_durably
+from ..experiments.display_names import LABELS_NAME
+from ..runs.journal import JOURNAL_NAME, Journal
+from ..runs.outcome_files import ARTIFACTS
+from ..runs.run import Job, run_job
+from ..training.checkpoint import remove_checkpoints
 
 # Ray's smallest: jobs go as text, and what comes back goes through its object store only without a shared folder.
 OBJECT_STORE_BYTES = 80 * 2**20

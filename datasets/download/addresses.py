@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InputError, unknown_name
+from ...errors import InputError, unknown_name
 
 ADDRESSES = {
     "voc": "https://thor.robots.ox.ac.uk/pascal/VOC",

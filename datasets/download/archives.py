@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from ..errors import InputError
+from ...errors import InputError
 
 MOST_MEMBERS = 1_000_000
 MOST_BYTES = 16 * 2**30

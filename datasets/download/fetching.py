@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..one_at_a_time import alone
+from ...errors import InputError
+from ...files import alone
 
 BLOCK = 2**18
 TRIES = 4

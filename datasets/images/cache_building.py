@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from ..errors import InputError
-from ..one_at_a_time import alone
+from ...errors import InputError
+from ...files import alone
 from .cache import (
     CHUNK,
     BadImagesError,

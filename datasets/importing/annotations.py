@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, unknown_name
+from ...errors import InputError, unknown_name
 
 SPLIT_NAMES = {
     "train": "train",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ...errors import InputError
 from .annotations import AnnotatedImage, Annotations
 
 SMALLEST_SIDE = 1.0

@@ -6,9 +6,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, unknown_name
-from ..label_files import warn_of_separator
+from ...errors import InputError, unknown_name
 from .annotations import AnnotatedImage, Annotations, split_name
+from .label_files import warn_of_separator
 
 
 @dataclass(frozen=True, kw_only=True)

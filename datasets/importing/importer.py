@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import InputError
+from ...files import safe_file_name
 from ..dataset import SPLITS
-from ..errors import InputError
-from ..file_names import safe_file_name
 from ..images.cache import Cache, ImageFile
-from ..one_at_a_time import making_dataset
-from ..prepared import (
+from ..long_tail.statistics import ClassStatistics
+from ..prepared.dataset_folder import (
     DOWNLOADS,
     MANIFEST,
     SIDES,
@@ -30,8 +30,8 @@ from ..prepared import (
     read_split_labels,
     write_prepared,
 )
-from ..split_images import Progress, decode_splits, describe_reports
-from ..statistics import ClassStatistics
+from ..prepared.making import making_dataset
+from ..prepared.split_images import Progress, decode_splits, describe_reports
 from .annotations import AnnotatedImage, Annotations
 from .remarks import files_in_two_splits, files_without_label
 from .splits import SplitOptions, divide

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ...errors import InputError
 from .annotations import SPLIT_NAMES, Annotations, checked, split_name
 from .coco_json import read_coco_json
 from .csv_labels import CsvOptions, read_csv

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import InputError, unknown_name
 from ..dataset import SPLITS
-from ..errors import InputError, unknown_name
-from ..label_balance import choose_like
-from ..selection import pareto_targets, select_head_to_tail
-from ..statistics import ClassStatistics
+from ..long_tail.label_balance import choose_like
+from ..long_tail.selection import pareto_targets, select_head_to_tail
+from ..long_tail.statistics import ClassStatistics
 
 
 @dataclass(frozen=True, kw_only=True)

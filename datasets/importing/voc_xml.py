@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
-from ..errors import InputError
+from ...errors import InputError
 from .annotations import AnnotatedImage, Annotations, split_name
 
 MOST_BYTES = 16 * 2**20

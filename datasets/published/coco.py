@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ...errors import InputError
 from ..download.addresses import address
 from ..download.archives import read_zip_member
 from ..download.fetching import Download, describe_failures, fetch, fetch_all
-from ..errors import InputError
 from ..images.cache import ImageFile
 from ..importing.annotations import AnnotatedImage, Annotations
 from ..importing.coco_json import read_coco_json
-from ..one_at_a_time import making_dataset
-from ..prepared import SplitLabels
-from ..split_images import Progress
+from ..prepared.dataset_folder import SplitLabels
+from ..prepared.making import making_dataset
+from ..prepared.split_images import Progress
 from .definition import LabelSource, PublishedSet, define_splits
 from .preparing import Place, decode_images, published_list, write_labels
 

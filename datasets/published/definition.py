@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..label_balance import choose_like
-from ..labels import as_label_matrix
-from ..prepared import SIDES, SplitLabels
-from ..selection import ids_digest, pareto_targets, select_head_to_tail
+from ...errors import InputError
+from ..long_tail.label_balance import choose_like
+from ..long_tail.label_matrix import as_label_matrix
+from ..long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
+from ..prepared.dataset_folder import SIDES, SplitLabels
 
 VALIDATION_SEED = 0
 

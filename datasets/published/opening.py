@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import InputError
 from ..dataset import Dataset
-from ..errors import InputError
-from ..prepared import open_prepared, read_manifest
+from ..prepared.dataset_folder import open_prepared, read_manifest
 
 
 def open_published(name: str, data_root: Path) -> Dataset:

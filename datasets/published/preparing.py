@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..array_files import DAMAGE
+from ...errors import InputError, unknown_name
 from ..download.addresses import address
 from ..download.fetching import Download, fetch, file_digest
-from ..errors import InputError, unknown_name
 from ..images.cache import ImageFile
-from ..one_at_a_time import making_dataset
-from ..prepared import DOWNLOADS, SIDES, Manifest, SplitLabels, read_manifest, write_prepared
-from ..split_images import Progress, decode_splits, describe_reports
+from ..prepared.array_files import DAMAGE
+from ..prepared.dataset_folder import DOWNLOADS, SIDES, Manifest, SplitLabels, read_manifest, write_prepared
+from ..prepared.making import making_dataset
+from ..prepared.split_images import Progress, decode_splits, describe_reports
 from .definition import PublishedSet, define_splits, labels_of_file
 
 LONGEST_LIST = 2**20

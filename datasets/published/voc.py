@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import InputError
+from ...files import alone
 from ..download.addresses import address
 from ..download.archives import extract_tar
 from ..download.fetching import Download, fetch
-from ..errors import InputError
 from ..images.cache import ImageFile
 from ..importing.voc_xml import read_image_set, read_voc_file
-from ..one_at_a_time import alone, making_dataset
-from ..prepared import SplitLabels
-from ..split_images import Progress
+from ..prepared.dataset_folder import SplitLabels
+from ..prepared.making import making_dataset
+from ..prepared.split_images import Progress
 from .definition import LabelSource, PublishedSet, define_splits
 from .preparing import Place, decode_images, published_list, write_labels
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from ..array_files import read_split, write_split
+from ...errors import InputError
 from ..dataset import Dataset, Split
-from ..digit_scenes import render_scene, split_digits
-from ..errors import InputError
+from ..long_tail.selection import pareto_targets, select_head_to_tail
+from ..prepared.array_files import read_split, write_split
 from ..registry import DatasetEntry, register_dataset
-from ..selection import pareto_targets, select_head_to_tail
+from .digit_scenes import render_scene, split_digits
 
 SEED = 2020
 CLASSES = tuple(f"{ink} {digit}" for ink in ("red", "blue") for digit in range(10))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...datasets.labels import as_label_matrix
-from ...datasets.statistics import ClassStatistics
+from ...datasets.long_tail.label_matrix import as_label_matrix
+from ...datasets.long_tail.statistics import ClassStatistics
 from ...methods.samplers import ClassAware
 from .registry import FigureEntry, register_figure
 from .source import FigureSource

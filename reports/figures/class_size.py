@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ...datasets.errors import InputError
-from ...datasets.statistics import HEAD_AT_LEAST, TAIL_BELOW
+from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
+from ...errors import InputError
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .step_wise import of_one_dataset

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...datasets.statistics import ClassStatistics
+from ...datasets.long_tail.statistics import ClassStatistics
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .style import SEQUENTIAL, name_size, new_figure, plain, style, width_for

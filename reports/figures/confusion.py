@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...datasets.statistics import ClassStatistics
+from ...datasets.long_tail.statistics import ClassStatistics
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import DIVERGING, GREY, legend_above, look, name_size, new_figure, plain, style

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..significance import average_ranks, cliques_of
+from ..results.significance import average_ranks, cliques_of
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import BLACK, VERMILLION, new_figure, plain, style

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..results import GROUPS
-from ..rows import ResultTable
-from ..table import build_table
+from ..results.results import GROUPS
+from ..tables.rows import ResultTable
+from ..tables.table import build_table
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .style import GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..artifacts import local_artifact
+from ..results.artifacts import local_artifact
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .study_trials import need_sweep

@@ -15,7 +15,7 @@ from .style import BLACK, GROUP_COLOURS, GROUP_MARKERS, new_figure, plain, round
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ...benchmark.store import Store
+    from ...benchmark.tracking.store import Store
 
 LOSS = "train/loss"
 VALIDATION = ("validation/total", "validation/head", "validation/medium", "validation/tail")

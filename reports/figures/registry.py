@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ...datasets.errors import InputError
-from ...datasets.named_entries import NamedEntries
-from ..formats import spreadsheet_text
+from ...errors import InputError
+from ...registry import NamedEntries
+from ..tables.formats import spreadsheet_text
 from .manifest import update_manifest
 from .source import FigureSource, MissingDataError
 from .style import DOTS_PER_INCH, arrange, as_svg

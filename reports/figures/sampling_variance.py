@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ...datasets.statistics import GROUPS, ClassStatistics, within_class_sampling_variance
+from ...datasets.long_tail.statistics import GROUPS, ClassStatistics, within_class_sampling_variance
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
-from .style import (
-    GROUP_COLOURS,
-    GROUP_HATCHES,
-    legend_above,
-    name_classes,
-    new_figure,
-    plain,
-    style,
-    width_for,
-)
+from .style import GROUP_COLOURS, GROUP_HATCHES, legend_above, name_classes, new_figure, plain, style, width_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...datasets.statistics import GROUPS, ClassStatistics
+from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import BLACK, VERMILLION, new_figure, plain, style

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.errors import InputError
-from ...datasets.label_files import read_label_file
+from ...datasets.importing.label_files import read_label_file
 from ...datasets.registry import load_dataset
+from ...errors import InputError
 from ...methods.catalogue import list_methods
-from ..artifacts import local_artifact
-from ..chosen_runs import usual_recipe
+from ..results.artifacts import local_artifact
+from ..tables.chosen_runs import usual_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...benchmark.store import Store
+    from ...benchmark.tracking.store import Store
     from ...datasets.dataset import Dataset
 
 
@@ -107,7 +107,7 @@ class FigureSource:
     @cached_property
     def per_class(self) -> pd.DataFrame:
         """Average precision of every class of the standard runs, as `load_per_class` returns it."""
-        from ..per_class import per_class_frame
+        from ..results.per_class import per_class_frame
 
         frame = per_class_frame(self.need_store(), self.standard_runs)
         if frame.empty:

@@ -9,20 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...datasets.errors import InputError
-from ...datasets.statistics import GROUPS
+from ...datasets.long_tail.statistics import GROUPS
+from ...errors import InputError
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
-from .style import (
-    GROUP_COLOURS,
-    GROUP_HATCHES,
-    legend_above,
-    name_classes,
-    new_figure,
-    plain,
-    style,
-    width_for,
-)
+from .style import GROUP_COLOURS, GROUP_HATCHES, legend_above, name_classes, new_figure, plain, style, width_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...benchmark.store import TAG, Store
-from ..results import GROUPS
+from ...benchmark.tracking.store import TAG, Store
+from ..results.results import GROUPS
 from .source import FigureSource, MissingDataError
 
 LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method", "title", "trial", "outcome", "default",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ...datasets.errors import InputError
+from ...errors import InputError
 from ...methods.catalogue import get_method
-from ..results import GROUPS
+from ..results.results import GROUPS
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .study_trials import need_sweep, parameter

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..results import GROUPS
-from ..tuned import tuned_frame
+from ..results.results import GROUPS
+from ..results.tuned import tuned_frame
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style

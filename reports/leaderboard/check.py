@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.errors import InputError
-from ...datasets.statistics import GROUPS
+from ...datasets.long_tail.statistics import GROUPS
+from ...errors import InputError
 from .known import KnownDataset
 from .submission import class_groups, group_means
 
@@ -78,7 +78,7 @@ def rescore(
     scores: NDArray[np.float32], labels: NDArray[np.uint8], classes: tuple[str, ...]
 ) -> dict[str, float | None]:
     """Average precision of each class in percent from per-image scores; None for a class without positives."""
-    from ...benchmark.metrics import average_precision
+    from ...benchmark.training.metrics import average_precision
 
     values = 100 * average_precision(scores, labels)
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}

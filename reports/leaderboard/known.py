@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ...datasets.errors import InputError
+from ...errors import InputError
 from .submission import read_json
 
 OWN_FILE = "datasets.json"

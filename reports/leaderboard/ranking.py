@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..significance import paired_difference
+from ..results.significance import paired_difference
 from .submission import Submission
 
 

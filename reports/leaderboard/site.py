@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 
 from ... import __version__
-from ...datasets.errors import InputError
-from ...datasets.statistics import HEAD_AT_LEAST, TAIL_BELOW
-from ..dark_figures import adapt_figures
+from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
+from ...errors import InputError
 from ..figures.class_size import class_size, draw_class_size
 from ..figures.groups import draw_groups
 from ..figures.registry import write_data
 from ..figures.style import as_svg
-from ..page import page_files
+from ..pages.dark_figures import adapt_figures
+from ..pages.page import page_files
 from .check import Fault, check
 from .known import OWN_FILE, KnownDataset, known_datasets
 from .ranking import rank_submissions

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...datasets.errors import InputError
-from ...datasets.statistics import GROUPS, ClassStatistics
+from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
+from ...errors import InputError
 
 FORMAT = "mltbench-submission-1"
 MOST_BYTES = 20_000_000

@@ -7,15 +7,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...datasets.errors import InputError
-from ..artifacts import local_artifact
-from ..per_class import per_class_frame
+from ...errors import InputError
+from ..results.artifacts import local_artifact
+from ..results.per_class import per_class_frame
 from .submission import FORMAT, group_means
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...benchmark.store import Store
+    from ...benchmark.tracking.store import Store
 
 DECIMALS = 4
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...datasets.errors import InputError
-from ...datasets.named_entries import NamedEntries
+from ...errors import InputError
 from ...methods.search_space import Choice, Interval, Range
+from ...registry import NamedEntries
 
 # From this ratio of its ends on, a sweep's axis is logarithmic.
 LOGARITHMIC_FROM = 10

@@ -1,0 +1,86 @@
+"""A plan before it is carried out: what is to be trained, and how long that takes on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..executors.run_plan import split_plan
+from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
+from .progress import working
+from .terminal import plan_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ...datasets.dataset import Dataset
+    from ..experiments.plan import Plan, PlannedExperiment
+    from ..tracking.store import Store
+    from ..training.execution import Execution
+
+
+def show_plan(
+    console: Console, plan: Plan, dataset: Dataset, store: Store, execution: Execution, *, workers: int
+) -> None:
+    """Print a plan, its images and the hours that it takes here, from a few timed steps; nothing is trained.
+
+    Args:
+        console: where to.
+        plan: to show.
+        dataset: of the plan; its labels are enough.
+        store: says what is finished.
+        execution: device, threads, when the validation split is scored.
+        workers: experiments at once.
+    """
+    done, missing = split_plan(plan, store)
+    console.print(plan_table(plan, {planned.experiment.id for planned in done}))
+    images = sum(planned.images for planned in missing)
+    console.print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
+    if not missing:
+        return
+    kinds = {rate_key(planned.experiment): planned for planned in missing}
+    rates: dict[tuple[Any, ...], Rate] = {}
+    for key, planned in kinds.items():
+        with working(console, f"timing a few steps of {planned.experiment.backbone}"):
+            rates[key] = measure_rate(planned.experiment, dataset, execution)
+        console.print(_rate_line(planned, rates[key], execution), soft_wrap=True, highlight=False)
+    sizes = {name: len(dataset.labels(name)) for name in ("validation", "test")}
+    scored = sum(planned_scorings(planned, execution) * sizes["validation"] + sizes["test"] for planned in missing)
+    seconds = expected_seconds(missing, rates) + scored / min(rate.scoring for rate in rates.values())
+    at_once = min(workers, len(missing))
+    together = f" with {at_once} at once, if these do not slow each other down" if at_once > 1 else ""
+    console.print(
+        f"estimated: [bold]{_duration(seconds / at_once)}[/bold] on this machine{together}: {images:,} training images "
+        f"and {scored:,} scored ones",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def planned_scorings(planned: PlannedExperiment, execution: Execution) -> int:
+    """How often an experiment scores the validation split: after the last epoch, and every so many before it."""
+    epochs, every = planned.experiment.training["schedule"]["epochs"], execution.evaluate_every
+    return 1 + ((epochs - 1) // every if every else 0)
+
+
+def _rate_line(planned: PlannedExperiment, rate: Rate, execution: Execution) -> str:
+    training = planned.experiment.training
+    return (
+        f"measured now on {execution.device}, one run, {execution.threads} thread{'s'[: execution.threads > 1]}: "
+        f"{planned.experiment.backbone} at {training['image_size']} x {training['image_size']}, batch "
+        f"{training['batch_size']}, {training['precision']}: {rate.training:,.1f} images/s in training ({rate.steps} "
+        f"steps in {rate.seconds:.1f} s), {rate.scoring:,.1f} images/s in scoring; random pixels and weights"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """As people say it.
+
+    >>> _duration(50), _duration(600), _duration(7200), _duration(500_000)
+    ('50 seconds', '10 minutes', '2.0 hours', '138.9 hours (5.8 days)')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" + (f" ({hours / 24:.1f} days)" if hours > 48 else "")

@@ -1,0 +1,1 @@
+"""What is run: recipes, experiments as values, plans of them."""

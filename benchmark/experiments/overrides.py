@@ -1,0 +1,92 @@
+"""Overrides from the command line: `method.KEY=VALUE` and `recipe.KEY=VALUE`, strict in both."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...errors import InputError, unknown_name
+from ...methods.method import Method
+from .recipe import Recipe, with_setting
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read overrides into values by room, `method` and `recipe`.
+
+    Raises:
+        InputError: if one has not the form.
+
+    >>> parse_overrides(["method.mu=.2", "recipe.augmentation.flip=false"])
+    {'method': {'mu': 0.2}, 'recipe': {'augmentation.flip': False}}
+    """
+    settings: dict[str, dict[str, Any]] = {"method": {}, "recipe": {}}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        room, _, name = key.strip().partition(".")
+        if not equals or not name or room not in settings:
+            raise InputError(
+                f"override {override!r} must read method.KEY=VALUE or recipe.KEY=VALUE, such as method.mu=.2"
+            )
+        settings[room][name] = _parse_value(text.strip())
+    return settings
+
+
+def _parse_value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def override_recipe(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with these settings.
+
+    Raises:
+        InputError: if there is no such setting, or a value does not fit.
+    """
+    for key, value in values.items():
+        recipe = with_setting(recipe, key, value)
+    return recipe
+
+
+def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> list[tuple[Method, dict[str, Any]]]:
+    """Apply each value to the methods that have such a hyper-parameter; also return what changed in each.
+
+    Raises:
+        InputError: if no method has a key, or a value is out of range.
+    """
+    for name in values:
+        if not any(name in method.parameters for method in methods):
+            known = sorted({key for method in methods for key in method.parameters})
+            raise unknown_name("key", f"method.{name}", [f"method.{key}" for key in known])
+    result = []
+    for method in methods:
+        own = {name: value for name, value in values.items() if name in method.parameters}
+        changed = method.with_parameters(**own)
+        different = {
+            name: changed.parameters[name] for name in own if changed.parameters[name] != method.parameters[name]
+        }
+        result.append((changed, different))
+    return result
+
+
+def settings_text(**rooms: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings as the command line takes them, such as `recipe.plain.decay_after=18,23`."""
+    return tuple(f"{room}.{name}={_as_text(value)}" for room, values in rooms.items() for name, value in values.items())
+
+
+def _as_text(value: Any) -> str:
+    """A value as `parse_overrides` reads it, without spaces."""
+    return repr(value).replace(" ", "").strip("()") or "()" if isinstance(value, tuple) else str(value)
+
+
+def changed_settings(recipe: Recipe, values: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Those of the values that change what this method is trained with."""
+
+    def resolved(recipe: Recipe) -> dict[str, Any]:
+        return recipe.resolved(method.schedule, device_type="cpu")
+
+    return {k: v for k, v in values.items() if resolved(with_setting(recipe, k, v)) != resolved(recipe)}

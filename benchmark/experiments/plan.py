@@ -1,0 +1,167 @@
+"""Plans: which experiments to run, as methods x seeds on one dataset. Loads without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...datasets.dataset import Dataset
+from ...datasets.registry import get_dataset_entry
+from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
+from ...errors import InputError, unknown_name
+from ...methods.catalogue import TABLES, get_method, list_methods
+from ...methods.method import Method
+from ..networks.initial_weights import AS_THE_DATASET, BackboneChoice, InitialWeights, choose_weights
+from .experiment import Experiment
+from .overrides import changed_settings, override_methods, override_recipe, parse_overrides, settings_text
+from .recipe import Recipe, get_recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedExperiment:
+    """An experiment with the labels that people know it by.
+
+    Attributes:
+        experiment: what will be run.
+        title: of its method, as tables print it.
+        recipe: name of its recipe.
+        settings: what differs from method and recipe, such as `method.mu=0.2`; empty for none.
+        images: training images that it takes.
+        weights: what its backbone starts from.
+        tags: what MLflow keeps with it besides, each as `mltbench.KEY`.
+    """
+
+    experiment: Experiment
+    title: str
+    recipe: str
+    settings: tuple[str, ...]
+    images: int
+    weights: InitialWeights
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def overrides(self) -> str:
+        """What is not as the dataset's own, in short, such as `weights=random, mu=0.2`."""
+        return ", ".join(filter(None, [self.weights.label, *(setting.partition(".")[2] for setting in self.settings)]))
+
+    @property
+    def command(self) -> str:
+        """The command that runs this experiment alone."""
+        experiment = self.experiment
+        words = [f"mltbench run --method {experiment.method.name} --dataset {experiment.dataset}"]
+        words += [f"--seeds {experiment.seed}, --recipe {self.recipe}", self.weights.options]
+        return " ".join([*filter(None, words), *(f"--override {setting}" for setting in self.settings)])
+
+    @property
+    def label(self) -> str:
+        """Title and overrides, as a table's row is called."""
+        return f"{self.title} ({self.overrides})" if self.overrides else self.title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Experiments of one command, in order.
+
+    Attributes:
+        name: what MLflow calls it.
+        dataset: name of the dataset.
+        experiments: each once.
+    """
+
+    name: str
+    dataset: str
+    experiments: tuple[PlannedExperiment, ...]
+
+
+def choose_methods(tables: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Methods of the tables, then the named ones, each once.
+
+    Raises:
+        InputError: if nothing is chosen, or a table is unknown.
+    """
+    for table in tables:
+        if table not in TABLES:
+            raise unknown_name("table", str(table), map(str, TABLES))
+    chosen = [*(name for table in tables for name in TABLES[table]), *names]
+    if not chosen:
+        known = ", ".join(method.name for method in list_methods())
+        raise InputError(f"nothing to run: give --table 1, --table 2, or --method NAME; known methods: {known}")
+    return list(dict.fromkeys(chosen))
+
+
+def build_plan(
+    dataset: Dataset,
+    methods: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    recipe: str | None = None,
+    backbone: BackboneChoice = AS_THE_DATASET,
+    overrides: Sequence[str] = (),
+    device_type: str = "cpu",
+    word_vectors: Path | None = None,
+    name: str | None = None,
+) -> Plan:
+    """Combine methods and seeds into experiments; methods come first in order, seeds within them.
+
+    Args:
+        dataset: what to train on.
+        methods: names from the catalogue.
+        seeds: one experiment per method and seed.
+        recipe: name of the recipe; None takes the dataset's.
+        backbone: which backbone and weights.
+        overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`.
+        device_type: `cpu` or `cuda`, which decides the precision of `auto`.
+        word_vectors: file of word vectors, for heads that need them.
+        name: of the plan; None makes one from its methods.
+
+    Raises:
+        InputError: if a name, key or value is unknown; nothing is run then.
+    """
+    entry = get_dataset_entry(dataset.name)
+    settings = parse_overrides(overrides)
+    weights = choose_weights(backbone, default=entry.backbone)
+    standard = get_recipe(recipe or entry.recipe)
+    training = override_recipe(standard, settings["recipe"])
+    chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
+    planned = [
+        PlannedExperiment(
+            experiment=Experiment(
+                dataset=dataset.name,
+                dataset_digest=dataset.digest,
+                method=method,
+                training=training.resolved(method.schedule, device_type=device_type),
+                backbone=weights.backbone,
+                weights_digest=weights.digest,
+                input_format=weights.input,
+                word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
+                seed=seed,
+            ),
+            title=method.title,
+            recipe=recipe or entry.recipe,
+            settings=settings_text(method=changed, recipe=changed_settings(standard, settings["recipe"], method)),
+            images=training_images(method, training, dataset),
+            weights=weights,
+        )
+        for method, changed in chosen
+        for seed in seeds
+    ]
+    unique = {item.experiment.id: item for item in planned}
+    title = name or f"{', '.join(methods)} on {dataset.name}"
+    return Plan(name=title, dataset=dataset.name, experiments=tuple(unique.values()))
+
+
+def training_images(method: Method, recipe: Recipe, dataset: Dataset) -> int:
+    """Training images that a method takes from first to last epoch."""
+    schedule = recipe.plain if method.schedule == "plain" else recipe.resampled
+    length = method.sampler.epoch_length(dataset.labels("train"))
+    rest = length % recipe.batch_size
+    left_out = rest if method.sampler.drop_last or rest == 1 else 0
+    return schedule.epochs * (length - left_out)
+
+
+def _vectors_digest(method: Method, dataset: Dataset, file: Path | None) -> str | None:
+    if not method.head.needs_word_vectors:
+        return None
+    vectors = read_word_vectors(file, dataset.classes) if file else hashed_word_vectors(dataset.classes)
+    return vectors.digest

@@ -1,0 +1,1 @@
+"""Backbones, their initial weights, and the network that every method trains."""

@@ -1,0 +1,129 @@
+"""Backbones: what turns images into feature maps, which part of it stays frozen, and which input it expects.
+
+The registry loads without torch; a backbone's modules load when it is built. Which weights it starts from is the
+business of `initial_weights`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...errors import unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFormat:
+    """What a network's weights were trained to see; it belongs to the weights and decides numbers.
+
+    Attributes:
+        mean: per channel, of pixels in 0..1.
+        deviation: per channel; the network's input is (pixel - mean) / deviation.
+        padding: of layers with a stride: `symmetric` as torchvision's, or `same` as TensorFlow's, where the odd pixel
+            goes to the bottom and to the right.
+    """
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    padding: Literal["symmetric", "same"] = "symmetric"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, which `from_json` reads."""
+        return {"mean": list(self.mean), "deviation": list(self.deviation), "padding": self.padding}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> InputFormat:
+        """Rebuild a format from `as_json`."""
+        return cls(mean=tuple(data["mean"]), deviation=tuple(data["deviation"]), padding=data["padding"])
+
+
+IMAGENET = InputFormat(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A feature extractor by name.
+
+    Attributes:
+        name: public name.
+        width: channels of its feature map.
+        trunk: modules of torchvision's network that stay frozen, as stem and layer1 are in the published code: all
+            that come before the third halving of the image's side. Empty for a network of this room.
+        upper: modules that learn, with their BatchNorm kept in evaluation mode.
+        address: `module:function` in this room that makes (trunk, upper) instead; None for torchvision's.
+        input: what its published weights expect.
+        weights: its published weights: a file of this room, or one that torchvision downloads (`NAME-DIGEST.pth`,
+            DIGEST being the first 8 digits of its SHA-256).
+    """
+
+    name: str
+    width: int
+    trunk: tuple[str, ...] = ()
+    upper: tuple[str, ...] = ()
+    address: str | None = None
+    input: InputFormat = IMAGENET
+    weights: str
+
+    def build(self) -> tuple[nn.Module, nn.Module]:
+        """Make trunk and upper part with random weights from torch's global generator."""
+        if self.address is None:
+            from .torchvision_parts import torchvision_parts
+
+            return torchvision_parts(self.name, self.trunk, self.upper)
+        module, _, function = self.address.partition(":")
+        trunk, upper = getattr(importlib.import_module(f".{module}", __package__), function)()
+        return trunk, upper
+
+
+def _resnet(name: str, weights: str, *, width: int = 2048) -> Backbone:
+    trunk = ("conv1", "bn1", "relu", "maxpool", "layer1")
+    return Backbone(name=name, width=width, trunk=trunk, upper=("layer2", "layer3", "layer4"), weights=weights)
+
+
+def _features(name: str, weights: str, *, width: int, frozen: int, blocks: int) -> Backbone:
+    paths = tuple(f"features.{i}" for i in range(blocks))
+    return Backbone(name=name, width=width, trunk=paths[:frozen], upper=paths[frozen:], weights=weights)
+
+
+def _by_name(backbones: Iterable[Backbone]) -> dict[str, Backbone]:
+    return {backbone.name: backbone for backbone in backbones}
+
+
+# Weights are torchvision's IMAGENET1K_V1; a test compares the names with torchvision's own.
+BACKBONES = _by_name(
+    (
+        Backbone(
+            name="digits-resnet",
+            width=64,
+            address="residual_network:digits_resnet",
+            input=InputFormat(mean=(0.45, 0.45, 0.45), deviation=(0.225, 0.225, 0.225)),
+            weights="digits_resnet.npz",
+        ),
+        _resnet("resnet18", "resnet18-f37072fd.pth", width=512),
+        _resnet("resnet34", "resnet34-b627a593.pth", width=512),
+        _resnet("resnet50", "resnet50-0676ba61.pth"),
+        _resnet("resnet101", "resnet101-63fe2227.pth"),
+        _resnet("resnet152", "resnet152-394f9c45.pth"),
+        _resnet("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth"),
+        _resnet("wide_resnet50_2", "wide_resnet50_2-95faca4d.pth"),
+        _features("mobilenet_v2", "mobilenet_v2-b0353104.pth", width=1280, frozen=4, blocks=19),
+        _features("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth", width=960, frozen=4, blocks=17),
+        _features("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth", width=1280, frozen=3, blocks=9),
+    )
+)
+
+
+def get_backbone(name: str) -> Backbone:
+    """Return a backbone by name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, BACKBONES)
+    return BACKBONES[name]

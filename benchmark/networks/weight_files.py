@@ -1,0 +1,163 @@
+"""Files of weights: read without executing anything, compared with a backbone, put in place."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import InputError
+from .backbones import Backbone
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# What torch.load raises on a file that was cut, flipped, or is something else.
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile)
+CLASSIFIERS = ("fc.", "classifier.", "head.", "neck.")
+# Counters of BatchNorm that older files lack and that evaluation mode never reads.
+COUNTER = "num_batches_tracked"
+SHOWN = 5
+
+
+@cache
+def own_file_digest(name: str) -> str:
+    """SHA-256 of a file of this room."""
+    return hashlib.sha256((files(__package__) / name).read_bytes()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; kept as long as its size and time do not change."""
+    state = path.stat()
+    return _digest(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[str, ...]]:
+    """Compare a file with a backbone; return the outputs of its classifier, if it has one, and what a user should know.
+
+    Raises:
+        InputError: if it cannot be read, lacks keys, or has tensors of other shapes or not finite.
+    """
+    state = read_weights(path)
+    expected = _expected(backbone)
+    check_state(state, expected, source=str(path), backbone=backbone)
+    rest = [name for name in state if name not in expected]
+    classifier = [name for name in rest if name.startswith(CLASSIFIERS)]
+    sizes = [len(state[name]) for name in classifier if name.endswith(".bias")]
+    notes = []
+    if classifier:
+        of = f" of {sizes[-1]:,} outputs" if sizes else ""
+        notes.append(f"{path.name}: its classifier{of} is not used; this suite trains its own")
+    if strange := [name for name in rest if name not in classifier and not name.endswith(COUNTER)]:
+        notes.append(f"{path.name}: {len(strange)} keys that {backbone.name} has not are ignored: {_some(strange)}")
+    return (sizes[-1] if sizes else None), tuple(notes)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of tensors by name; nothing in it is executed.
+
+    Raises:
+        InputError: if there is no such file, or it holds something else.
+    """
+    import torch
+
+    if not path.is_file():
+        raise InputError(f"no file of weights at {path}; give `random`, or a .pt or .pth file of tensors by name")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is damaged, or holds more than tensors, which is never executed; save the network's "
+            "`state_dict()` alone, or fetch the file again"
+        ) from error
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{path} is damaged, or no file of weights ({reason}); fetch it again") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        inner = f", it has {_some(map(str, state))}" if isinstance(state, Mapping) else ""
+        raise InputError(f"{path} must hold tensors by name{inner}; save the network's `state_dict()` alone")
+    return dict(state)
+
+
+def check_state(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: str, backbone: Backbone
+) -> None:
+    """Compare tensors by name with those that a backbone has.
+
+    Raises:
+        InputError: if some are missing, of another shape, or not finite; the message names them.
+    """
+    missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
+    if missing:
+        unknown = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
+        instead = f"; it has {len(unknown)} others: {_some(unknown)}" if unknown else ""
+        raise InputError(
+            f"{source} lacks {len(missing)} of {len(expected)} tensors of {backbone.name}: {_some(missing)}{instead}. "
+            "Names must be as torchvision's; is it another backbone's file (--backbone)?"
+        )
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if shapes:
+        raise InputError(
+            f"{source} has {len(shapes)} tensors of another shape than {backbone.name}: {_some(shapes)}; is it another "
+            "backbone's file (--backbone)?"
+        )
+    if bad := [name for name in expected if name in state and not bool(state[name].isfinite().all())]:
+        raise InputError(f"{source} is damaged: {len(bad)} tensors have values that are not finite: {_some(bad)}")
+
+
+def put_in_place(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: Path | None) -> None:
+    """Put weights into a backbone: those of a file, or, without one, those that this room ships for it."""
+    state = read_weights(path) if path else _own_weights(backbone)
+    expected = _names(backbone, trunk, upper)
+    check_state(state, expected, source=str(path or backbone.weights), backbone=backbone)
+    import torch
+
+    with torch.no_grad():
+        for name, value in expected.items():
+            if name in state:
+                value.copy_(state[name])
+
+
+def _own_weights(backbone: Backbone) -> dict[str, Tensor]:
+    import torch
+
+    with (files(__package__) / backbone.weights).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+
+
+def _expected(backbone: Backbone) -> dict[str, Tensor]:
+    """Tensors of a backbone by name, without content."""
+    import torch
+
+    with torch.device("meta"):
+        return _names(backbone, *backbone.build())
+
+
+def _names(backbone: Backbone, trunk: nn.Module, upper: nn.Module) -> dict[str, Tensor]:
+    """All tensors of both parts under the names that files of weights have."""
+    if backbone.address is None:
+        return {**trunk.state_dict(), **upper.state_dict()}
+    parts = {"trunk": trunk, "upper": upper}
+    return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")

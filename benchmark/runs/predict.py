@@ -1,0 +1,117 @@
+"""Labels with scores for single photographs, from a finished run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...datasets.images.decode import BadImageError, decode_image
+from ...datasets.long_tail.statistics import ClassStatistics
+from ...datasets.prepared.dataset_folder import SIDES
+from ...errors import InputError
+from ..experiments.experiment import Experiment
+from ..networks.backbones import get_backbone
+from ..networks.initial_weights import RANDOM
+from ..networks.network import Network, build_network
+from ..networks.weight_files import read_weights
+from ..training.augmentation import Normalisation, whole_images
+
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a network says of one photograph.
+
+    Attributes:
+        image: its file.
+        scores: class names with sigmoid of the raw logit, 0..1, largest first; empty where the file cannot be used.
+        problem: why it cannot be used; empty where it can.
+    """
+
+    image: Path
+    scores: tuple[tuple[str, float], ...] = ()
+    problem: str = ""
+
+
+class Predictor:
+    """The network of a finished run.
+
+    Args:
+        folder: holds the run's `experiment.json`, `per_class.json` and `weights.pt`.
+
+    Raises:
+        InputError: if one of them is missing, or they do not belong together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.experiment = Experiment.from_json(_text(folder / "experiment.json"))
+        per_class = json.loads(_text(folder / "per_class.json"))["average_precision"]
+        self.classes = tuple(per_class["validation"])
+        self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
+        # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
+        photographs = get_backbone(self.experiment.backbone).address is None
+        self.size = int(self.experiment.training["image_size"])
+        self.side = SIDES["test"] if photographs else self.size
+
+    def predict(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        """Yield one prediction per file, in order; a file that holds no usable image says so."""
+        for start in range(0, len(images), BATCH):
+            yield from self._batch(images[start : start + BATCH])
+
+    def _batch(self, images: Sequence[Path]) -> list[Prediction]:
+        pixels, problems = [], {}
+        for path in images:
+            try:
+                pixels.append(decode_image(path, self.side).pixels)
+            except BadImageError as error:
+                problems[path] = str(error)
+        scores = iter(self._scores(torch.from_numpy(np.stack(pixels))) if pixels else ())
+        return [
+            Prediction(image=path, problem=problems[path])
+            if path in problems
+            else Prediction(image=path, scores=_sorted(self.classes, next(scores)))
+            for path in images
+        ]
+
+    @torch.inference_mode()
+    def _scores(self, pixels: Tensor) -> list[list[float]]:
+        """Sigmoid of the logits `(N, C)` of uint8 images `(N, H, W, 3)`."""
+        normalisation = Normalisation.of(self.experiment.input_format, pixels.device)
+        inputs = whole_images(pixels, normalisation, size=self.size).contiguous(memory_format=torch.channels_last)
+        scores: list[list[float]] = self.network(inputs).sigmoid().tolist()
+        return scores
+
+
+def _trained_network(experiment: Experiment, classes: Sequence[str], weights: Path) -> Network:
+    state = read_weights(weights)
+    # Everything that the head takes from statistics and word vectors lies in its state; here, only sizes count.
+    statistics = ClassStatistics.from_labels(np.eye(len(classes), dtype=np.uint8), class_names=classes)
+    vectors = state.get("head.propagated")
+    network = build_network(
+        replace(experiment, weights_digest=RANDOM),
+        statistics,
+        word_vectors=None if vectors is None else vectors.numpy(),
+    )
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0]
+        raise InputError(f"{weights} does not fit the experiment beside it: {reason[:200]}") from error
+    return network.eval()
+
+
+def _sorted(classes: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(zip(classes, scores, strict=True), key=lambda pair: -pair[1]))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"no {path.name} in {path.parent}; predictions need a finished run (`mltbench runs list`)")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,149 @@
+"""Whether a finished run still comes to the same bits: it is trained again, and everything that it left is compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..experiments.display_names import read_planned
+from ..training.execution import Execution
+from .journal import Entry, read_journal
+from .provenance import code_version, machine
+from .run import Job, run_job
+
+# What decides bits or may explain other ones.
+CONDITIONS = ("mltbench", "commit", "source_digest", "python", "torch", "numpy", "system", "device_name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One thing that a run left, then and now.
+
+    Attributes:
+        what: it is.
+        same: to the bit.
+        detail: how much of it there is, or how it differs.
+    """
+
+    what: str
+    same: bool
+    detail: str
+
+
+def verification_job(folder: Path, scratch: Path, *, data_root: Path, plugins: Sequence[str] = ()) -> Job:
+    """The job that trains a finished run again, as it was trained.
+
+    Args:
+        folder: of the run.
+        scratch: where the new run's folder goes.
+        data_root: where datasets are kept.
+        plugins: files that register the method, if it is somebody's own.
+
+    Raises:
+        InputError: if the run is not finished, or was not trained on a CPU.
+    """
+    entries = read_journal(folder)
+    if not entries or entries[-1].event != "finished":
+        raise InputError(f"{folder} holds no finished run; `mltbench status` shows the states of runs")
+    known = Execution.__dataclass_fields__
+    execution = Execution(**{k: v for k, v in entries[0].details["execution"].items() if k in known})
+    if execution.device != "cpu":
+        raise InputError(
+            f"{folder.name} was trained on {execution.device}; the bits of a GPU depend on the order in which it adds, "
+            "so only runs on a CPU can be verified"
+        )
+    planned, _ = read_planned(folder)
+    return Job(
+        experiment_json=(folder / "experiment.json").read_text(encoding="utf-8"),
+        folder=str(scratch / planned.experiment.id),
+        data_root=str(data_root),
+        execution=execution,
+        plugins=tuple(plugins),
+        weights=str(planned.weights.file) if planned.weights.file else None,
+    )
+
+
+def train_again(job: Job) -> None:
+    """Run a verification.
+
+    Raises:
+        InputError: if it does not come to its end.
+    """
+    if not run_job(job):
+        reason = read_journal(Path(job.folder))[-1].details.get("reason", "")
+        raise InputError(f"training it again failed: {reason}")
+
+
+def compare_runs(then: Path, now: Path) -> list[Comparison]:
+    """Compare what two run folders hold, to the bit; costs and times apart."""
+    import torch
+
+    weights = [torch.load(folder / "weights.pt", weights_only=True, map_location="cpu") for folder in (then, now)]
+    arrays = [{name: tensor.numpy() for name, tensor in side.items()} for side in weights]
+    compared = [_compare("weights", *arrays, unit="tensors")]
+    if (then / "test_scores.npz").exists():
+        scores = [_scores(folder) for folder in (then, now)]
+        compared.append(_compare("test scores", *scores, unit="arrays"))
+    reports = [json.loads((folder / "per_class.json").read_text(encoding="utf-8")) for folder in (then, now)]
+    per_class = [
+        {f"{split}, {name}": _number(ap) for split, classes in report["average_precision"].items()
+         for name, ap in classes.items()}
+        for report in reports
+    ]  # fmt: skip
+    compared.append(_compare("average precision per class", *per_class, unit="values"))
+    points = [_points(read_journal(folder)) for folder in (then, now)]
+    return [*compared, _compare("metrics in the journal", *points, unit="points")]
+
+
+def changed_conditions(folder: Path) -> dict[str, tuple[str, str]]:
+    """What of machine and code is not as it was when the run in this folder was trained: name to (then, now)."""
+    then = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    now: Mapping[str, str] = {**code_version(), **machine("cpu", int(then.get("threads", 1)))}
+    names = [name for name in CONDITIONS if name in then and then[name] != now[name]]
+    changed = {name: (str(then.get(name)), now[name]) for name in names}
+    moves = [entry.details["moved_from"] for entry in read_journal(folder) if "moved_from" in entry.details]
+    return changed | ({"resumed elsewhere": (moves[0], "one machine")} if moves else {})
+
+
+def _compare(what: str, then: Mapping[str, Any], now: Mapping[str, Any], *, unit: str) -> Comparison:
+    names = [*then, *(name for name in now if name not in then)]
+    other = [name for name in names if name not in then or name not in now or not _same(then[name], now[name])]
+    if not other:
+        return Comparison(what=what, same=True, detail=f"{len(names)} {unit}")
+    shared = [name for name in other if name in then and name in now and np.shape(then[name]) == np.shape(now[name])]
+    differences = [
+        float(np.nanmax(np.abs(np.asarray(then[name], dtype=np.float64) - np.asarray(now[name], dtype=np.float64))))
+        for name in shared
+        if np.asarray(then[name]).dtype.kind in "fiu"
+    ]
+    largest = f", by at most {max(differences):.3g}" if differences else ""
+    return Comparison(what=what, same=False, detail=f"{len(other)} of {len(names)} {unit} differ{largest}: {other[0]}")
+
+
+def _same(first: Any, second: Any) -> bool:
+    a, b = np.asarray(first), np.asarray(second)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _scores(folder: Path) -> dict[str, Any]:
+    with np.load(folder / "test_scores.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _number(ap: float | None) -> float:
+    return float("nan") if ap is None else ap
+
+
+def _points(entries: Sequence[Entry]) -> dict[str, float]:
+    return {
+        f"{name} after {entry.step} epochs": value
+        for entry in entries
+        for name, value in entry.metrics.items()
+        if not name.startswith("cost/")
+    }

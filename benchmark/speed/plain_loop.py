@@ -1,0 +1,199 @@
+"""The training loop that people write, as a yardstick: DataLoader, PIL, per-image transforms, `.item()` each step.
+
+It does the work of `Trainer` on an experiment: same images in the same order, same network, loss, optimiser and
+precision. Only the way is the usual one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from ..experiments.recipe import Augmentation
+from ..experiments.streams import numpy_stream
+from ..networks.backbones import InputFormat
+from ..networks.network import build_network
+from ..training.optimisation import learning_rate
+
+if TYPE_CHECKING:
+    from ...datasets.dataset import Dataset as LongTailedDataset
+    from ...datasets.dataset import Split
+    from ...methods.samplers import EpochStream
+    from ..experiments.experiment import Experiment
+
+Transform = Callable[[Any], Tensor]
+
+# Shorter side, in pixels, from which a dataset's images are taken for photographs.
+PHOTOGRAPH_SIDE = 128
+
+
+def shift_brightness(image: Tensor, spread: float) -> Tensor:
+    """Add one number of -spread..spread to an image `(3, H, W)`; not clipped."""
+    return image + torch.empty(()).uniform_(-spread, spread)
+
+
+def scale_contrast(image: Tensor, spread: float) -> Tensor:
+    """Multiply an image `(3, H, W)` with one number of 1 - spread..1 + spread; not clipped."""
+    return image * torch.empty(()).uniform_(1 - spread, 1 + spread)
+
+
+def crop_and_resize(image: Tensor, smallest: float, size: int) -> Tensor:
+    """Cut a random crop out of an image `(3, H, W)` and resize it to `(3, size, size)`, bilinear, not antialiased.
+
+    Height and width are drawn independently, from the share `smallest` to 1; `v2.RandomResizedCrop` draws an area and a
+    ratio instead.
+    """
+    rows, columns = image.shape[-2:]
+    shares = torch.empty(2).uniform_(smallest, 1).tolist()
+    height, width = max(round(rows * shares[0]), 1), max(round(columns * shares[1]), 1)
+    top, left = int(torch.randint(rows - height + 1, ())), int(torch.randint(columns - width + 1, ()))
+    cropped: Tensor = v2.functional.resized_crop(image, top, left, height, width, [size, size], antialias=False)
+    return cropped
+
+
+def plain_transform(augmentation: Augmentation, pixels: InputFormat, *, size: int) -> Transform:
+    """Make the per-image transform of a training image: PIL RGB to normalised `(3, size, size)` float32.
+
+    Steps and ranges are the experiment's; saturation and hue are torchvision's own, which clip to 0..1.
+    """
+    steps: list[Transform] = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    if augmentation.brightness:
+        steps.append(v2.RandomApply([partial(shift_brightness, spread=augmentation.brightness / 255)], p=0.5))
+    if augmentation.contrast:
+        steps.append(v2.RandomApply([partial(scale_contrast, spread=augmentation.contrast)], p=0.5))
+    if augmentation.saturation:
+        steps.append(v2.RandomApply([v2.ColorJitter(saturation=augmentation.saturation)], p=0.5))
+    if augmentation.hue:
+        steps.append(v2.RandomApply([v2.ColorJitter(hue=augmentation.hue / 360)], p=0.5))
+    if augmentation.channel_permutation:
+        steps.append(v2.RandomApply([v2.RandomChannelPermutation()], p=0.5))
+    steps.append(partial(crop_and_resize, smallest=augmentation.smallest_crop, size=size))
+    if augmentation.flip:
+        steps.append(v2.RandomHorizontalFlip(p=0.5))
+    return cast(Transform, v2.Compose([*steps, v2.Normalize(list(pixels.mean), list(pixels.deviation))]))
+
+
+def write_images(split: Split, folder: Path) -> tuple[Path, ...]:
+    """Write the images of a split in its order; return their paths.
+
+    Small scenes become PNG files, photographs JPEG files, as people have them on disk (and quicker to read).
+    """
+    photographs = min(split.images.shape[1:3]) >= PHOTOGRAPH_SIDE
+    paths = tuple(folder / f"{number:06d}{'.jpg' if photographs else '.png'}" for number in range(len(split)))
+    for path, image in zip(paths, split.images, strict=True):
+        Image.fromarray(image).save(path, quality=90)
+    return paths
+
+
+class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
+    """Image files with labels `(N, C)`; each image is decoded and transformed when asked for."""
+
+    def __init__(self, paths: Sequence[Path], labels: NDArray[np.uint8], transform: Transform) -> None:
+        self.paths, self.transform = paths, transform
+        # A copy: labels may lie in a file that is mapped read-only.
+        self.labels = torch.from_numpy(labels.astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        with Image.open(self.paths[index]) as file:
+            image = file.convert("RGB")
+        return self.transform(image), self.labels[index]
+
+
+class EpochIndices(Sampler[int]):
+    """The indices of a method's sampler, one epoch per pass."""
+
+    def __init__(self, stream: EpochStream, length: int) -> None:
+        self.stream, self.length = stream, length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.stream.next_epoch().tolist())
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class PlainLoop:
+    """Trains an experiment as people do; see `Trainer` for the way of this suite.
+
+    Args:
+        experiment: what to train.
+        dataset: its dataset.
+        paths: image files of the training split, as `write_images` made them.
+        device: `cpu`, `cuda` or `cuda:N`.
+        workers: processes of the DataLoader; 0 loads in this one.
+        word_vectors: for heads that need them.
+        weights: file of the backbone's initial weights, or None.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: LongTailedDataset,
+        paths: Sequence[Path],
+        *,
+        device: str,
+        workers: int = 0,
+        word_vectors: NDArray[np.float32] | None = None,
+        weights: Path | None = None,
+    ) -> None:
+        self.training, self.device = dict(experiment.training), torch.device(device)
+        method, seed = experiment.method, experiment.seed
+        labels, size = dataset.split("train").labels, self.training["batch_size"]
+        transform = plain_transform(
+            Augmentation(**self.training["augmentation"]), experiment.input_format, size=self.training["image_size"]
+        )
+        length = method.sampler.epoch_length(labels)
+        self.loader = DataLoader(
+            ImageFiles(paths, labels, transform),
+            batch_size=size,
+            sampler=EpochIndices(method.sampler.open(labels, numpy_stream(seed, "sampling")), length),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            drop_last=method.sampler.drop_last or length % size == 1,
+        )
+        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights).to(
+            self.device
+        )
+        self.loss = method.build_loss(dataset.statistics).to(self.device)
+        self.optimiser = torch.optim.SGD(
+            [*self.network.trained_parameters(), *self.loss.parameters()],
+            lr=self.training["learning_rate"],
+            momentum=self.training["momentum"],
+            weight_decay=self.training["weight_decay"],
+        )
+        self.losses: list[float] = []
+
+    def train_epoch(self, epoch: int) -> Iterator[int]:
+        """Train one epoch; yield the number of images of each step when it is done."""
+        for images, labels in self.loader:
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate(len(self.losses), epoch, self.training)
+            self.losses.append(self.train_step(images, labels))
+            yield len(images)
+
+    def train_step(self, images: Tensor, labels: Tensor) -> float:
+        """Train on one batch of normalised images `(N, 3, H, W)` and labels `(N, C)`; return its loss."""
+        images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        labels = labels.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training["precision"] == "bfloat16"):
+            logits = self.network(images)
+        loss: Tensor = self.loss(logits, labels)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.trained_parameters(), self.training["clip_norm"])
+        self.optimiser.step()
+        return loss.item()

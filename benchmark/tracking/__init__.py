@@ -1,0 +1,1 @@
+"""MLflow: the store, uploads, and what brings both into agreement."""

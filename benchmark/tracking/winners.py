@@ -1,0 +1,98 @@
+"""Winners of studies, read from MLflow alone, and the plan that judges them: defaults and winners on fresh seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...datasets.registry import load_dataset
+from ...errors import InputError, unknown_name
+from ..experiments.plan import Plan, PlannedExperiment, build_plan
+from ..networks.initial_weights import BackboneChoice
+from .store import TAG, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """The settings of a method that a study found best.
+
+    Attributes:
+        method: its name.
+        dataset: its dataset.
+        recipe: name of the recipe.
+        weights: fields of the `BackboneChoice`.
+        fixed: settings that the study held, which its defaults have too.
+        settings: what was found, such as `method.mu=0.2`.
+        objective: by which it is best on the validation split: `total` or `tail`.
+        trial: number of the trial.
+        value: validation mAP of the trial, in 0..1.
+        seeds: that it was chosen on; it must be judged on others.
+        default_configuration: configuration id of the method's defaults.
+        tuned_configuration: configuration id of the winner.
+    """
+
+    method: str
+    dataset: str
+    recipe: str
+    weights: Mapping[str, str | None]
+    fixed: Sequence[str]
+    settings: Sequence[str]
+    objective: str
+    trial: int
+    value: float
+    seeds: Sequence[int]
+    default_configuration: str
+    tuned_configuration: str
+
+
+def studies_with_winners(store: Store) -> dict[str, list[Winner]]:
+    """Winners of every study that has left some, by the study's name."""
+    found = {}
+    for run in store.runs_of(kind="study"):
+        text = run.data.tags.get(f"{TAG}winners")
+        if text:
+            found[run.data.tags[f"{TAG}study"]] = [Winner(**winner) for winner in json.loads(text)]
+    return found
+
+
+def winners_of_study(store: Store, name: str) -> list[Winner]:
+    """Winners of one study.
+
+    Raises:
+        InputError: if there is no such study, or it has left none.
+    """
+    found = studies_with_winners(store)
+    if name not in found:
+        raise unknown_name("study with winners in MLflow", name, found)
+    if not found[name]:
+        raise InputError(f"study {name!r} has no winner: none of its trials came to its end")
+    return found[name]
+
+
+def winners_plan(
+    store: Store, name: str, *, seeds: Sequence[int], data_root: Path, device_type: str, word_vectors: Path | None
+) -> Plan:
+    """Every method of a study with its defaults and with its winning settings, on fresh seeds.
+
+    Raises:
+        InputError: if a seed is one that the winners were chosen on.
+    """
+    winners = winners_of_study(store, name)
+    used = sorted({seed for winner in winners for seed in winner.seeds} & set(seeds))
+    if used:
+        raise InputError(
+            f"seed {used[0]} is one that study {name!r} chose its winners on; judge them on others, such as --seeds 5"
+        )
+    planned: dict[str, PlannedExperiment] = {}
+    for winner in winners:
+        dataset = load_dataset(winner.dataset, data_root=data_root)
+        common: dict[str, Any] = {"seeds": seeds, "recipe": winner.recipe, "device_type": device_type}
+        common |= {"backbone": BackboneChoice(**winner.weights), "word_vectors": word_vectors}
+        for role, overrides in (("default", winner.fixed), ("tuned", (*winner.fixed, *winner.settings))):
+            tags = {"from_study": name, "role": role}
+            for item in build_plan(dataset, [winner.method], overrides=overrides, **common).experiments:
+                planned.setdefault(item.experiment.id, replace(item, tags=tags))
+    return Plan(name=f"winners of {name}", dataset=winners[0].dataset, experiments=tuple(planned.values()))

@@ -1,0 +1,1 @@
+"""How one experiment, or a cohort of them, is trained and scored."""

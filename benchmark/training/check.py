@@ -1,0 +1,83 @@
+"""The smoke test of a method: two steps and a scoring on a tiny set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.random import RandomState
+
+from ...datasets.dataset import Dataset, Split
+from ...datasets.word_vectors import hashed_word_vectors
+from ..experiments.experiment import Experiment
+from ..experiments.recipe import RECIPES, Schedule
+from ..networks.initial_weights import AS_THE_DATASET, choose_weights
+from .execution import Execution
+
+if TYPE_CHECKING:
+    from ...methods.method import Method
+
+CLASSES = 6
+BATCH = 8
+# Class-aware epochs have int(n_max C / 4) draws: 11 images of the largest of 6 classes make two batches of 8.
+COUNTS = (11, 8, 6, 4, 3, 2)
+
+
+def tiny_dataset() -> Dataset:
+    """Random images of 48 x 48 with six long-tailed classes, in memory."""
+    splits = {name: _tiny_split(name, seed) for seed, name in enumerate(("train", "validation", "test"))}
+    return Dataset(
+        name="tiny",
+        classes=tuple(f"class {i}" for i in range(CLASSES)),
+        digests={name: split.digest for name, split in splits.items()},
+        openers={name: partial(splits.__getitem__, name) for name in splits},
+    )
+
+
+def tiny_experiment(method: Method, *, seed: int = 0, **settings: Any) -> Experiment:
+    """One epoch of a method on the tiny set; `settings` replace those of its recipe."""
+    dataset, once = tiny_dataset(), Schedule(epochs=1, decay_after=())
+    weights = choose_weights(AS_THE_DATASET, default="digits-resnet")
+    recipe = replace(RECIPES["digits"], **{"plain": once, "resampled": once, "batch_size": BATCH, **settings})
+    return Experiment(
+        dataset=dataset.name,
+        dataset_digest=dataset.digest,
+        method=method,
+        training=recipe.resolved(method.schedule, device_type="cpu"),
+        backbone=weights.backbone,
+        weights_digest=weights.digest,
+        input_format=weights.input,
+        word_vectors_digest=None,
+        seed=seed,
+    )
+
+
+def check_method(method: Method) -> str | None:
+    """Let a method take two steps on the tiny set; return what is wrong with it, or None."""
+    from .trainer import Trainer
+
+    dataset = tiny_dataset()
+    vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
+    try:
+        trainer = Trainer(tiny_experiment(method), dataset, Execution(), word_vectors=vectors)
+        mean_loss, images = trainer.train_epoch(0)
+        trainer.evaluate("test")
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if trainer.steps < 2:
+        return f"took {trainer.steps} steps of {images} images; expected 2"
+    # Weight decay alone moves weights; a gradient tells whether the loss does.
+    if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in trainer.parameters):
+        return f"no weight has a gradient (mean loss {mean_loss:.4g}); does the loss depend on the logits?"
+    return None
+
+
+def _tiny_split(name: str, seed: int) -> Split:
+    generator = RandomState(seed)
+    labels = np.zeros((18, CLASSES), dtype=np.uint8)
+    for c, count in enumerate(COUNTS):
+        labels[generator.permutation(18)[:count], c] = 1
+    images = generator.randint(0, 256, size=(18, 48, 48, 3)).astype(np.uint8)
+    return Split(images=images, labels=labels, ids=np.array([f"{name}-{i}" for i in range(18)]))

@@ -1,0 +1,110 @@
+"""Average precision of all classes at once, with ties grouped as scikit-learn groups them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datasets.long_tail.label_matrix import as_label_matrix
+from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
+from ...errors import InputError
+
+# Most classes, and most cells, sorted at a time: so many stay in cache, and memory stays flat, while 50,000 x 1,000 at
+# once do not. Three times the cells took the same time, at 50,000 x 1,000 and at 1,000,000 x 20.
+CLASSES_AT_ONCE = 64
+CELLS_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores:
+    """Average precision per class and its means.
+
+    Attributes:
+        per_class: `(C,)` in 0..1; NaN for a class without positives.
+        total: mean over classes with positives.
+        groups: mean over the classes of each group that have positives; a group without any is absent.
+        excluded: indices of the classes without positives.
+    """
+
+    per_class: NDArray[np.float64]
+    total: float
+    groups: dict[str, float]
+    excluded: tuple[int, ...]
+
+    def as_metrics(self, split: str) -> dict[str, float]:
+        """Return total and groups of a split by MLflow name (`test/total`), in 0..1."""
+        return {f"{split}/{name}": value for name, value in {"total": self.total, **self.groups}.items()}
+
+
+def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Average precision of each class: the sum over thresholds of (R_k - R_k-1) P_k, no interpolation.
+
+    Equal scores share one threshold, as in scikit-learn's `average_precision_score`.
+
+    Args:
+        scores: `(N, C)`, larger is more likely; float32 or wider.
+        labels: `(N, C)` of 0/1.
+
+    Returns:
+        `(C,)` in 0..1, NaN for a class without positives.
+
+    Raises:
+        InputError: if shapes differ, or a score is NaN.
+
+    >>> average_precision(np.array([[.9], [.8], [.7]]), np.array([[1], [0], [1]])).round(4).tolist()
+    [0.8333]
+    """
+    if scores.shape != labels.shape or scores.ndim != 2:
+        raise InputError(f"scores and labels must both be (images, classes); got {scores.shape} and {labels.shape}")
+    at_once = min(max(CELLS_AT_ONCE // max(len(scores), 1), 1), CLASSES_AT_ONCE)
+    found = np.empty(scores.shape[1])
+    for first in range(0, scores.shape[1], at_once):
+        columns = slice(first, first + at_once)
+        ascending = np.array(scores[:, columns].T, order="C")
+        positive = np.array(labels[:, columns].T, order="C") != 0
+        positives = [np.sort(of_class[mask]) for of_class, mask in zip(ascending, positive, strict=True)]
+        ascending.sort(axis=1)
+        # NaN comes last.
+        if (bad := np.isnan(ascending[:, -1:]).any(axis=1)).any():
+            column = first + int(bad.argmax())
+            row = int(np.isnan(scores[:, column]).argmax())
+            raise InputError(
+                f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
+            )
+        found[columns] = [_of_one_class(*of_class) for of_class in zip(ascending, positives, strict=True)]
+    return found
+
+
+def score(scores: NDArray[np.float32], labels: NDArray[np.uint8], statistics: ClassStatistics) -> Scores:
+    """Average precision per class, in total and by group; the groups are those of the training set.
+
+    Raises:
+        InputError: if no class has a positive, or a score is NaN.
+    """
+    per_class = average_precision(scores, as_label_matrix(labels))
+    present = ~np.isnan(per_class)
+    if not present.any():
+        raise InputError("no class has a positive label: there is nothing to average")
+    masks = {group: statistics.group_mask(group) & present for group in GROUPS}
+    return Scores(
+        per_class=per_class,
+        total=float(per_class[present].mean()),
+        groups={group: float(per_class[mask].mean()) for group, mask in masks.items() if mask.any()},
+        excluded=tuple(int(i) for i in np.flatnonzero(~present)),
+    )
+
+
+def _of_one_class(scores: NDArray[np.float32], positives: NDArray[np.float32]) -> float:
+    """Average precision from ascending scores of all images and of the positive ones.
+
+    At the threshold of a positive, everything with at least its score counts: ties share one threshold. Sorting values
+    without their indices and looking the few positives up takes a third of the time of an argsort (50,000 x 64, one
+    thread, a busy machine: 95 against 315 ms).
+    """
+    if not len(positives):
+        return float("nan")
+    predicted = len(scores) - np.searchsorted(scores, positives, "left")
+    true_positives = len(positives) - np.searchsorted(positives, positives, "left")
+    return float((true_positives / predicted).mean())

@@ -1,0 +1,1 @@
+"""A dataset as a folder of arrays and image caches: written, checked, opened."""

@@ -1,0 +1,93 @@
+"""Splits on disk: one `.npz` per split, written aside and renamed, read without pickle."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ..dataset import Split
+
+# Everything that NumPy and zipfile raise on a file that was cut or flipped.
+DAMAGE = (
+    OSError,
+    KeyError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    SyntaxError,
+    SystemError,  # of a character beyond Unicode
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+# What stands before a member of a zip file: signature, 22 bytes that are in its directory too, two lengths.
+LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write a split so that other processes see it whole or not at all.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.stem}-{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(aside, images=split.images, labels=split.labels, ids=split.ids)
+        aside.replace(path)
+    except OSError as error:
+        if aside.exists():
+            aside.unlink()
+        raise InputError(
+            f"cannot write the dataset to {path.parent}: {error.strerror}; "
+            "give a writable folder with --data-root or MLTBENCH_DATA"
+        ) from error
+
+
+def read_split(path: Path) -> Split:
+    """Read a split that `write_split` wrote.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return Split(images=arrays["images"], labels=arrays["labels"], ids=arrays["ids"])
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged ({error}); delete it, it will be made again") from error
+
+
+def map_array(path: Path, name: str) -> NDArray[Any]:
+    """Map an array of an uncompressed `.npz` into memory, read-only; its CRC is not looked at.
+
+    Raises:
+        OSError, ValueError and others of `DAMAGE`: if there is no such array.
+    """
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{name}.npy")
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        start = file.read(LOCAL_HEADER.size)
+        signature, *_, name_length, extra_length = LOCAL_HEADER.unpack(start.ljust(LOCAL_HEADER.size))
+        if signature != b"PK\3\4" or member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} cannot be mapped")
+        file.seek(name_length + extra_length, os.SEEK_CUR)
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} has another format")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds objects, which would be pickles")
+        if 0 in shape:  # nothing cannot be mapped
+            return np.empty(shape, dtype)
+        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if by_columns else "C")

@@ -1,0 +1,201 @@
+"""`mltbench leaderboard submit | check | build`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...benchmark.commands.run import Out, TrackingUri
+from ...datasets.commands.preparing import DataRoot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+leaderboard = typer.Typer(no_args_is_help=True, help="Leaderboard: make, check and show submissions.")
+
+
+@leaderboard.command()
+def submit(
+    method: Annotated[str, typer.Option(help="Whose runs are submitted.")],
+    author: Annotated[str, typer.Option(help="Who submits.")],
+    code: Annotated[str, typer.Option(help="Where the code is: an http or https address.")],
+    dataset: Annotated[str, typer.Option(help="The dataset.")] = "digits-mlt",
+    recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: that of most runs].")] = None,
+    overrides: Annotated[
+        str, typer.Option(help="Runs with these overrides, as `mltbench report` names them, such as mu=0.2.")
+    ] = "",
+    chosen_on: Annotated[
+        str, typer.Option(help="What hyper-parameters were chosen on: validation or nothing.")
+    ] = "nothing",
+    to: Annotated[
+        Path | None, typer.Option(help="The submission, a .json file, or a folder that gets ID.json [default: here].")
+    ] = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a submission from the finished runs of one method, all its seeds.
+
+    \b
+    Example:
+        mltbench leaderboard submit --method db --author "A. Name" --code https://example.org/code --to submissions
+    """
+    from ...benchmark.tracking.store import open_store, resolve_results_root
+    from ...errors import InputError
+    from ..leaderboard.check import check as faults_of
+    from ..leaderboard.known import known_datasets
+    from ..leaderboard.submit import make_submission
+    from ..results.results import runs_frame
+
+    store = open_store(resolve_results_root(out), tracking_uri, create=False)
+    runs = _choose(runs_frame(store), method, dataset, recipe, overrides)
+    data = make_submission(store, runs, author=author, code=code, chosen_on=chosen_on)
+    faults = faults_of(data, known_datasets())
+    serious = [fault for fault in faults if fault.field not in ("dataset", "dataset_digest")]
+    if serious:
+        raise InputError("the submission would not pass its check:\n" + "\n".join(f"  {fault}" for fault in serious))
+    path = to if to and to.suffix == ".json" else (to or Path()) / f"{data['id']}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; give a writable file with --to") from error
+    typer.echo(f"{data['method']} on {dataset}, seeds {', '.join(str(run['seed']) for run in data['runs'])}: {path}")
+    for fault in faults:
+        typer.echo(f"note: {fault}")
+    typer.echo(f"Next: mltbench leaderboard check {path}")
+
+
+@leaderboard.command()
+def check(
+    file: Annotated[list[Path], typer.Argument(help="Submissions (.json), or per-image scores (.npz).")],
+    scores: Annotated[
+        list[str] | None, typer.Option(help="SEED=FILE.npz: per-image scores of a seed, scored again; repeatable.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Of .npz files.")] = "digits-mlt",
+    datasets: Annotated[Path | None, typer.Option(help="Folder whose datasets.json names further datasets.")] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Check submissions: schema, digest, seeds, arithmetic; or score per-image scores again.
+
+    \b
+    Examples:
+        mltbench leaderboard check db.json
+        mltbench leaderboard check db.json --scores 0=seed0/test_scores.npz
+        mltbench leaderboard check test_scores.npz --dataset digits-mlt
+    """
+    bad = False
+    for path in file:
+        if path.suffix == ".npz":
+            _show_scores(path, dataset, data_root)
+            continue
+        faults = _faults_of_file(path, scores or [], datasets, data_root)
+        bad |= bool(faults)
+        typer.echo(f"{path}: {len(faults)} fault{'s'[: len(faults) > 1]}" if faults else f"{path}: good")
+        for fault in faults:
+            typer.echo(f"  {fault}")
+    raise typer.Exit(1 if bad else 0)
+
+
+@leaderboard.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="Folder of submissions (*.json), perhaps with a datasets.json.")],
+    out: Annotated[Path, typer.Option(help="Folder of the site; a site that is there is replaced.")] = Path(
+        "leaderboard"
+    ),
+) -> None:
+    """Turn a folder of submissions into a static site; broken ones are listed with reasons and left out.
+
+    \b
+    Example:
+        mltbench leaderboard build submissions --out site
+    """
+    from rich.markup import escape
+
+    from ...terminal import console
+    from ..leaderboard.site import build_site
+
+    with console().status("checking") as status:
+        accepted, rejected = build_site(folder, out, on_page=lambda name: status.update(f"drawing {name}"))
+    for item in rejected:
+        console().print(f"[yellow]left out[/yellow] {escape(ascii(item.file)[1:-1])}", soft_wrap=True)
+        for fault in item.faults:
+            console().print(f"  {escape(fault)}", soft_wrap=True)
+    console().print(
+        f"{len(accepted)} submission{'s'[: len(accepted) != 1]}, {len(rejected)} left out: "
+        f"{escape(str(out / 'index.html'))}",
+        soft_wrap=True,
+    )
+
+
+def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, overrides: str) -> pd.DataFrame:
+    from ...errors import InputError, unknown_name
+    from ..figures.source import one_configuration_each
+
+    own = runs[(runs.state == "finished") & (runs.dataset == dataset)]
+    if own.empty:
+        raise InputError(f"no finished run on {dataset!r}; there are runs on: {', '.join(sorted(set(runs.dataset)))}")
+    if method not in set(own.method):
+        raise unknown_name(f"method with finished runs on {dataset}", method, sorted(set(own.method)))
+    own = own[own.method == method]
+    chosen = own[(own.overrides == overrides) & ((own.recipe == recipe) if recipe else True)]
+    if chosen.empty:
+        there = ", ".join(sorted({f"recipe {r.recipe}, overrides {r.overrides!r}" for r in own.itertuples()}))
+        raise InputError(
+            f"no finished run of {method} on {dataset} with these --recipe and --overrides; there are: {there}"
+        )
+    return one_configuration_each(chosen)
+
+
+def _faults_of_file(path: Path, scores: list[str], datasets: Path | None, data_root: Path | None) -> list[Any]:
+    from ...errors import InputError
+    from ..leaderboard.check import check as faults_of
+    from ..leaderboard.check import check_scores
+    from ..leaderboard.known import known_datasets
+    from ..leaderboard.submission import read_json
+
+    try:
+        data = read_json(path)
+    except InputError as error:
+        return [error]
+    faults: list[Any] = list(faults_of(data, known_datasets(datasets)))
+    for text in [] if faults else scores:
+        seed, _, file = text.partition("=")
+        if not seed.isdecimal() or not file:
+            raise InputError(f"--scores {text!r} must be SEED=FILE.npz, such as 0=test_scores.npz")
+        faults += check_scores(
+            data, int(seed), _rescored(Path(file), data["dataset"], data["dataset_digest"], data_root)[0]
+        )
+    return faults
+
+
+def _rescored(
+    path: Path, dataset: str, digest: str | None, data_root: Path | None
+) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Average precision by class in percent, and training images by class."""
+    from ...datasets.registry import load_dataset
+    from ...errors import InputError
+    from ..leaderboard.check import require_scores_file, rescore
+
+    found, ids, classes = require_scores_file(path)
+    opened = load_dataset(dataset, data_root=data_root)
+    if digest is not None and opened.digest != digest:
+        raise InputError(f"{dataset} has digest {opened.digest[:12]} here, the submission says {digest[:12]}")
+    test = opened.split("test")
+    if ids != test.ids.tolist() or classes != opened.classes or found.shape != test.labels.shape:
+        raise InputError(
+            f"{path}: ids and classes must be those of the test split of {dataset}, in its order: "
+            f"{len(test.ids)} images, {len(opened.classes)} classes; it has {len(ids)} and {len(classes)}"
+        )
+    sizes = dict(zip(opened.classes, opened.statistics.counts.tolist(), strict=True))
+    return rescore(found, test.labels, classes), sizes
+
+
+def _show_scores(path: Path, dataset: str, data_root: Path | None) -> None:
+    from ..leaderboard.submission import group_means
+
+    ap, sizes = _rescored(path, dataset, None, data_root)
+    means = ", ".join(f"{group} {value:.2f}" for group, value in group_means(ap, sizes).items())
+    typer.echo(f"{path}: scored again on the test split of {dataset}: {means}")

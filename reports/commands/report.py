@@ -1,0 +1,181 @@
+"""`mltbench report`."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...benchmark.commands.run import Out, TrackingUri
+from ...datasets.commands.preparing import DataRoot
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+
+    import pandas as pd
+
+    from ...benchmark.tracking.store import Store
+    from ..pages.report import DatasetReport
+    from ..results.resampling import Results
+
+# Each takes 2 seconds to start and 300 MB.
+DRAWERS_AT_MOST = 3
+
+
+def report(
+    table: Annotated[list[int] | None, typer.Option(help="Only this table of the paper; repeatable.")] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Only this dataset; repeatable [default: all with runs].")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: the dataset's own].")] = None,
+    quoted: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV of published rows to quote: method, dataset, total, head, medium, tail, source."),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resample the test images so often, for intervals over images; 0 is not at all.")
+    ] = 0,
+    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
+    out: Out = None,
+    data_root: DataRoot = None,
+    tracking_uri: TrackingUri = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the report [default: report under --out].")] = None,
+) -> None:
+    """Print the tables and write them as a page, Markdown, LaTeX, CSV and JSON, with figures.
+
+    \b
+    Examples:
+        mltbench report --table 1 --dataset digits-mlt
+        mltbench report --bootstrap 1000 --quoted others.csv --to paper-report
+    """
+    from ...benchmark.experiments.plan import choose_methods
+    from ...benchmark.experiments.recipe import get_recipe
+    from ...benchmark.tracking.store import open_store, require_results, resolve_results_root
+    from ...terminal import console
+    from ..pages.output import own_folder, write_report
+    from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations
+    from ..results.per_class import per_class_frame
+    from ..results.quoted import read_quoted
+    from ..results.results import runs_frame
+    from ..results.tuned import tuned_frame, tuned_table
+    from ..tables.terminal import print_failures, terminal
+
+    # Everything that is read stays until the end; looking for garbage in it took a tenth of the CPU time (500 runs).
+    gc.disable()
+    choose_methods(table or [1], [])
+    further = [row for file in quoted or [] for row in read_quoted(file)]
+    root = resolve_results_root(out)
+    require_results(root, tracking_uri)
+    folder = to or root / "report"
+    with _drawers(figures) as drawers:
+        store = open_store(root, tracking_uri, create=False)
+        with console().status("reading runs"):
+            runs = runs_frame(store)
+            if recipe is not None and recipe not in set(runs.recipe):
+                get_recipe(recipe)
+            names = _chosen_datasets(runs, dataset, store)
+            own = runs[runs.dataset.isin(names)]
+            per_class = per_class_frame(store, own)
+        with own_folder(folder):
+            resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
+            reports: list[DatasetReport] = []
+            for name in names:
+                sections = collect_sections(
+                    own, name, table or [1, 2], recipe=recipe, per_class=per_class, quoted=further, resampled=resampled
+                )
+                for section in sections:
+                    console().print(terminal(section.table, width=console().width))
+                    console().print()
+                judged = tuned_frame(store, runs, name)
+                if not judged.empty:
+                    console().print(tuned_table(judged))
+                entry = DatasetReport(dataset=name, sections=sections)
+                if figures:
+                    entry = _with_figures(entry, own, store, data_root, folder, recipe, drawers)
+                reports.append(entry)
+            whole = Report(
+                datasets=tuple(reports),
+                configurations=shown_configurations(store, own, reports),
+                resamples=bootstrap,
+            )
+            page = write_report(whole, folder)
+    console().print(f"report: {page}", soft_wrap=True)
+    if print_failures(console(), whole):
+        raise typer.Exit(1)
+
+
+def _drawers(figures: bool) -> AbstractContextManager[Executor | None]:
+    """Processes that draw, where there is something to draw and more than one core to do it."""
+    from ...benchmark.training.devices import usable_cores
+    from ..pages.drawers import open_drawers
+
+    number = min(DRAWERS_AT_MOST, usable_cores())
+    return open_drawers(number) if figures and number > 1 else nullcontext()
+
+
+def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Store) -> list[str]:
+    from ...benchmark.tracking.store import TAG
+    from ...datasets.registry import get_dataset_entry
+    from ...errors import InputError
+    from ..results.quoted import quoted_datasets
+
+    studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
+    names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
+    if not names:
+        raise InputError(
+            f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"
+        )
+    for name in names:
+        if name not in quoted_datasets() and not (runs.dataset == name).any():
+            get_dataset_entry(name)
+    return names
+
+
+def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamples: int) -> dict[str, Results]:
+    from rich.progress import Progress
+
+    from ...terminal import console
+    from ..results.resampling import bootstrap_runs
+
+    with Progress(console=console()) as progress:
+        task = progress.add_task("bootstrap over test images", total=int((runs.state == "finished").sum()))
+        return bootstrap_runs(store, runs, per_class, resamples=resamples, on_run=lambda: progress.advance(task))
+
+
+def _with_figures(
+    entry: DatasetReport,
+    runs: pd.DataFrame,
+    store: Store,
+    data_root: Path | None,
+    folder: Path,
+    recipe: str | None,
+    drawers: Executor | None,
+) -> DatasetReport:
+    from dataclasses import replace
+
+    from ...terminal import console
+    from ..figures.registry import draw_figures
+    from ..figures.source import dataset_source
+    from ..pages.dark_figures import adapt_figures
+    from ..tables.chosen_runs import left_out_of_figures
+
+    source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
+    with console().status("drawing figures") as status:
+        found = draw_figures(
+            source,
+            folder / entry.folder,
+            on_figure=lambda name: status.update(f"drawing {name}"),
+            drawers=drawers,
+        )
+    adapt_figures(folder / entry.folder)
+    left_out = (
+        left_out_of_figures(runs, entry.dataset, source.standard_runs)
+        if any(f.part == "results" for f in found.drawn)
+        else ()
+    )
+    return replace(entry, figures=tuple(found.drawn), without=found.without, failed=found.failed, left_out=left_out)

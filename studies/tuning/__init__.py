@@ -1,0 +1,1 @@
+"""Hyper-parameters tuned with Optuna."""

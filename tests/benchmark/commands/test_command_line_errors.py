@@ -1,0 +1,92 @@
+import sys
+
+import pytest
+from mltbench import __main__
+from mltbench.methods import plugins
+
+
+@pytest.fixture(autouse=True)
+def _bad_files(own_folder, tmp_path, own_registrations):
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "broken.py").write_text("import nowhere_to_be_found")
+    yield
+    sys.modules.pop(plugins.plugin_module_name(tmp_path / "broken.py"), None)
+
+
+@pytest.fixture
+def fail(monkeypatch, capsys):
+    """Run a command line that must end in one paragraph and exit status 2; give the paragraph."""
+
+    def failing(line):
+        monkeypatch.setattr(sys, "argv", ["mltbench", *line.split()])
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        shown = capsys.readouterr()
+        assert ended.value.code == 2
+        assert shown.out == ""
+        assert shown.err.startswith("error: ")
+        assert shown.err.endswith("\n")
+        assert shown.err.count("\n") == 1
+        return shown.err
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("run", ["--table 1", "--method", "db-focal"]),
+        ("run --method erms", ["'erms'", "did you mean 'erm'", "db-focal"]),
+        ("run --table 3", ["table '3'", "known: 1, 2"]),
+        ("run --method erm --dataset digits", ["'digits'", "did you mean 'digits-mlt'"]),
+        ("run --method erm --recipe digit", ["'digit'", "did you mean 'digits'", "paper"]),
+        ("run --method r-bce --override method.m=.2", ["'method.m'", "method.mu"]),
+        ("run --method r-bce --override method.mu=high", ["mu='high'", "finite number"]),
+        ("run --method r-bce --override method.mu=3", ["mu=3", "[0, 1]"]),
+        ("run --method erm --override recipe.lr=.2", ["'recipe.lr'", "recipe.learning_rate"]),
+        ("run --method erm --override recipe.batch_size=many", ["recipe.batch_size='many'", "int", "32"]),
+        ("run --method erm --override epochs=3", ["'epochs=3'", "recipe.KEY=VALUE"]),
+        ("run --method erm --seeds 0", ["--seeds '0'", "4,5,6"]),
+        ("run --method erm --seeds three", ["--seeds 'three'", "4,5,6"]),
+        ("run --method erm --seeds 1,-2", ["--seeds '1,-2'"]),
+        ("run --method erm --device tpu", ["'tpu'", "auto, cpu, cuda"]),
+        ("run --method erm --device cuda:99", ["'cuda:99'", "--device cpu"]),
+        ("run --method erm --device cuda:x", ["'cuda:x'", "cuda:N"]),
+        ("run --method erm --plugin gone.py", ["gone.py", "mltbench.register_loss"]),
+        ("run --method erm --plugin broken.py", ["broken.py", "nowhere_to_be_found"]),
+        ("run --method erm --out file/below", ["file/below", "--out", "MLTBENCH_HOME"]),
+        ("run --method erm --data-root file/below", ["file/below", "--data-root", "MLTBENCH_DATA"]),
+        ("run --method ml-gcn --word-vectors gone.txt", ["gone.txt", "GloVe"]),
+        ("check --method erms", ["'erms'", "did you mean 'erm'"]),
+        ("check --plugin gone.py", ["gone.py", "mltbench.register_loss"]),
+        ("methods dbb", ["'dbb'", "did you mean 'db'"]),
+        ("data show digit-mlt", ["'digit-mlt'", "did you mean 'digits-mlt'"]),
+        ("data show digits-mlt --out file/below.png", ["file/below.png", "--out"]),
+        ("runs list --out nowhere", ["nowhere", "mltbench run", "--out"]),
+        ("runs show abc --out nowhere", ["nowhere"]),
+        ("runs delete abc --yes --out nowhere", ["nowhere"]),
+        ("report --out nowhere", ["nowhere", "mltbench run", "--out"]),
+        ("report --table 3", ["table '3'", "known: 1, 2"]),
+    ],
+)
+def test_bad_input_is_one_paragraph_that_says_what_to_do(fail, tmp_path, line, words):
+    paragraph = fail(line)
+    assert [word for word in words if word not in paragraph] == []
+    assert not (tmp_path / "mltbench-results" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("run --method erm --dry-run --seeds ²", "²"),
+        ("run --method erm --dry-run --override recipe.learning_rate=1e999", "learning_rate"),
+        ("run --method r-bce --dry-run --override method.mu={[]:1}", "mu"),
+        ("run --method erm --dry-run --tracking-uri http://localhost:port", "http://localhost:port"),
+        ("run --method erm --dry-run --tracking-uri mlruns", "mlruns"),
+        ("run --method erm --dry-run --tracking-uri sqlite:///file/below.db", "file/below.db"),
+        ("runs list --tracking-uri sqlite:///file/below.db", "file/below.db"),
+        ("methods db --dataset digit-mlt", "digits-mlt"),
+    ],
+)
+def test_odd_input_is_one_paragraph_too(fail, line, word):
+    assert word in fail(line)

@@ -1,0 +1,135 @@
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from crashes import fingerprint
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.ray_cluster import RayCluster
+from mltbench.benchmark.executors.run_plan import Surroundings, carry_out
+from mltbench.benchmark.experiments.plan import build_plan, choose_methods
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.runs.run import Job
+from mltbench.benchmark.tracking.store import open_store
+from mltbench.benchmark.training.check import tiny_dataset
+from mltbench.benchmark.training.execution import Execution
+from mltbench.errors import InputError
+from mltbench.methods import plugins
+from plans import TINY, numbers
+
+# Registers the tiny set in every worker, and a loss that kills its worker the first two times, in its second step.
+DEADLY = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+import mltbench
+
+@mltbench.register_loss("deadly", like="erm")
+class Deadly(torch.nn.Module):
+    def __init__(self, statistics):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, logits, labels):
+        self.steps += 1
+        deaths = Path(__file__).with_name("deaths")
+        if self.steps == 2 and len(deaths.read_text()) < 2:
+            deaths.write_text(deaths.read_text() + "x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path, own_registrations):
+    file = tmp_path / "deadly_plugin.py"
+    file.write_text(TINY + DEADLY)
+    file.with_name("deaths").write_text("")
+    plugins.load_plugins([str(file)])
+    yield file
+    plugins.sys.modules.pop(plugins.plugin_module_name(file))
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """One Ray of two cores on this machine, without a dashboard, statistics or words on the terminal."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'mltbench[ray]'")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    yield RayCluster(2, address="local")
+    assert not ray.is_initialized()
+
+
+# Ray 2.60 starts the processes of a local cluster and forgets them: Python warns of each when it is collected
+# (ResourceWarning, raised in a destructor, which pytest tells as an unraisable exception).
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
+    cluster, deadly, store, tmp_path, empty_database, capfd
+):
+    quick = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_size=8")
+    methods = [*choose_methods([1, 2], []), "deadly"]
+    plan = build_plan(tiny_dataset(), methods, seeds=[0], overrides=quick)
+    assert len(plan.experiments) == 15
+    surroundings = Surroundings(data_root=tmp_path / "data", execution=Execution(), plugins=(str(deadly),))
+    summary = carry_out(plan, store, cluster, surroundings)
+    assert (len(summary.trained), summary.failed, summary.not_uploaded) == (15, [], [])
+    assert deadly.with_name("deaths").read_text() == "xx"
+    for planned in plan.experiments:
+        events = Counter(entry.event for entry in read_journal(store.runs / planned.experiment.id))
+        assert events["finished"] == events["test"] == 1
+    # Ray may say that a worker died, and nothing else.
+    shown = capfd.readouterr().err.lower()
+    assert not [word for word in ("usage stat", "dashboard", "local ray instance", "futurewarning") if word in shown]
+
+    (tmp_path / "serial").mkdir()
+    shutil.copy(empty_database, tmp_path / "serial")
+    serial = open_store(tmp_path / "serial")
+    carry_out(plan, serial, InProcess(), surroundings)
+    assert numbers(store) == numbers(serial)
+
+
+@pytest.mark.soak
+def test_a_machine_without_the_results_folder_keeps_checkpoints_and_hands_the_run_back(
+    cluster, deadly, tmp_path, data_root, monkeypatch
+):
+    """Killed twice, the run goes on from the checkpoint on its machine; driver and worker share no folder of runs."""
+    monkeypatch.setenv("MLTBENCH_HOME", str(tmp_path / "of the machine"))
+    quick = ("recipe.plain.epochs=1", "recipe.batch_size=8")
+    (planned,) = build_plan(tiny_dataset(), ["deadly"], seeds=[0], overrides=quick).experiments
+    execution = Execution(checkpoint_seconds=0.0)
+    job = Job(
+        experiment_json=planned.experiment.to_json(),
+        folder=str(tmp_path / "here" / planned.experiment.id),
+        data_root=str(data_root),
+        execution=execution,
+        plugins=(str(deadly),),
+    )
+    assert list(cluster.run([job])) == [job]
+    assert deadly.with_name("deaths").read_text() == "xx"
+    entries = read_journal(Path(job.folder))
+    events = Counter(entry.event for entry in entries)
+    assert (events["start"], events["resumed"], events["finished"]) == (1, 2, 1)
+    assert not list((tmp_path / "of the machine" / "runs").iterdir())
+    alone = replace(job, folder=str(tmp_path / "alone" / planned.experiment.id))
+    assert list(InProcess().run([alone])) == [alone]
+    assert fingerprint(Path(job.folder)) == fingerprint(Path(alone.folder))
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'mltbench\[ray\]'"):
+        RayCluster(1)
+
+
+def test_a_wheel_that_is_not_there_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no wheel at"):
+        RayCluster(1, wheel=tmp_path / "nowhere.whl")
+
+
+def test_unknown_executors_are_an_input_error(call, own_folder):
+    status, _, error = call("run", "--method", "erm", "--executor", "dask", "--dry-run")
+    assert status == 2
+    assert "unknown executor 'dask'" in error
+    assert "local, ray" in error

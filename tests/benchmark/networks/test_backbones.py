@@ -1,0 +1,170 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torchvision
+from mltbench.benchmark.networks.backbones import BACKBONES, get_backbone
+from mltbench.benchmark.networks.network import build_network
+from mltbench.benchmark.networks.torchvision_parts import SameConv2d, pad_same, use_same_padding
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.methods.catalogue import get_method
+from torch import nn
+
+FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.address is None]
+SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"]
+
+
+def random_model(name):
+    """Torchvision's network in evaluation mode, with statistics of BatchNorm that are not those of a new one."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def network_with(name, model, **changes):
+    """Our network with torchvision's weights in its backbone."""
+    settings = {"backbone": name, "weights_digest": "random", **changes}
+    experiment = replace(tiny_experiment(get_method("erm"), image_size=64), **settings)
+    network = build_network(experiment, tiny_dataset().statistics)
+    state = model.state_dict()
+    for part in (network.trunk, network.upper):
+        part.load_state_dict({key: state[key] for key in part.state_dict()})
+    return network
+
+
+def torchvision_features(model, images):
+    """What torchvision's own classifier is given."""
+    seen = []
+    last = model.fc if hasattr(model, "fc") else model.classifier
+    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(images)
+    return seen[0]
+
+
+@pytest.mark.parametrize("name", FROM_TORCHVISION)
+def test_names_and_weights_are_torchvisions(name):
+    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    backbone, transforms = get_backbone(name), weights.transforms()
+    assert weights.url.endswith(f"/{backbone.weights}")
+    assert (list(backbone.input.mean), list(backbone.input.deviation)) == (transforms.mean, transforms.std)
+    with torch.device("meta"):
+        trunk, upper = backbone.build()
+        model = torchvision.models.get_model(name, weights=None)
+    ours = {**trunk.state_dict(), **upper.state_dict()}
+    theirs = {key: value for key, value in model.state_dict().items() if not key.startswith(("fc.", "classifier."))}
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+    assert not set(trunk.state_dict()) & set(upper.state_dict())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_features_are_torchvisions(name):
+    model = random_model(name)
+    # In double precision, so that the order of sums (ours is channels last) does not show.
+    network, images = network_with(name, model).double(), torch.randn(2, 3, 64, 64).double()
+    model = model.double()
+    with torch.no_grad():
+        features = network.upper(network.trunk(images)).mean(dim=(2, 3))
+        logits = network.eval()(images)
+    expected = torchvision_features(model, images)
+    assert features.shape == (2, get_backbone(name).width)
+    torch.testing.assert_close(features, expected)
+    torch.testing.assert_close(logits, network.head(network.neck(expected)))
+
+
+@pytest.mark.parametrize("name", FROM_TORCHVISION)
+def test_the_trunk_ends_before_the_third_halving(name):
+    with torch.device("meta"):
+        trunk, upper = get_backbone(name).build()
+        stem = trunk.eval()(torch.empty(1, 3, 64, 64))
+        first = next(module for module in upper.modules() if isinstance(module, nn.Conv2d) and max(module.stride) > 1)
+    assert stem.shape[2:] == (16, 16)
+    assert first.stride == (2, 2)
+
+
+def resnet50_as_published():
+    """The published code's network in plain torchvision: stem and layer1 frozen, all BatchNorm in evaluation mode."""
+    model = torchvision.models.resnet50(weights=None)
+    model.fc = nn.Sequential(nn.Linear(2048, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 6))
+    for part in (model.conv1, model.bn1, model.layer1):
+        for parameter in part.parameters():
+            parameter.requires_grad = False
+    return model
+
+
+def test_what_learns_is_what_learns_in_a_plain_resnet50():
+    model = resnet50_as_published()
+    experiment = tiny_experiment(get_method("erm"), image_size=64, neck_width=8)
+    experiment = replace(experiment, backbone="resnet50", weights_digest="random")
+    network = build_network(experiment, tiny_dataset().statistics)
+    ours = {
+        name.removeprefix("upper."): parameter.shape
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and name.startswith(("trunk.", "upper."))
+    }
+    learning = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+    assert ours == {name: shape for name, shape in learning.items() if not name.startswith("fc.")}
+    assert sum(p.numel() for p in network.trained_parameters()) == sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
+    # 23,508,032 parameters of ResNet-50 without its classifier; stem 9,408 + 128, layer1 215,808 (He et al. 2016).
+    assert sum(shape.numel() for shape in ours.values()) == 23_508_032 - 9_408 - 128 - 215_808
+    modes = {type(m) for part in (network.trunk, network.upper) for m in part.modules() if m.training}
+    assert modes == set()
+    assert network.neck.training
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_a_step_moves_the_upper_part_alone(name):
+    network = network_with(name, random_model(name))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimiser = torch.optim.SGD(network.trained_parameters(), lr=0.1)
+    network(torch.randn(4, 3, 64, 64)).square().sum().backward()
+    optimiser.step()
+    after = network.state_dict()
+    statistics = {key for key in before if key.startswith("upper.") and key.endswith(("_mean", "_var", "_tracked"))}
+    frozen = {key for key in before if key.startswith("trunk.")} | statistics
+    assert all(torch.equal(after[key], before[key]) for key in frozen)
+    gradients = {key: value.grad for key, value in network.named_parameters()}
+    assert all(gradient is None for key, gradient in gradients.items() if key.startswith("trunk."))
+    assert all(bool(gradient.any()) for key, gradient in gradients.items() if key.startswith("upper."))
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel", "stride", "before", "after"),
+    # TensorFlow's documentation of SAME: the odd pixel goes to the end.
+    [(224, 3, 2, 0, 1), (225, 3, 2, 1, 1), (7, 2, 2, 0, 1), (8, 2, 2, 0, 0), (224, 7, 2, 2, 3), (14, 1, 2, 0, 0)],
+)
+def test_same_padding_is_tensorflows(length, kernel, stride, before, after):
+    padded = pad_same(torch.ones(1, 1, length, 5), (kernel, 1), (stride, 1), value=0.0)[0, 0, :, 0]
+    assert padded.tolist() == [0.0] * before + [1.0] * length + [0.0] * after
+
+
+def test_same_padding_shifts_a_convolution_by_one_pixel():
+    convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
+    same, images = nn.Sequential(convolution), torch.randn(2, 3, 8, 8)
+    use_same_padding(same)
+    shifted = torch.zeros_like(images)
+    shifted[:, :, :-1, :-1] = images[:, :, 1:, 1:]
+    # Inside, output (i, j) with SAME sees what symmetric padding sees on an image that lies one pixel up and left.
+    torch.testing.assert_close(same(images)[:, :, 1:-1, 1:-1], convolution(shifted)[:, :, 1:-1, 1:-1])
+    assert isinstance(same[0], SameConv2d)
+    assert same[0].weight is convolution.weight
+
+
+def test_padding_belongs_to_the_input_format():
+    model, images = random_model("mobilenet_v2"), torch.randn(2, 3, 64, 64)
+    symmetric = get_backbone("mobilenet_v2").input
+    one, other = (
+        network_with("mobilenet_v2", model, input_format=replace(symmetric, padding=padding)).eval()
+        for padding in ("symmetric", "same")
+    )
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert sum(isinstance(module, SameConv2d) for module in other.modules()) == 5
+    with torch.no_grad():
+        assert not torch.allclose(one.upper(one.trunk(images)), other.upper(other.trunk(images)), rtol=1e-2)

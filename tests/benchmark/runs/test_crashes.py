@@ -1,0 +1,144 @@
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import sqlalchemy
+from crashes import KILLED, METHODS, Events, fingerprint, in_child, run_killed, small_job
+from mlflow import MlflowClient
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.run_plan import Surroundings, carry_out
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.runs.run import run_job
+from mltbench.benchmark.runs.verification import compare_runs
+from mltbench.benchmark.tracking.store import open_store
+from mltbench.benchmark.training.execution import Execution
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+
+
+@pytest.fixture(params=METHODS)
+def uninterrupted(request, dataset, tmp_path):
+    """A method, the events of its run, and what it comes to when nothing kills it."""
+    job = small_job(tmp_path / "whole", request.param)
+    assert in_child(run_killed, job, None) == 0
+    events = (tmp_path / "whole.events").read_text().splitlines()
+    return request.param, events, fingerprint(tmp_path / "whole")
+
+
+def killed_and_resumed(folder, name, point, *, checkpoint_seconds=0.0):
+    """What a run comes to that was killed at an event and then resumed."""
+    job = small_job(folder, name, checkpoint_seconds=checkpoint_seconds)
+    assert in_child(run_killed, job, point) == KILLED
+    assert in_child(run_job, job) == 0
+    return fingerprint(folder)
+
+
+def test_a_run_killed_at_any_event_comes_to_the_same_bits(uninterrupted, tmp_path):
+    name, events, expected = uninterrupted
+    assert {"before learn_step", "half a line", "before fsync", "after replace", "before append"} <= set(events)
+    sample = range(METHODS.index(name), len(events), 61)
+    for point in sample:
+        assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
+
+
+@pytest.mark.soak
+def test_a_run_killed_at_every_event_comes_to_the_same_bits(uninterrupted, tmp_path):
+    name, events, expected = uninterrupted
+    for point in range(len(events)):
+        assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
+
+
+CALLS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "search_runs")
+QUICK = ("recipe.plain.epochs=2", "recipe.plain.decay_after=[]", "recipe.neck_width=8", "recipe.image_size=16")
+
+
+def carried_out(root, plan, kill_at=None):
+    """Carry a plan out with every call to MLflow as an event, and die at one of them."""
+    events = Events(kill_at)
+    for call in CALLS:
+        events.before(MlflowClient, call)
+    surroundings = Surroundings(data_root=root, execution=Execution(evaluate_every=1))
+    carry_out(plan, open_store(root), InProcess(), surroundings)
+    (root / "events").write_text("\n".join(events.seen))
+
+
+def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
+    """Kill a plan at calls to MLflow, carry it out again, and compare every point with the journal."""
+    plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
+
+    def fresh(name):
+        (tmp_path / name).mkdir()
+        shutil.copy(empty_database, tmp_path / name)
+        return tmp_path / name
+
+    assert in_child(carried_out, fresh("whole"), plan) == 0
+    events = (tmp_path / "whole" / "events").read_text().splitlines()
+    assert {f"before {call}" for call in CALLS[:-1]} <= set(events)
+    for point in range(0, len(events), stride):
+        root = fresh(str(point))
+        assert in_child(carried_out, root, plan, point) == KILLED
+        assert in_child(carried_out, root, plan) == 0
+        store = open_store(root)
+        finished = [run for run in store.runs_of() if run.info.status == "FINISHED"]
+        assert len(finished) == len(store.runs_of()) == 1, events[point]
+        journal = read_journal(store.runs / plan.experiments[0].experiment.id)
+        expected = {(n, e.step, e.time, v.hex()) for e in journal for n, v in e.metrics.items()}
+        history = [
+            (name, point.step, point.timestamp, float(point.value).hex())
+            for name in finished[0].data.metrics
+            for point in store.client.get_metric_history(finished[0].info.run_id, name)
+        ]
+        assert sorted(history) == sorted(expected), events[point]
+
+
+@pytest.mark.parametrize("statement", [1, 40, 200])
+def test_killed_while_mlflow_makes_its_tables_the_store_opens_the_next_time(statement, tables_by_mlflow, tmp_path):
+    def killed():
+        done = itertools.count(1)
+
+        def count(*_):
+            if next(done) == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", count)
+        open_store(tmp_path)
+
+    assert in_child(killed) == -signal.SIGKILL
+    assert open_store(tmp_path).runs_of("tiny") == []
+    assert not list(tmp_path.glob("*.new*"))
+
+
+def test_a_plan_killed_at_a_call_to_mlflow_brings_every_point_once(dataset, empty_database, tmp_path):
+    killed_uploads_come_once(dataset, empty_database, tmp_path, 15)
+
+
+@pytest.mark.soak
+def test_a_plan_killed_at_every_call_to_mlflow_brings_every_point_once(dataset, empty_database, tmp_path):
+    killed_uploads_come_once(dataset, empty_database, tmp_path, 1)
+
+
+@pytest.mark.soak
+def test_the_command_line_killed_20_times_comes_to_the_same_bits(own_folder, tmp_path):
+    generator, kills = random.Random(20), 0
+    command = [sys.executable, "-m", "mltbench", "run", "--method", "erm", "--method", "db-focal", "--device", "cpu"]
+    command += ["--workers", "2", "--checkpoint-every", "0.5"]
+    subprocess.run([*command, "--out", "whole"], check=True, stdout=subprocess.DEVNULL)
+    while kills < 20:
+        shutil.rmtree(tmp_path / "killed", ignore_errors=True)
+        for _ in range(3):
+            process = subprocess.Popen([*command, "--out", "killed"], stdout=subprocess.DEVNULL)
+            time.sleep(generator.uniform(2, 15))
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+        done = subprocess.run([*command, "--out", "killed"], check=False, stdout=subprocess.DEVNULL)
+        assert done.returncode == 0
+        for run in (tmp_path / "whole" / "runs").iterdir():
+            compared = compare_runs(run, tmp_path / "killed" / "runs" / run.name)
+            assert all(item.same for item in compared), compared

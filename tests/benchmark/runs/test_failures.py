@@ -1,0 +1,150 @@
+import multiprocessing
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.processes import Processes
+from mltbench.benchmark.executors.run_plan import carry_out, split_plan
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.runs.run import Job
+from mltbench.benchmark.training.execution import Execution
+from mltbench.methods import plugins
+from mltbench.reports.results.results import runs_frame
+from plans import make_plan
+
+# The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.
+MOODY = """
+import multiprocessing
+import os
+from pathlib import Path
+
+import torch
+import mltbench
+
+@mltbench.register_loss("moody", like="erm")
+class Moody(torch.nn.Module):
+    def __init__(self, statistics):
+        super().__init__()
+
+    def forward(self, logits, labels):
+        mood = Path(__file__).with_name("mood").read_text()
+        if mood == "killed" and multiprocessing.parent_process():
+            os._exit(9)
+        if mood == "nan":
+            return logits.sum() * float("nan")
+        if mood != "well":
+            raise {"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}[mood]("in a mood")
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+"""
+
+
+@pytest.fixture
+def moody(tmp_path, own_registrations):
+    """The plugin's file; its mood is in the file `mood` beside it."""
+    file = tmp_path / "moody_plugin.py"
+    file.write_text(MOODY)
+    plugins.load_plugins([str(file)])
+    yield file
+    plugins.sys.modules.pop(plugins.plugin_module_name(file))
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        ("nan", "DivergedError: the loss was not finite at step 0"),
+        ("RuntimeError", "RuntimeError: in a mood"),
+        pytest.param("ValueError", "ValueError: in a mood", marks=pytest.mark.soak),
+        pytest.param("KeyError", "KeyError: 'in a mood'", marks=pytest.mark.soak),
+    ],
+)
+def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, moody, store, data_root, surroundings):
+    moody.with_name("mood").write_text(mood)
+    plan = make_plan(data_root, ["moody", "erm"])
+    bad, good = plan.experiments
+    first = carry_out(plan, store, InProcess(), surroundings)
+    assert [planned for planned, _ in first.failed] == [bad]
+    assert first.failed[0][1].startswith(reason)
+    assert first.trained == [good]
+    status = {run.data.tags["mltbench.method"]: run.info.status for run in store.runs_of()}
+    assert status == {"moody": "FAILED", "erm": "FINISHED"}
+    failed = next(run for run in store.runs_of() if run.info.status == "FAILED")
+    assert failed.data.tags["mltbench.state"] == "failed"
+    assert failed.data.tags["mltbench.reason"].startswith(reason)
+    assert [run.info.status for run in store.runs_of(kind="plan")] == ["FAILED"]
+    assert split_plan(plan, store) == ([good], [bad])
+
+    moody.with_name("mood").write_text("well")
+    second = carry_out(plan, store, InProcess(), surroundings)
+    assert (second.skipped, second.trained, second.failed) == ([good], [bad], [])
+    frame = runs_frame(store)
+    assert sorted(frame.state) == ["finished", "finished"]
+    assert sorted(run.info.status for run in store.runs_of()) == ["FAILED", "FINISHED", "FINISHED"]
+    assert split_plan(plan, store)[1] == []
+
+
+def jobs_of(plan, folder, data_root, **more):
+    return [
+        Job(
+            experiment_json=planned.experiment.to_json(),
+            folder=str(folder / planned.experiment.method.name),
+            data_root=str(data_root),
+            execution=Execution(),
+            **more,
+        )
+        for planned in plan.experiments
+    ]
+
+
+def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
+    plan = make_plan(data_root, ["erm", "db-focal"])
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert len(list(InProcess().run(jobs_of(plan, here, data_root)))) == 2
+    assert len(list(Processes(2).run(jobs_of(plan, there, data_root)))) == 2
+    for name in ("erm", "db-focal"):
+        first, second = (torch.load(side / name / "weights.pt", weights_only=True) for side in (here, there))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+        tests = [next(e.metrics for e in read_journal(side / name) if e.event == "test") for side in (here, there)]
+        assert tests[0]["test/total"] == tests[1]["test/total"] > 0
+        assert (here / name / "per_class.json").read_text() == (there / name / "per_class.json").read_text()
+
+
+def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
+    moody.with_name("mood").write_text("killed")
+    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    ended = list(Processes(1, retries=0).run(jobs))
+    last = {job.folder.rpartition("/")[2]: read_journal(tmp_path / "runs" / job.folder)[-1] for job in ended}
+    assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
+    assert "the worker process died" in last["moody"].details["reason"]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_cohort_whose_worker_dies_goes_on_one_by_one(moody, data_root, tmp_path):
+    moody.with_name("mood").write_text("killed")
+    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    ended = list(Processes(1, retries=0).run([replace(jobs[0], mates=(jobs[1],))]))
+    assert ended == jobs
+    assert [read_journal(tmp_path / "runs" / job.folder)[-1].event for job in jobs] == ["failed", "finished"]
+
+
+# A spawned worker imports the script again, and without `if __name__ == "__main__"` dies of it.
+UNGUARDED = """
+import sys
+from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.executors.processes import Processes
+from mltbench.benchmark.runs.run import Job
+
+jobs = [Job(experiment_json="", folder=sys.argv[1], data_root="", execution=Execution())]
+print(len(list(Processes(1).run(jobs))))
+"""
+
+
+def test_workers_that_never_start_end_the_plan(tmp_path):
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "InputError: worker processes end before they begin" in done.stderr

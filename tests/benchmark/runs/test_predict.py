@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mltbench.benchmark.runs.predict import Predictor
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.training.trainer import Trainer
+from mltbench.datasets.images.decode import decode_image
+from mltbench.datasets.word_vectors import hashed_word_vectors
+from mltbench.errors import InputError
+from mltbench.methods.catalogue import get_method
+from PIL import Image
+
+CLASSES = tiny_dataset().classes
+
+
+def finished_run(folder, method="erm", backbone="digits-resnet", **training):
+    """A run folder with a network that took two steps; also its trainer."""
+    dataset = tiny_dataset()
+    experiment = replace(tiny_experiment(get_method(method), **training), backbone=backbone, weights_digest="random")
+    vectors = hashed_word_vectors(CLASSES).vectors if experiment.method.head.needs_word_vectors else None
+    trainer = Trainer(experiment, dataset, Execution(), word_vectors=vectors)
+    trainer.train_epoch(0)
+    folder.mkdir(exist_ok=True)
+    (folder / "experiment.json").write_text(experiment.to_json())
+    report = {"average_precision": {"validation": dict.fromkeys(CLASSES, 0.5)}}
+    (folder / "per_class.json").write_text(json.dumps(report))
+    torch.save(trainer.network.state_dict(), folder / "weights.pt")
+    return trainer
+
+
+def write_images(folder, images):
+    paths = [folder / f"{i}.png" for i in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("method", ["erm", "ml-gcn"])
+def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
+    trainer = finished_run(tmp_path / "run", method)
+    paths = write_images(tmp_path, trainer.dataset.split("test").images)
+    _, logits = trainer.evaluate("test")
+    found = list(Predictor(tmp_path / "run").predict(paths))
+    assert [each.image for each in found] == paths
+    scores = np.array([[dict(each.scores)[name] for name in CLASSES] for each in found])
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=1e-4)
+    for each in found:
+        values = [score for _, score in each.scores]
+        assert values == sorted(values, reverse=True)
+
+
+def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
+    trainer = finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
+    photograph = np.random.RandomState(0).randint(0, 256, (90, 150, 3)).astype(np.uint8)
+    (path,) = write_images(tmp_path, [photograph])
+    (found,) = Predictor(tmp_path / "run").predict([path])
+    decoded = torch.from_numpy(decode_image(path, 224).pixels.copy()).permute(2, 0, 1)[None].float()
+    # A resize by a whole factor of 7 with half-pixel centres and no antialiasing takes every seventh pixel.
+    inputs = (decoded[:, :, 3::7, 3::7] / 255 - torch.tensor((0.45,) * 3)[:, None, None]) / 0.225
+    with torch.no_grad():
+        expected = trainer.network.eval()(inputs).sigmoid()[0]
+    assert [dict(found.scores)[name] for name in CLASSES] == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_bad_images_are_told_one_by_one(tmp_path, call):
+    trainer = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, trainer.dataset.split("test").images[:1])
+    (tmp_path / "text.jpg").write_text("no image")
+    status, shown, told = call(
+        "predict", tmp_path / "run", good, tmp_path / "text.jpg", tmp_path / "absent.jpg", "--json"
+    )
+    rows = json.loads(shown)
+    assert status == 1
+    assert len(rows[0]["labels"]) == 5
+    assert [row["image"] for row in rows if "problem" in row] == [str(tmp_path / n) for n in ("text.jpg", "absent.jpg")]
+    assert told.count("cannot use") == 2
+
+
+def test_top_and_threshold(tmp_path, call):
+    trainer = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, trainer.dataset.split("test").images[:1])
+    _, everything, _ = call("predict", tmp_path / "run", good, "--json", "--threshold", "0")
+    labels = json.loads(everything)[0]["labels"]
+    assert {label["label"] for label in labels} == set(CLASSES)
+    _, first, _ = call("predict", tmp_path / "run", good, "--json", "--top", "2")
+    assert json.loads(first)[0]["labels"] == labels[:2]
+    middle = (labels[2]["score"] + labels[3]["score"]) / 2
+    _, above, _ = call("predict", tmp_path / "run", good, "--json", "--threshold", str(middle))
+    assert json.loads(above)[0]["labels"] == labels[:3]
+    status, table, _ = call("predict", tmp_path / "run", good)
+    assert status == 0
+    assert f"{labels[0]['label']} {labels[0]['score']:.2f}" in table
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"), [("weights.pt", "no file of weights"), ("per_class.json", "finished run")]
+)
+def test_a_run_without_its_files_is_an_error(missing, message, tmp_path):
+    finished_run(tmp_path / "run")
+    (tmp_path / "run" / missing).unlink()
+    with pytest.raises(InputError, match=message):
+        Predictor(tmp_path / "run")
+
+
+def test_weights_of_another_run_are_refused(tmp_path):
+    finished_run(tmp_path / "run")
+    finished_run(tmp_path / "other", neck_width=8)
+    (tmp_path / "other" / "weights.pt").replace(tmp_path / "run" / "weights.pt")
+    with pytest.raises(InputError, match=r"does not fit the experiment beside it: size mismatch for neck"):
+        Predictor(tmp_path / "run")
+
+
+def test_an_empty_folder_is_an_error(tmp_path, call):
+    finished_run(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    status, _, told = call("predict", tmp_path / "run", tmp_path / "empty")
+    assert status == 2
+    assert "holds no files" in told

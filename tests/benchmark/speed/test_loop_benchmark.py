@@ -1,0 +1,195 @@
+"""The plain loop and our trainer do the same work; `mltbench bench loop` measures both."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from mltbench.benchmark.commands.bench import bench
+from mltbench.benchmark.experiments.experiment import Experiment
+from mltbench.benchmark.experiments.recipe import DIGITS_AUGMENTATION, RECIPES, Augmentation
+from mltbench.benchmark.networks.backbones import InputFormat, get_backbone
+from mltbench.benchmark.speed import loop_benchmark
+from mltbench.benchmark.speed.loop_benchmark import LoopComparison, Measurement, list_variants
+from mltbench.benchmark.speed.plain_loop import ImageFiles, PlainLoop, plain_transform, write_images
+from mltbench.benchmark.speed.timed_loops import Variant
+from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, augment, parameters_from_draws
+from mltbench.benchmark.training.check import BATCH, tiny_dataset
+from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.training.trainer import Trainer
+from mltbench.methods.catalogue import get_method
+from PIL import Image
+from typer.testing import CliRunner
+
+NO_AUGMENTATION = Augmentation(
+    brightness=0, contrast=0, saturation=0, hue=0, channel_permutation=False, smallest_crop=1, flip=False
+)
+# One of each kind, with one thread: what a busy machine measures in seconds.
+FEW_VARIANTS = (
+    Variant(loop="plain", threads=1),
+    Variant(loop="plain", threads=1, workers=1),
+    Variant(loop="ours", threads=1),
+    Variant(loop="ours", threads=1, cohort=6),
+    Variant(loop="ours", threads=1, runs=2),
+)
+
+
+@pytest.fixture
+def both(tmp_path):
+    """Make both loops for a method on the tiny set, without augmentation."""
+
+    def make(method_name, **settings):
+        dataset, method = tiny_dataset(), get_method(method_name)
+        recipe = replace(RECIPES["digits"], **{"batch_size": BATCH, "augmentation": NO_AUGMENTATION} | settings)
+        experiment = Experiment(
+            dataset=dataset.name,
+            dataset_digest=dataset.digest,
+            method=method,
+            training=recipe.resolved(method.schedule, device_type="cpu"),
+            backbone="digits-resnet",
+            weights_digest="random",
+            input_format=get_backbone("digits-resnet").input,
+            word_vectors_digest=None,
+            seed=3,
+        )
+        paths = write_images(dataset.split("train"), tmp_path)
+        return PlainLoop(experiment, dataset, paths, device="cpu"), Trainer(experiment, dataset, Execution())
+
+    return make
+
+
+def step_of_each(plain, ours):
+    """One step of both on the first batch of their samplers, with the same dropout."""
+    images, labels = next(iter(plain.loader))
+    indices, draws = torch.from_numpy(ours.sampling.next_epoch())[:BATCH], torch.rand(BATCH, DRAWS_PER_IMAGE)
+    torch.manual_seed(0)
+    plain_loss = plain.train_step(images, labels)
+    torch.manual_seed(0)
+    return plain_loss, ours.train_step(indices, draws).item()
+
+
+@pytest.mark.parametrize(("method", "settings"), [("erm", {}), ("rs", {}), ("erm", {"batch_size": 17})])
+def test_an_epoch_takes_the_same_number_of_images(both, method, settings):
+    plain, ours = both(method, **settings)
+    assert sum(plain.train_epoch(0)) == ours.train_epoch(0)[1] > 0
+    assert len(plain.losses) == ours.steps
+
+
+def test_both_start_from_the_same_network(both):
+    plain, ours = both("erm")
+    theirs = ours.network.state_dict()
+    assert plain.network.state_dict().keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in plain.network.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["erm", "db-focal"])
+def test_a_step_gives_the_same_loss_and_weights(both, method):
+    plain, ours = both(method)
+    plain_loss, our_loss = step_of_each(plain, ours)
+    assert plain_loss == pytest.approx(our_loss, rel=1e-5)
+    for own, other in zip(plain.network.parameters(), ours.network.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_augmented_images_have_the_same_distribution():
+    number, size = 3000, 16
+    ramp = np.broadcast_to(np.arange(0, 240, 15, dtype=np.uint8)[:, None, None], (size, size, 3))
+    pixels = InputFormat(mean=(0.0,) * 3, deviation=(1 / 255,) * 3)
+    transform = plain_transform(DIGITS_AUGMENTATION, pixels, size=size)
+    torch.manual_seed(0)
+    plain = torch.stack([transform(Image.fromarray(ramp))[0, [0, 8, 15], 0] for _ in range(number)])
+    parameters = parameters_from_draws(torch.rand(number, DRAWS_PER_IMAGE), DIGITS_AUGMENTATION)
+    batch = torch.from_numpy(ramp.copy()).expand(number, -1, -1, -1)
+    ours = augment(batch, parameters, DIGITS_AUGMENTATION, size=size)[:, 0, [0, 8, 15], 0]
+    shares = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    torch.testing.assert_close(plain.quantile(shares, dim=0), ours.quantile(shares, dim=0), rtol=0, atol=6)
+
+
+def test_every_step_of_the_paper_augmentation_is_there():
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, size=(20, 30, 3)).astype(np.uint8))
+    transform = plain_transform(Augmentation(), get_backbone("digits-resnet").input, size=24)
+    names = [type(step).__name__ for step in transform.transforms]
+    assert names.count("RandomApply") == 5
+    assert "RandomHorizontalFlip" in names
+    assert transform(image).shape == (3, 24, 24)
+
+
+def test_the_plain_loop_takes_labels_that_are_mapped_read_only():
+    labels = np.eye(3, dtype=np.uint8)
+    labels.flags.writeable = False
+    assert torch.equal(ImageFiles([], labels, transform=None).labels, torch.eye(3))
+
+
+def test_variants_of_one_core_and_of_two():
+    assert [variant.name for variant in list_variants(1, "cpu")] == [
+        "plain loop, 0 loader workers, 1 thread",
+        "plain loop, 1 loader worker, 1 thread",
+        "mltbench, 1 thread",
+    ]
+    names = [variant.name for variant in list_variants(2, "cpu")]
+    assert len(names) == len(set(names)) == 10
+    more = [variant.name for variant in list_variants(2, "cpu", methods=6) if variant.name not in names]
+    assert more == [
+        "mltbench, 1 thread, 6 methods in lock step",
+        "mltbench, 1 thread, 6 methods in lock step, 2 runs at once",
+    ]
+    assert "plain loop, 2 loader workers, 2 threads" in names
+    assert "plain loop, 0 loader workers, 1 thread, 2 runs at once" in names
+    assert max(variant.runs for variant in list_variants(64, "cuda")) == 4
+
+
+def test_ratio_is_paired_and_to_the_best_single_plain_loop():
+    def measured(rates, **variant):
+        return Measurement(variant=Variant(threads=1, **variant), rates=rates)
+
+    slow, fast = measured((1, 1, 1), loop="plain"), measured((2, 4, 8), loop="plain", workers=1)
+    crowd, ours = measured((9, 9, 9), loop="plain", runs=2), measured((6, 16, 24), loop="ours")
+    comparison = LoopComparison(measurements=(slow, fast, crowd, ours))
+    assert comparison.best_plain is fast
+    assert comparison.ratio(ours) == 3
+    assert comparison.as_json()[3] == {
+        **asdict(ours.variant),
+        "name": "mltbench, 1 thread",
+        "images_per_second": 16,
+        "ratio_to_best_plain": 3,
+        "rounds": (6, 16, 24),
+    }
+
+
+# From Python 3.12 on, forking loader workers warns wherever torch has started threads.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
+    app = typer.Typer()
+    app.add_typer(bench, name="bench")
+    file, threads = tmp_path / "loop.json", torch.get_num_threads()
+    options = [
+        "--seconds",
+        "0.2",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+        "--data-root",
+        str(tmp_path),
+        "--json",
+        str(file),
+    ]
+    result = CliRunner().invoke(app, ["bench", "loop", *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for text in ("erm on digits-mlt", *(variant.name for variant in FEW_VARIANTS), "ratio to: plain loop", "machine: "):
+        assert text in result.output
+    content = json.loads(file.read_text())
+    assert len(content["variants"]) == len(FEW_VARIANTS)
+    assert all(variant["images_per_second"] > 0 for variant in content["variants"])
+    assert content["machine"]["device"] == "cpu"
+    assert torch.get_num_threads() == threads
+
+
+def test_a_json_file_without_a_folder_is_refused_before_measuring(tmp_path):
+    app = typer.Typer()
+    app.add_typer(bench, name="bench")
+    result = CliRunner().invoke(app, ["bench", "loop", "--json", str(tmp_path / "none" / "loop.json")])
+    assert "there is no folder" in str(result.exception)

@@ -1,0 +1,134 @@
+"""A tracking server that answers at the start and then fails, in each of five ways, costs a plan nothing."""
+
+import json
+import shutil
+import time
+
+import pytest
+from mltbench.benchmark.executors.claims import open_claims
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.speed.failing_server import FAILURES, WELL, FailingServer, mlflow_server
+from mltbench.benchmark.tracking import upload_thread
+from mltbench.benchmark.tracking.store import open_store
+from mltbench.benchmark.tracking.sync import find, mend, not_in_mlflow, sync
+
+
+@pytest.fixture(scope="module")
+def server_port(tmp_path_factory, empty_database):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder)
+    with mlflow_server(folder) as port:
+        yield port
+
+
+@pytest.fixture
+def server(server_port, monkeypatch):
+    """A real MLflow server that fails as its mood says."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    failing = FailingServer(server_port)
+    yield failing
+    failing.close()
+
+
+class FailsInTurn:
+    """An executor under which the server fails in the next way before each job, and is asked in each."""
+
+    def __init__(self, server, moods):
+        self.server, self.moods = server, list(moods)
+
+    def run(self, jobs):
+        for job in jobs:
+            yield from InProcess().run([job])
+            if self.moods:
+                self.server.mood = self.moods.pop(0)
+                deadline = time.monotonic() + 30
+                while self.server.asked[self.server.mood] < 2:
+                    assert time.monotonic() < deadline, f"nobody asked the server that is {self.server.mood}"
+                    time.sleep(0.02)
+
+
+def a_plan(dataset, seeds):
+    return build_plan(dataset, ["erm"], seeds=seeds, overrides=("recipe.plain.epochs=2", "recipe.batch_size=8"))
+
+
+def require_each_point_once(store, plan):
+    """All runs of a plan are in MLflow once and closed, with every point of their journals once, and their files."""
+    ids = {planned.experiment.id for planned in plan.experiments}
+    runs = [run for run in store.runs_of() if run.data.tags["mltbench.experiment_id"] in ids]
+    assert sorted(run.data.tags["mltbench.experiment_id"] for run in runs) == sorted(ids)
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        points = sorted(
+            (name, p.step, p.timestamp, p.value)
+            for name in run.data.metrics
+            for p in store.client.get_metric_history(run.info.run_id, name)
+        )
+        entries = read_journal(store.runs / run.data.tags["mltbench.experiment_id"])
+        assert points == sorted((n, e.step, e.time, v) for e in entries for n, v in e.metrics.items())
+        names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+        assert {"weights.pt", "test_scores.npz", "journal.jsonl"} <= names
+
+
+def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothing(
+    server, dataset, surroundings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(upload_thread, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(upload_thread, "LONGEST_WAIT_SECONDS", 0.2)
+    store, plan = open_store(tmp_path / "out", server.uri), a_plan(dataset, range(30, 37))
+    summary = carry_out(plan, store, FailsInTurn(server, [*FAILURES, WELL]), surroundings)
+    assert summary.trained == list(plan.experiments)
+    assert summary.not_uploaded == [], "the uploader catches up by itself"
+    assert min(server.asked[mood] for mood in FAILURES) >= 2
+    require_each_point_once(store, plan)
+
+
+class FailsFrom:
+    """An executor under which the server begins to fail before the first job."""
+
+    def __init__(self, server, mood):
+        self.server, self.mood = server, mood
+
+    def run(self, jobs):
+        self.server.mood = self.mood
+        yield from InProcess().run(jobs)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mood", FAILURES)
+def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, surroundings, tmp_path):
+    store = open_store(tmp_path / "out", server.uri)
+    first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
+    plan = a_plan(dataset, [first, first + 1])
+    before = time.monotonic()
+    summary = carry_out(plan, store, FailsFrom(server, mood), surroundings)
+    seconds = time.monotonic() - before
+    assert summary.trained == list(plan.experiments)
+    assert (len(summary.not_uploaded) == 0) == (mood == "slow")
+    assert seconds < 60
+
+    server.mood = WELL
+    claims = open_claims(store.root, store.tracking_uri)
+    for _ in range(2):
+        assert [problem for _, problem in sync(store, not_in_mlflow(store), claims) if problem] == []
+    assert list(mend(store, find(store), claims)) == []
+    claims.close()
+    require_each_point_once(store, plan)
+
+
+@pytest.mark.soak
+def test_the_benchmark_of_failing_servers_tells_steps_and_runs_of_each(call, own_folder, tmp_path):
+    file = tmp_path / "found.json"
+    status, printed, said = call("bench", "tracking-failures", "--rounds", "1", "--epochs", "1", "--json", file)
+    assert status == 0, said
+    found = {server["variant"]: server for server in json.loads(file.read_text())["servers"]}
+    assert list(found) == ["no tracking", "healthy", *FAILURES]
+    assert all(name in printed for name in found)
+    for name, server in found.items():
+        assert server["milliseconds"][0] > 0
+        assert server["brought"] == (name != "no tracking")
+        assert (server["asked"] > 0) == (name != "no tracking")
+    assert found["no tracking"]["ratios"] == [1.0]

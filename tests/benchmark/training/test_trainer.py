@@ -1,0 +1,195 @@
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mltbench.benchmark.experiments.experiment import Experiment
+from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
+from mltbench.benchmark.experiments.streams import numpy_stream
+from mltbench.benchmark.networks.backbones import get_backbone
+from mltbench.benchmark.runs.journal import Journal, read_journal
+from mltbench.benchmark.training.check import tiny_dataset
+from mltbench.benchmark.training.execution import DivergedError, Execution, to_the_end
+from mltbench.benchmark.training.optimisation import LossMeter, learning_rate
+from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.training_run import train
+from mltbench.errors import InputError
+from mltbench.methods.catalogue import get_method
+from torch import nn
+
+
+def make_trainer(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
+    """A trainer on the tiny set of 18 images, with batches of 6."""
+    dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
+    chosen = {"batch_size": 6, "image_size": 16, "neck_width": 8, "learning_rate": 0.1, **recipe}
+    method = replace(get_method(name), loss=loss) if loss else get_method(name)
+    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, **chosen)
+    training = recipe.resolved(method.schedule, device_type="cpu")
+    labels = {"dataset": "tiny", "backbone": "digits-resnet", "input_format": get_backbone("digits-resnet").input}
+    digests = {"dataset_digest": dataset.digest, "weights_digest": "random", "word_vectors_digest": None}
+    experiment = Experiment(method=method, training=training, seed=0, **labels, **digests)
+    return Trainer(experiment, dataset, Execution())
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """A part that builds any module as a loss."""
+
+    make: Any
+    kind = "own"
+    parameters = {}  # noqa: RUF012
+
+    def build(self, statistics):
+        return self.make()
+
+
+class NotFiniteAt(nn.Module):
+    def __init__(self, step, value):
+        super().__init__()
+        self.step, self.value, self.calls = step, value, 0
+
+    def forward(self, logits, labels):
+        factor = self.value if self.calls == self.step else 1.0
+        self.calls += 1
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels) * factor
+
+
+def test_learning_rates_are_those_computed_by_hand():
+    training = {
+        "learning_rate": 0.9, "warmup_iterations": 6, "warmup_ratio": 1 / 3, "decay_factor": 0.1,
+        "schedule": {"epochs": 5, "decay_after": (2, 4)},
+    }  # fmt: skip
+    rates = [learning_rate(step, step // 3, training) for step in range(15)]
+    by_hand = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, *[0.09] * 6, *[0.009] * 3]
+    assert rates == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_the_papers_re_sampled_schedule():
+    training = RECIPES["paper"].resolved("re-sampled", device_type="cpu")
+    # VOC-MLT: 121 batches per epoch of 8; steps 0, 250, 499, 500, and the first of epochs 6 and 8.
+    rates = [learning_rate(step, step // 121, training) for step in (0, 250, 499, 500, 5 * 121, 7 * 121)]
+    by_hand = [0.02 / 3, 0.02 * 2 / 3, 0.02 * (1 / 3 + 2 / 3 * 0.998), 0.02, 0.002, 0.0002]
+    assert rates == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_every_step_is_taken_at_its_learning_rate(tmp_path):
+    trainer = make_trainer(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
+    used = []
+    trainer.optimiser.register_step_pre_hook(lambda optimiser, *_: used.append(optimiser.param_groups[0]["lr"]))
+    to_the_end(train(trainer, Journal(tmp_path)))
+    assert used == pytest.approx([0.1, 0.1 + 0.2 / 3, 0.1 + 0.4 / 3, *[0.3] * 3, *[0.03] * 3], rel=1e-12)
+    epochs = [entry for entry in read_journal(tmp_path) if entry.event == "epoch"]
+    assert [entry.step for entry in epochs] == [1, 2, 3]
+    assert [entry.metrics["train/learning_rate"] for entry in epochs] == pytest.approx([used[2], 0.3, 0.03])
+    assert [entry.details["images"] for entry in epochs] == [18, 36, 54]
+
+
+def test_what_is_frozen_stays_and_the_rest_learns(tmp_path):
+    trainer = make_trainer("rs-focal")
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    to_the_end(train(trainer, Journal(tmp_path)))
+    after = trainer.network.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    expected = {name for name in before if name.startswith("trunk.")}
+    expected |= {name for name in before if name.startswith("upper.") and name.endswith(statistics)}
+    assert same == expected
+    assert any(name.startswith("upper.") and "norm.weight" in name for name in before)
+    assert {"neck.1.running_mean", "neck.0.bias", "head.weight"} <= set(before) - same
+
+
+def test_evaluation_leaves_the_network_in_training_mode_but_its_backbone():
+    trainer = make_trainer()
+    trainer.evaluate("test")
+    modes = {name: module.training for name, module in trainer.network.named_modules() if name}
+    assert all(mode == name.startswith(("neck", "head")) for name, mode in modes.items())
+
+
+def test_scores_are_the_raw_logits_of_plainly_normalised_images():
+    trainer = make_trainer(image_size=48)
+    _, scores = trainer.evaluate("test")
+    images = torch.from_numpy(trainer.dataset.split("test").images).permute(0, 3, 1, 2) / 255
+    network = trainer.network.eval()
+    with torch.no_grad():
+        expected = network((images - 0.45) / 0.225)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("clip_norm", "moved"), [(1e-3, 0.1 * 1e-3), (0.05, 0.1 * 0.05)])
+def test_gradients_are_clipped_to_their_norm(clip_norm, moved):
+    trainer = make_trainer(clip_norm=clip_norm, momentum=0.0, weight_decay=0.0, warmup_iterations=0)
+    assert one_step(trainer) == pytest.approx(moved, rel=1e-3)
+
+
+def test_small_gradients_are_not_clipped():
+    free, loose = (make_trainer(clip_norm=c, momentum=0.0, weight_decay=0.0, warmup_iterations=0) for c in (1e9, 35.0))
+    assert one_step(free) == one_step(loose) > 0.1 * 0.1
+
+
+def one_step(trainer):
+    """How far the weights move together in the first step."""
+    before = [parameter.detach().clone() for parameter in trainer.parameters]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # of dropout
+        trainer.train_step(torch.arange(6), torch.rand(6, 16))
+    moves = [(new - old).detach().double() for old, new in zip(before, trainer.parameters, strict=True)]
+    return torch.cat([move.flatten() for move in moves]).norm().item()
+
+
+def test_weight_decay_is_on_every_trained_parameter():
+    trainer = make_trainer(clip_norm=1e-20, momentum=0.0, weight_decay=0.5, warmup_iterations=0)
+    before = [parameter.detach().clone() for parameter in trainer.parameters]
+    one_step(trainer)
+    for old, new in zip(before, trainer.parameters, strict=True):
+        torch.testing.assert_close(new.detach(), old * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize(("step", "value"), [(0, float("nan")), (4, float("inf")), (5, float("nan"))])
+def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value, tmp_path):
+    trainer = make_trainer(loss=OwnLoss(lambda: NotFiniteAt(step, value)), epochs=3)
+    split = trainer.dataset.split("train")
+    draws = get_method("erm").sampler.open(split.labels, numpy_stream(0, "sampling"))
+    order = np.concatenate([draws.next_epoch() for _ in range(3)])
+    with pytest.raises(DivergedError) as caught:
+        to_the_end(train(trainer, Journal(tmp_path)))
+    assert f"step {step} (epoch {step // 3 + 1})" in str(caught.value)
+    assert ", ".join(split.ids[order[6 * step : 6 * step + 6]]) + "." in str(caught.value)
+    assert len(read_journal(tmp_path)) == step // 3
+
+
+def test_the_loss_meter_keeps_mean_and_first_bad_step():
+    meter = LossMeter()
+    for loss in (1.0, 2.5, 4.0):
+        meter.add(torch.tensor(loss))
+    assert meter.read() == (2.5, None)
+    for loss in (float("inf"), float("nan"), 1.0):
+        meter.add(torch.tensor(loss))
+    assert meter.read()[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "sizes"),
+    [
+        ("erm", 18, [6, 6, 6]),
+        ("erm", 20, [6, 6, 6, 2]),
+        ("erm", 19, [6, 6, 6]),
+        ("erm", 5, [5]),
+        ("rs", 18, [6, 6, 6]),
+        ("rs", 20, [6, 6, 6]),
+        ("rs", 6, [6]),
+    ],
+)
+def test_last_batches(name, length, sizes):
+    slices = list(make_trainer(name).batches(length))
+    assert [s.stop - s.start for s in slices] == sizes
+    assert np.concatenate([np.arange(length)[s] for s in slices]).tolist() == list(range(sum(sizes)))
+
+
+@pytest.mark.parametrize(("name", "length"), [("erm", 1), ("rs", 5), ("rs", 0)])
+def test_an_epoch_without_a_batch_is_an_error(name, length):
+    trainer = make_trainer(name)
+    trainer.sampling.next_epoch = lambda: np.arange(length)
+    with pytest.raises(InputError, match=rf"an epoch of {length} draws .* lower recipe\.batch_size"):
+        trainer.train_epoch(0)

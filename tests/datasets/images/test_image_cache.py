@@ -1,0 +1,293 @@
+"""Decoding once: what is converted, what is refused, and that a cache is whole or not there."""
+
+import io
+import json
+import logging
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mltbench.datasets.commands import decode_benchmark
+from mltbench.datasets.images import cache_building
+from mltbench.datasets.images.cache import BadImagesError, ImageFile, find_cache, open_pixels, verify_cache
+from mltbench.datasets.images.cache_building import build_cache
+from mltbench.datasets.images.decode import BadImageError, decode_image
+from mltbench.errors import InputError
+from PIL import Image
+
+RED = np.zeros((30, 40, 3), np.uint8)
+RED[..., 0] = 200
+
+
+def noise(seed, size=(40, 30)):
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+
+
+def saved(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def bomb():
+    """A PNG of a few bytes whose header promises 40,000 x 40,000 pixels."""
+    import struct
+    import zlib
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+JPEG = saved(Image.fromarray(noise(1)), "JPEG")
+GOOD = {
+    "cmyk.jpg": (saved(Image.fromarray(RED).convert("CMYK"), "JPEG"), "CMYK"),
+    "grey16.png": (saved(Image.fromarray(np.full((30, 40), 0x8040, np.uint16)), "PNG"), "16 bits"),
+    "moving.gif": (
+        saved(Image.fromarray(RED), "GIF", save_all=True, append_images=[Image.fromarray(noise(2))]),
+        "animated",
+    ),
+    "clear.png": (saved(Image.new("RGBA", (40, 30), (0, 0, 0, 0)), "PNG"), "transparent"),
+    "grey.jpg": (saved(Image.new("L", (40, 30), 90), "JPEG"), ""),
+}
+BAD = {
+    "empty.jpg": (b"", "empty file"),
+    "truncated.jpg": (JPEG[: len(JPEG) // 2], "corrupt or truncated"),
+    "text.jpg": (b"no image at all", "no image in a known format"),
+    "bomb.png": (bomb(), "decompression bomb"),
+    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image in a known format"),
+    "float.tiff": (saved(Image.fromarray(np.ones((30, 40), np.float32)), "TIFF"), "no fixed range"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_unusual_images_are_converted_and_noted(name, tmp_path):
+    data, note = GOOD[name]
+    (tmp_path / name).write_bytes(data)
+    decoded = decode_image(tmp_path / name, 224)
+    assert decoded.pixels.shape == (224, 224, 3)
+    assert decoded.note.startswith(note)
+    middle = decoded.pixels[112, 112].astype(int)
+    expected = {"grey16.png": [128] * 3, "clear.png": [255] * 3, "grey.jpg": [90] * 3}.get(name, [200, 0, 0])
+    assert np.abs(middle - expected).max() <= 12
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_unusable_images_say_why(name, tmp_path):
+    data, reason = BAD[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadImageError, match=reason):
+        decode_image(tmp_path / name, 224)
+
+
+def test_scaling_is_bilinear_without_antialiasing(tmp_path):
+    pixels = noise(3, size=(500, 333))
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(tensor, size=(224, 224), mode="bilinear", align_corners=False)
+    found = decode_image(tmp_path / "image.png", 224).pixels.astype(float)
+    assert np.abs(found - expected[0].permute(1, 2, 0).numpy()).max() < 1.1
+
+
+def test_images_are_turned_upright(tmp_path):
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    pixels[:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180 degrees
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    found = decode_image(tmp_path / "turned.png", 40).pixels
+    assert found[:20].max() == 0
+    assert found[20:].min() == 255
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(100):
+        Image.fromarray(noise(i)).save(tmp_path / "images" / f"{i:03d}.jpg")
+    return [ImageFile(id=f"{i:03d}", path=str(tmp_path / "images" / f"{i:03d}.jpg")) for i in range(100)]
+
+
+def test_processes_give_the_same_cache_as_one(files, tmp_path):
+    one = build_cache(files, tmp_path / "one.npy", 32)
+    two = build_cache(files, tmp_path / "two.npy", 32, workers=2)
+    assert one.digest == two.digest
+    expected = np.stack([decode_image(tmp_path / "images" / f"{i:03d}.jpg", 32).pixels for i in range(100)])
+    assert (open_pixels(two.path) == expected).all()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_bad_images_are_told_after_the_whole_pass_and_mended_ones_go_on(files, tmp_path, monkeypatch):
+    whole = build_cache(files, tmp_path / "whole.npy", 32)
+    kept = {i: (tmp_path / "images" / f"{i:03d}.jpg").read_bytes() for i in (3, 70)}
+    for i in kept:
+        (tmp_path / "images" / f"{i:03d}.jpg").write_bytes(kept[i][:100])
+    with pytest.raises(BadImagesError, match="2 of 100 images cannot be used") as error:
+        build_cache(files, tmp_path / "images.npy", 32)
+    assert [image.id for image in error.value.images if image.problem] == ["003", "070"]
+    assert find_cache(tmp_path / "images.npy") is None
+    without = build_cache(files, tmp_path / "without.npy", 32, leave_out=True)
+    rows = [i for i in range(100) if i not in kept]
+    assert (open_pixels(without.path) == open_pixels(whole.path)[rows]).all()
+    for i, data in kept.items():
+        (tmp_path / "images" / f"{i:03d}.jpg").write_bytes(data)
+    decoded = []
+    monkeypatch.setattr(cache_building, "decode_chunk", _counting(cache_building.decode_chunk, decoded))
+    assert build_cache(files, tmp_path / "images.npy", 32).digest == whole.digest
+    assert decoded == [0, 64]  # the chunks of the two mended images alone
+
+
+def _counting(function, calls):
+    def counting(part, size, start, files):
+        calls.append(start)
+        return function(part, size, start, files)
+
+    return counting
+
+
+def test_a_finished_cache_is_neither_decoded_nor_hashed_again(files, tmp_path, monkeypatch):
+    cache = build_cache(files, tmp_path / "images.npy", 32)
+    monkeypatch.setattr(cache_building, "decode_chunk", None)
+    monkeypatch.setattr("mltbench.datasets.images.cache.pixels_digest", None)
+    assert build_cache(files, tmp_path / "images.npy", 32).digest == cache.digest
+    assert find_cache(tmp_path / "images.npy").digest == cache.digest
+
+
+def test_every_flipped_byte_is_found(files, tmp_path):
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8)
+    data = cache.path.read_bytes()
+    for position in range(4096, len(data), 41):
+        cache.path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        with pytest.raises(InputError, match="was changed or damaged"):
+            find_cache(cache.path)
+        with pytest.raises(InputError, match="was changed or damaged"):
+            verify_cache(cache)
+    for length in range(0, len(data), 499):
+        cache.path.write_bytes(data[:length])
+        with pytest.raises(InputError, match="damaged"):
+            find_cache(cache.path)
+
+
+def test_a_copied_folder_is_hashed_once(files, tmp_path):
+    build_cache(files[:4], tmp_path / "images.npy", 8)
+    (tmp_path / "copy").mkdir()
+    for path in tmp_path.glob("images.npy*"):
+        shutil.copy(path, tmp_path / "copy")
+    found = find_cache(tmp_path / "copy" / "images.npy")
+    assert found is not None
+    before = (tmp_path / "copy" / "images.npy.json").stat().st_mtime_ns
+    find_cache(tmp_path / "copy" / "images.npy")
+    assert (tmp_path / "copy" / "images.npy.json").stat().st_mtime_ns == before
+
+
+def _decode_while_another_does(files, path, answers):
+    warnings = []
+    handler = logging.Handler()
+    handler.emit = lambda record: warnings.append(record.getMessage())
+    logging.getLogger("mltbench").addHandler(handler)
+    decoded = []
+    cache_building.decode_chunk = _counting(cache_building.decode_chunk, decoded)
+    digest = build_cache(files, path, 32, on_progress=lambda done: time.sleep(0.4)).digest
+    answers.put((digest, decoded, warnings))
+
+
+def test_of_two_processes_one_decodes_and_the_other_uses_it(files, tmp_path):
+    whole = build_cache(files, tmp_path / "whole.npy", 32)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    arguments = (files, tmp_path / "images.npy", answers)
+    processes = [context.Process(target=_decode_while_another_does, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [digest for digest, _, _ in found] == [whole.digest] * 2
+    assert sorted(len(decoded) for _, decoded, _ in found) == [0, 4]
+    assert [len(warnings) for _, decoded, warnings in found if not decoded] == [1]
+    assert "another process is decoding into" in next(warnings[0] for _, decoded, warnings in found if not decoded)
+
+
+def test_a_damaged_cache_is_made_again(files, tmp_path):
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8)
+    data = cache.path.read_bytes()
+    cache.path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert build_cache(files[:4], tmp_path / "images.npy", 8).digest == cache.digest
+    assert cache.path.read_bytes() == data
+
+
+def test_a_cache_without_some_images_is_not_taken_for_a_whole_one(files, tmp_path):
+    (tmp_path / "images" / "003.jpg").write_bytes(b"")
+    assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32, leave_out=True).path)) == 99
+    with pytest.raises(BadImagesError, match="1 of 100 images"):
+        build_cache(files, tmp_path / "images.npy", 32)
+
+
+def _build_slowly(files, path):
+    build_cache(files, path, 32, on_progress=lambda done: time.sleep(0.02))
+
+
+def test_killed_at_any_time_it_goes_on_and_gives_the_same(files, tmp_path):
+    whole = build_cache(files, tmp_path / "whole.npy", 32)
+    context = multiprocessing.get_context("fork")
+    for i in range(8):
+        process = context.Process(target=_build_slowly, args=(files, tmp_path / "killed.npy"))
+        process.start()
+        time.sleep(0.01 + 0.015 * i)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        found = find_cache(tmp_path / "killed.npy")
+        assert found is None or found.digest == whole.digest
+    assert build_cache(files, tmp_path / "killed.npy", 32).digest == whole.digest
+
+
+def _build_on_a_small_disk(files, path, answers):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        build_cache(files, path, 32)
+    except InputError as error:
+        answers.put(str(error))
+
+
+def test_a_full_disk_is_an_error_and_nothing_half_written_is_taken(files, tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=_build_on_a_small_disk, args=(files, tmp_path / "images.npy", answers))
+    process.start()
+    answer = answers.get(timeout=30)
+    process.join()
+    assert "cannot write the image cache" in answer
+    assert "needs 307,200 bytes" in answer
+    assert find_cache(tmp_path / "images.npy") is None
+    assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32).path)) == 100
+
+
+def test_the_decode_benchmark_compares_the_same_pixels_and_counts_bytes(files, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images" / "labels.csv").write_text("no image")
+    assert (
+        decode_benchmark._transformed(Path(files[0].path), 280) == decode_image(Path(files[0].path), 280).pixels
+    ).all()
+    before = sorted(tmp_path.rglob("*"))
+    status, out, _ = call("data", "bench-decode", "images", "--size", 32, "--workers", "1,2", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["images"], found["left_out"]) == (100, ["images/labels.csv"])
+    assert found["file_bytes"] == sum(Path(file.path).stat().st_size for file in files)
+    assert found["cache_bytes"] == 4096 + 100 * 32 * 32 * 3
+    assert [rate["processes"] for rate in found["rates"]] == [1, 1, 1, 1, 2, 1]
+    assert all(rate["images_per_second"] > 0 for rate in found["rates"])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "100 images to 32 x 32" in call("data", "bench-decode", "images", "--size", 32, "--workers", 1)[1]
+    for words, reason in ((["--workers", "0"], "must be numbers"), (["--workers", "x"], "must be numbers")):
+        assert reason in call("data", "bench-decode", "images", *words)[2]
+    assert "no files in the folder 'nowhere'" in call("data", "bench-decode", "nowhere")[2]

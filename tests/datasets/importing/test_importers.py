@@ -1,0 +1,259 @@
+"""COCO JSON, VOC XML and CSV: read exactly, refused with row and cure; fuzzed, no traceback and no file elsewhere."""
+
+import contextlib
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mltbench import __main__
+from mltbench.datasets.importing.coco_json import read_coco_json
+from mltbench.datasets.importing.csv_labels import CsvOptions
+from mltbench.datasets.importing.reading import read_annotations
+from mltbench.datasets.importing.splits import SplitOptions, divide
+from mltbench.datasets.importing.voc_xml import read_voc_folder
+from mltbench.errors import InputError
+
+COCO = {
+    "categories": [{"id": 3, "name": "dining table"}, {"id": 7, "name": "a|b"}],
+    "images": [{"id": 10, "file_name": "a.jpg", "width": 40, "height": 30}, {"id": 11, "file_name": "b.jpg"}],
+    "annotations": [
+        {"id": 1, "image_id": 10, "category_id": 3, "bbox": [0, 0, 5, 5], "area": 25, "iscrowd": 1},
+        {"id": 2, "image_id": 11, "category_id": 7, "bbox": [0, 0, 0.5, 5], "area": 2.5, "iscrowd": 0},
+        {"id": 3, "image_id": 11, "category_id": 3, "bbox": [0, 0, 5, 5], "area": 0, "iscrowd": 0},
+        {"id": 4, "image_id": 11, "category_id": 7, "bbox": [0, 0, 1, 5], "area": 5, "iscrowd": 0},
+    ],
+}
+
+
+def coco_with(tmp_path, **changes):
+    content = json.loads(json.dumps(COCO))
+    for place, value in changes.items():
+        key, index, field = place.split("__")
+        content[key][int(index)][field] = value
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    return tmp_path / "labels.json"
+
+
+def test_crowds_count_and_boxes_without_area_do_not(tmp_path):
+    found = read_coco_json(coco_with(tmp_path))
+    assert [image.classes for image in found.images] == [{"dining table"}, {"a|b"}]
+    assert found.images[0].shape == (40, 30)
+    assert found.remarks == ["labels.json: 2 annotations ignored: box without area, or with a side under 1 pixel"]
+
+
+def test_labels_are_those_that_pycocotools_gives(tmp_path):
+    from pycocotools import coco
+
+    random = np.random.default_rng(0)
+    annotations = [
+        {
+            "id": i,
+            "image_id": int(random.integers(1, 30)),
+            "category_id": int(random.integers(1, 6)),
+            "bbox": [0, 0, *random.uniform(0.5, 9, 2).round(1).tolist()],
+            "area": float(random.integers(0, 30)),
+            "iscrowd": int(random.integers(0, 2)),
+        }
+        for i in range(1, 120)
+    ]
+    content = {
+        "categories": [{"id": c, "name": f"class {c}"} for c in range(1, 6)],
+        "images": [{"id": i, "file_name": f"{i:03d}.jpg", "width": 50, "height": 40} for i in range(1, 30)],
+        "annotations": annotations,
+    }
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(content))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO(str(path))
+    found = read_coco_json(path)
+    for image in found.images:
+        entries = truth.loadAnns(truth.getAnnIds(imgIds=[int(image.file[:3])]))
+        kept = [a for a in entries if a["area"] > 0 and min(a["bbox"][2:]) >= 1]
+        assert image.classes == {truth.cats[a["category_id"]]["name"] for a in kept}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"annotations__0__image_id": 99}, r"annotation number 0 \(id 1\) belongs to image 99, which `images` lacks"),
+        ({"annotations__1__category_id": 99}, "has category 99, which `categories` lacks"),
+        ({"annotations__2__bbox": [0, 0, float("nan"), 5]}, r"has the box .*nan.*four finite numbers"),
+        ({"annotations__2__area": float("inf")}, "has the area inf"),
+        ({"annotations__2__bbox": "0 0 1 1"}, "four finite numbers"),
+        ({"images__1__id": 10}, "image id 10 is there twice"),
+        ({"images__1__file_name": "a.jpg"}, "image 'a.jpg' is there twice"),
+        ({"images__1__file_name": "../../etc/passwd"}, "lies outside the image folder"),
+        ({"images__1__file_name": "/etc/passwd"}, "lies outside the image folder"),
+        ({"images__1__file_name": "\ud800.jpg"}, "control characters"),
+        ({"images__1__file_name": 5}, "file_name=5 must be a text"),
+        ({"categories__1__name": "dining table"}, "names the class 'dining table' twice"),
+        ({"categories__1__name": "a\nb"}, "control characters or line ends"),
+        ({"categories__1__id": 3}, "id 3 is there twice"),
+        ({"categories__1__id": True}, "id=True must be a whole number"),
+    ],
+)
+def test_hostile_json_is_refused_with_its_place(change, reason, tmp_path):
+    path = coco_with(tmp_path, **change)
+    with pytest.raises(InputError, match=reason):
+        read_annotations([str(path)], CsvOptions())
+
+
+def voc(tmp_path, **files):
+    folder = tmp_path / "VOC" / "Annotations"
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / f"{name}.xml").write_text(text)
+    return folder
+
+
+def objects(*names, difficult=()):
+    body = "".join(f"<object><name>{n}</name><difficult>{int(n in difficult)}</difficult></object>" for n in names)
+    return f"<annotation><filename>x{len(names)}.jpg</filename>{body}</annotation>"
+
+
+def test_a_voc_folder_brings_its_splits(tmp_path):
+    folder = voc(
+        tmp_path, a=objects("dog"), b=objects("dog", "cat", difficult=("cat",)), c=objects("cat", "dog", "hen")
+    )
+    sets = tmp_path / "VOC" / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "trainval.txt").write_text("a\nb\n")
+    (sets / "test.txt").write_text("c\n")
+    found = read_voc_folder(folder)
+    assert [(image.split, set(image.classes)) for image in found.images] == [
+        ("train", {"dog"}),
+        ("train", {"dog", "cat"}),
+        ("test", {"cat", "dog", "hen"}),
+    ]
+    assert [set(i.classes) for i in read_voc_folder(folder, difficult=False).images][1] == {"dog"}
+
+
+def test_entities_are_refused(tmp_path):
+    attack = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + objects("dog").replace("dog", "&x;", 1)
+    with pytest.raises(InputError, match="declares a document type or entities"):
+        read_voc_folder(voc(tmp_path, a=attack))
+
+
+def test_a_validation_split_takes_at_most_half_of_a_class():
+    labels = np.zeros((100, 3), np.uint8)
+    labels[:, 0] = 1
+    labels[:2, 1] = 1
+    labels[2:3, 2] = 1
+    rows, _ = divide(labels, ["train"] * 80 + ["test"] * 20, SplitOptions(validation_share=0.3))
+    assert len(rows["validation"]) == 24
+    assert labels[rows["train"]].sum(0).min() >= 1
+    assert sorted(rows["train"] + rows["validation"] + rows["test"]) == list(range(100))
+
+
+@pytest.fixture(scope="module")
+def empty_images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "images").mkdir()
+    return folder
+
+
+def run(folder, labels):
+    """The command line on these labels: its exit status, and what it left beside its own folder."""
+    words = ["data", "import", "fuzz", "--images", folder / "images", "--labels", labels]
+    words += ["--workers", 1, "--data-root", folder / "data"]
+    before = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
+    arguments = sys.argv
+    sys.argv = ["mltbench", *map(str, words)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as error:
+            __main__.main()
+        status = 0
+    except SystemExit as ended:
+        status = ended.code
+    finally:
+        sys.argv = arguments
+    after = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
+    return status, error.getvalue(), after - before
+
+
+def refused(folder, labels):
+    status, error, new = run(folder, labels)
+    assert status in (1, 2), error
+    assert "Traceback" not in error
+    assert error.startswith("error: ")
+    assert not new
+    assert not (folder / "data" / "fuzz").exists()
+
+
+FUZZ = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+names = st.text(max_size=12) | st.sampled_from(["a.jpg", "../x", "/x", "", "=1+1", "a|b", "\x00", "train"])
+
+
+@FUZZ
+@given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_no_traceback(empty_images, content):
+    for ending in ("csv", "json", "npz"):
+        path = empty_images / f"labels.{ending}"
+        path.write_bytes(content)
+        refused(empty_images, path)
+
+
+@FUZZ
+@given(
+    header=st.lists(names | st.sampled_from(["image", "labels", "split"]), max_size=5),
+    rows=st.lists(st.lists(names, max_size=5), max_size=8),
+)
+def test_any_table_is_no_traceback(empty_images, header, rows):
+    path = empty_images / "table.csv"
+    opened = path.open("w", encoding="utf-8", errors="surrogatepass", newline="")
+    with opened as file, contextlib.suppress(csv.Error):
+        csv.writer(file).writerows([header, *rows])
+    refused(empty_images, path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def entries(**fields):
+    return st.lists(st.fixed_dictionaries({key: value | values for key, value in fields.items()}) | values, max_size=4)
+
+
+@FUZZ
+@given(
+    content=st.fixed_dictionaries(
+        {
+            "images": entries(id=st.integers(0, 3), file_name=names) | values,
+            "categories": entries(id=st.integers(0, 3), name=names) | values,
+            "annotations": entries(image_id=st.integers(0, 3), category_id=st.integers(0, 3), bbox=values) | values,
+        }
+    )
+    | values
+)
+def test_any_json_is_no_traceback(empty_images, content):
+    path = empty_images / "coco.json"
+    path.write_text(json.dumps(content))
+    refused(empty_images, path)
+
+
+XML_PARTS = (
+    *("<annotation>", "</annotation>", "<object>", "</object>", "<name>", "</name>", "dog", "&amp;", "&x;", "<!--"),
+    *("<!DOCTYPE a>", "<filename>../x.jpg</filename>", "<size><width>x</width><height>1</height></size>", "\x01"),
+    *("<object><name>cat</name></object>", "<?xml version='1.0' encoding='no-such'?>", "]]>"),
+)
+
+
+@FUZZ
+@given(
+    parts=st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12),
+)
+def test_any_xml_is_no_traceback(empty_images, parts):
+    folder = empty_images / "Annotations"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.xml").write_text("".join(parts), encoding="utf-8", errors="replace")
+    refused(empty_images, folder)

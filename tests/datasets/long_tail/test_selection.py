@@ -1,0 +1,121 @@
+import hashlib
+import itertools
+import platform
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mltbench.datasets.long_tail.selection import head_to_tail_order, ids_digest, pareto_targets, select_head_to_tail
+from mltbench.errors import InputError
+
+# From the published lists; of the sorted ids joined by newlines.
+VOC_DIGEST = "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f"
+COCO_DIGEST = "b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c"
+
+# A fixed sequence of examples, and no limit for one: the machine may be busy.
+steady = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@st.composite
+def label_matrices(draw):
+    """Label matrices of 2..5 classes in which every class has an image."""
+    classes = draw(st.integers(2, 5))
+    rows = draw(st.lists(st.integers(0, 2**classes - 1), min_size=1, max_size=40))
+    bits = [[row >> i & 1 for i in range(classes)] for row in rows]
+    return np.vstack([np.array(bits), np.eye(classes)]).astype(np.uint8)
+
+
+@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="drawn from CPython's order of sets")
+def test_voc_mlt_is_rebuilt_in_its_published_order(voc_facts):
+    targets = pareto_targets(20, largest=800)
+    rows = select_head_to_tail(voc_facts["trainval2012_labels"], targets, random.Random(0))
+    ids = voc_facts["trainval2012_ids"][rows].tolist()
+    assert len(ids) == 1142
+    assert ids_digest(ids) == VOC_DIGEST
+    assert ids == voc_facts["train_ids"].tolist()
+    assert np.array_equal(voc_facts["trainval2012_labels"][rows], voc_facts["train_labels"])
+
+
+def test_published_lists_have_their_digests(voc_facts, coco_facts):
+    assert ids_digest(voc_facts["train_ids"].tolist()) == VOC_DIGEST
+    assert ids_digest(str(number) for number in coco_facts["train_ids"].tolist()) == COCO_DIGEST
+    assert ids_digest(str(number) for number in coco_facts["published_order_ids"].tolist()) == COCO_DIGEST
+
+
+def test_digest_is_that_of_the_sorted_lines():
+    assert ids_digest(["b", "10", "9"]) == hashlib.sha256(b"10\n9\nb").hexdigest()
+    assert ids_digest(["b", "10"]) != ids_digest(["b1", "0"])
+
+
+@pytest.mark.parametrize(("classes", "largest"), [(20, 800), (80, 1200), (2, 1), (5, 37)])
+def test_targets_fall_along_the_pareto_curve(classes, largest):
+    targets = pareto_targets(classes, largest=largest)
+    # x runs evenly from 1 to the .99 quantile of a Pareto density with power 6.
+    end = 100 ** (1 / 6)
+    curve = [(largest - 1) * (1 + (end - 1) * k / (classes - 1)) ** -7 + 1 for k in range(classes)]
+    assert targets[0] == largest
+    assert all(earlier >= later >= 1 for earlier, later in itertools.pairwise(targets))
+    # Each target is the curve cut to a whole number; the margin is for values that are whole but for rounding.
+    assert all(-1e-6 <= value - target < 1 + 1e-6 for target, value in zip(targets, curve, strict=True))
+
+
+@pytest.mark.parametrize(("classes", "largest"), [(1, 800), (20, 0)])
+def test_targets_without_a_curve_are_refused(classes, largest):
+    with pytest.raises(InputError, match="at least 2 classes, largest >= smallest >= 1 and power > 0"):
+        pareto_targets(classes, largest=largest)
+
+
+@steady
+@given(label_matrices())
+def test_order_is_by_summed_conditional_probability(labels):
+    classes = range(labels.shape[1])
+    total = []
+    for i in classes:
+        given_j = [[row[i] for row in labels if row[j]] for j in classes]
+        total.append(sum(int(sum(rows)) / len(rows) for rows in given_j))
+    order = head_to_tail_order(labels)
+    assert sorted(order) == list(classes)
+    assert all(total[a] >= total[b] - 1e-12 for a, b in itertools.pairwise(order))
+
+
+@steady
+@given(label_matrices(), st.integers(1, 50), st.integers(0, 2**32))
+def test_selected_rows_are_unique_valid_and_repeatable(labels, largest, seed):
+    targets = pareto_targets(labels.shape[1], largest=largest)
+    rows = select_head_to_tail(labels, targets, random.Random(seed), order=sorted)
+    assert len(set(rows)) == len(rows)
+    assert rows == sorted(rows)
+    assert set(rows) <= set(range(len(labels)))
+    assert labels[rows].any(axis=1).all()
+    assert (labels[rows].sum(axis=0) <= labels.sum(axis=0)).all()
+    assert rows == select_head_to_tail(labels, targets, random.Random(seed), order=sorted)
+    # The class that is settled last keeps its size: its target, or all there is.
+    last = head_to_tail_order(labels)[-1]
+    assert labels[rows, last].sum() == min(targets[-1], labels[:, last].sum())
+
+
+@steady
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.integers(1, 40), st.integers(0, 2**32))
+def test_classes_that_share_no_image_reach_their_targets(sizes, largest, seed):
+    labels = np.repeat(np.eye(len(sizes), dtype=np.uint8), sizes, axis=0)
+    targets = pareto_targets(len(sizes), largest=largest)
+    rows = select_head_to_tail(labels, targets, random.Random(seed))
+    selected = labels[rows].sum(axis=0)
+    for rank, c in enumerate(head_to_tail_order(labels)):
+        assert selected[c] == min(targets[rank], sizes[c])
+
+
+def test_labels_are_not_edited(small_labels):
+    before = small_labels.copy()
+    select_head_to_tail(small_labels, pareto_targets(4, largest=3), random.Random(0))
+    assert np.array_equal(small_labels, before)
+
+
+def test_the_command_takes_the_pool_of_published_facts(call, shared_folder, tmp_path):
+    facts = shared_folder / "facts" / "voc_mlt.npz"
+    status, out, _ = call("data", "select", "--labels", facts, "--out", tmp_path / "ids.txt")
+    assert (status, out.splitlines()[0]) == (0, "1142 of 11540 images, 2.054 labels per image")
+    with np.load(facts) as arrays:
+        assert (tmp_path / "ids.txt").read_text().split() == arrays["train_ids"].tolist()

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from mltbench.datasets.long_tail.statistics import (
+    ClassStatistics,
+    class_level_frequency,
+    instance_level_frequency,
+    within_class_sampling_variance,
+)
+from mltbench.errors import InputError
+
+
+def random_labels(seed, images=40, classes=6):
+    """Return labels with head-heavy columns and at least one image per class; some images have none."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.random((images, classes)) < np.linspace(0.6, 0.05, classes)
+    return np.vstack([drawn, np.eye(classes, dtype=bool)]).astype(np.uint8)
+
+
+def naive_joint(labels):
+    classes = range(labels.shape[1])
+    return [[sum(1 for row in labels if row[i] and row[j]) for j in classes] for i in classes]
+
+
+def test_counts_of_the_small_matrix(small_statistics):
+    assert small_statistics.counts.tolist() == [6, 3, 2, 1]
+    assert small_statistics.counts.dtype == np.int64
+    assert small_statistics.num_images == 7
+    assert small_statistics.num_classes == 4
+
+
+def test_conditional_of_the_small_matrix(small_statistics):
+    # Column j is "given j": class 0 is on 2 of the 3 images of class 1; class 1 on 2 of the 6 of class 0.
+    assert small_statistics.conditional[0, 1] == 2 / 3
+    assert small_statistics.conditional[1, 0] == 2 / 6
+    assert small_statistics.conditional[0, 3] == 1
+    assert small_statistics.conditional[3, 0] == 1 / 6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_co_occurrence_matches_naive_loops(seed):
+    labels = random_labels(seed)
+    statistics = ClassStatistics.from_labels(labels)
+    joint = naive_joint(labels)
+    classes = range(labels.shape[1])
+    conditional = [[joint[i][j] / joint[j][j] for j in classes] for i in classes]
+    # Eq. 1: p-hat_i = (1/C) sum over j of p(i|j).
+    expected = [sum(conditional[i][j] for j in classes) / len(classes) for i in classes]
+    assert statistics.joint_counts.tolist() == joint
+    assert statistics.counts.tolist() == [joint[i][i] for i in classes]
+    np.testing.assert_allclose(statistics.conditional, conditional, rtol=1e-14)
+    np.testing.assert_allclose(statistics.expected_frequencies, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sampling_frequencies_match_naive_loops(seed):
+    labels = random_labels(seed)
+    images, classes = labels.shape
+    counts = [sum(int(row[i]) for row in labels) for i in range(classes)]
+    class_level = [1 / classes * 1 / n for n in counts]
+    instance_level = [1 / classes * sum(1 / counts[i] for i in range(classes) if labels[k, i]) for k in range(images)]
+    np.testing.assert_allclose(class_level_frequency(np.array(counts)), class_level, rtol=1e-14)
+    np.testing.assert_allclose(instance_level_frequency(labels, np.array(counts)), instance_level, rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_within_class_variance_matches_naive_loops(seed):
+    labels = random_labels(seed)
+    counts = labels.sum(axis=0, dtype=int)
+    variances = []
+    for i in range(labels.shape[1]):
+        times = [sum(1 / counts[j] for j in np.flatnonzero(row)) for row in labels if row[i]]
+        mean = sum(times) / len(times)
+        variances.append(sum((time / mean - 1) ** 2 for time in times) / len(times))
+    assert max(variances) > 0.01
+    np.testing.assert_allclose(within_class_sampling_variance(labels), variances, rtol=1e-9, atol=1e-12)
+
+
+def test_within_class_variance_is_never_negative():
+    # Equal sampling times give a variance of zero; rounding can carry it below, where its root would be NaN.
+    for images in range(1, 60):
+        variance = within_class_sampling_variance(np.ones((images, 3), dtype=np.uint8))
+        assert (variance >= 0).all()
+        assert (variance < 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        pytest.param(lambda labels: labels.tolist(), id="lists"),
+        pytest.param(lambda labels: labels.astype(bool), id="bool"),
+        pytest.param(lambda labels: labels.astype(float), id="float"),
+        pytest.param(scipy.sparse.csr_matrix, id="csr_matrix"),
+        pytest.param(scipy.sparse.coo_array, id="coo_array"),
+        pytest.param(torch.from_numpy, id="tensor"),
+        pytest.param(lambda labels: torch.from_numpy(labels).bool(), id="bool tensor"),
+    ],
+)
+def test_every_kind_of_matrix_gives_the_same(convert, small_labels, small_statistics):
+    statistics = ClassStatistics.from_labels(convert(small_labels))
+    assert statistics.joint_counts.tolist() == small_statistics.joint_counts.tolist()
+    assert statistics.num_images == 7
+    variance = within_class_sampling_variance(convert(small_labels))
+    assert variance.tolist() == within_class_sampling_variance(small_labels).tolist()
+
+
+def test_counts_beyond_a_byte_are_counted():
+    assert ClassStatistics.from_labels(np.ones((70_000, 2), dtype=np.uint8)).joint_counts.tolist() == [[70_000] * 2] * 2
+
+
+def test_a_class_without_image_is_named(small_labels):
+    small_labels[:, 2] = 0
+    with pytest.raises(InputError, match="class '2' has no training image"):
+        ClassStatistics.from_labels(small_labels)
+    with pytest.raises(InputError, match="class 'sofa' has no training image"):
+        ClassStatistics.from_labels(small_labels, class_names=["person", "cat", "sofa", "boat"])
+    with pytest.raises(InputError, match="class '1' has no training image"):
+        ClassStatistics.from_counts([3, 0], 5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[1, 2]], "row 0, column 1 holds 2"),
+        ([[1, 0], [-1, 1]], "row 1, column 0 holds -1"),
+        ([[1.0, float("nan")]], "row 0, column 1 holds nan"),
+        ([1, 0], r"got shape \(2,\)"),
+        (np.zeros((0, 3)), r"got shape \(0, 3\)"),
+    ],
+)
+def test_what_is_no_label_matrix_is_refused(labels, message):
+    with pytest.raises(InputError, match=message):
+        ClassStatistics.from_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([0.5, 0.5], "whole numbers"),
+        ([[1, 2]], "one number per class"),
+        ([], "one number per class"),
+        ([1, 9], "num_images=8"),
+    ],
+)
+def test_what_are_no_counts_is_refused(counts, message):
+    with pytest.raises(InputError, match=message):
+        ClassStatistics.from_counts(counts, 8)
+
+
+def test_counts_alone_have_no_co_occurrence():
+    statistics = ClassStatistics.from_counts([3, 1], 4)
+    assert statistics.counts.tolist() == [3, 1]
+    with pytest.raises(InputError, match="from_labels"):
+        _ = statistics.expected_frequencies
+
+
+def test_groups_part_at_twenty_and_a_hundred():
+    statistics = ClassStatistics.from_counts([101, 100, 99, 20, 19, 1], 200)
+    assert statistics.group_names == ("head", "head", "medium", "medium", "tail", "tail")
+    assert statistics.group_mask("medium").tolist() == [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("facts", "groups", "labels_per_image", "largest", "smallest"),
+    [("voc_facts", [6, 6, 8], 2.054, 775, 4), ("coco_facts", [22, 33, 25], 4.356, 1128, 6)],
+)
+def test_published_sets_have_the_papers_numbers(facts, groups, labels_per_image, largest, smallest, request):
+    labels = request.getfixturevalue(facts)["train_labels"]
+    statistics = ClassStatistics.from_labels(labels)
+    assert [int(statistics.group_mask(group).sum()) for group in ("head", "medium", "tail")] == groups
+    assert round(statistics.counts.sum() / statistics.num_images, 3) == labels_per_image
+    assert (statistics.counts.max(), statistics.counts.min()) == (largest, smallest)

@@ -1,0 +1,141 @@
+import contextlib
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from mltbench.datasets import dataset as dataset_module
+from mltbench.datasets.dataset import Split
+from mltbench.datasets.images.decode import DECODER_VERSION
+from mltbench.datasets.prepared.array_files import DAMAGE, map_array, read_split, write_split
+from mltbench.datasets.prepared.dataset_folder import Manifest, SplitLabels, read_split_labels, write_prepared
+from mltbench.errors import InputError
+
+
+@pytest.fixture
+def split(small_labels):
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3)).astype(np.uint8)
+    return Split(images=images, labels=small_labels, ids=np.array([f"image-{i}" for i in range(7)]))
+
+
+def test_a_split_is_read_as_it_was_written(split, tmp_path):
+    path = tmp_path / "new" / "folder" / "train.npz"
+    write_split(split, path)
+    read = read_split(path)
+    assert read.digest == split.digest
+    assert read.ids.tolist() == split.ids.tolist()
+    assert [file.name for file in path.parent.iterdir()] == ["train.npz"]
+
+
+def test_a_split_replaces_an_older_one(split, tmp_path):
+    write_split(Split(images=split.images[:3], labels=split.labels[:3], ids=split.ids[:3]), tmp_path / "train.npz")
+    write_split(split, tmp_path / "train.npz")
+    assert read_split(tmp_path / "train.npz").digest == split.digest
+
+
+def test_a_folder_that_cannot_be_written_is_named(split, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match=r"cannot write the dataset to .*MLTBENCH_DATA"):
+        write_split(split, tmp_path / "file" / "train.npz")
+
+
+def test_pickled_arrays_are_refused(split, tmp_path):
+    ids = np.array(split.ids.tolist(), dtype=object)
+    np.savez(tmp_path / "train.npz", images=split.images, labels=split.labels, ids=ids)
+    with pytest.raises(InputError, match="damaged"):
+        read_split(tmp_path / "train.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_what_is_no_split_file_is_refused(content, tmp_path):
+    (tmp_path / "train.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.npz is damaged .*delete it"):
+        read_split(tmp_path / "train.npz")
+
+
+def test_a_file_without_ids_is_refused(split, tmp_path):
+    np.savez(tmp_path / "train.npz", images=split.images, labels=split.labels)
+    with pytest.raises(InputError, match=r"damaged .*ids"):
+        read_split(tmp_path / "train.npz")
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy warns of odd headers, and leaves files of odd archives open
+def test_a_flipped_bit_is_refused_or_changes_nothing(split, tmp_path):
+    write_split(split, tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    flipped = tmp_path / "flipped.npz"
+    escaped = []
+    for position in range(len(whole)):
+        flipped.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        try:
+            assert read_split(flipped).digest == split.digest
+        except InputError:
+            pass
+        except Exception as error:
+            escaped.append(f"{type(error).__name__} at byte {position}")
+    assert escaped == []
+
+
+ARRAYS = {
+    "ids": np.array(["a", "snowman \u2603", "", "ccc"]),
+    "labels": np.arange(12, dtype=np.uint8).reshape(4, 3),
+    "by_columns": np.arange(12, dtype=np.uint8).reshape(3, 4).T,
+    "nothing": np.empty(0, dtype="U64"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_mapped_array_is_the_one_that_is_read(name, tmp_path):
+    np.savez(tmp_path / "arrays.npz", **ARRAYS)
+    found = map_array(tmp_path / "arrays.npz", name)
+    assert isinstance(found, np.memmap) == (name != "nothing")
+    assert (found.dtype, found.tolist()) == (ARRAYS[name].dtype, ARRAYS[name].tolist())
+
+
+@pytest.mark.parametrize("name", ["missing", "objects", "packed"])
+def test_what_cannot_be_mapped_is_an_error(name, tmp_path):
+    np.savez(tmp_path / "arrays.npz", objects=np.array([{}], dtype=object))
+    if name == "packed":
+        np.savez_compressed(tmp_path / "arrays.npz", packed=np.zeros(9))
+    with pytest.raises(DAMAGE):
+        map_array(tmp_path / "arrays.npz", name)
+
+
+def test_any_cut_and_any_flipped_bit_is_an_error_or_another_content(tmp_path):
+    np.savez(tmp_path / "arrays.npz", **ARRAYS)
+    whole = (tmp_path / "arrays.npz").read_bytes()
+    damaged = [whole[:end] for end in range(0, len(whole), 7)]
+    damaged += [whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in range(len(whole))]
+    for content in damaged:
+        (tmp_path / "arrays.npz").write_bytes(content)
+        with contextlib.suppress(*DAMAGE):
+            map_array(tmp_path / "arrays.npz", "labels").tolist()
+
+
+@pytest.mark.parametrize("files", [[], ["ab" * 32] * 7])
+def test_the_digest_of_prepared_labels_in_pieces_is_that_of_the_whole(files, monkeypatch):
+    monkeypatch.setattr(dataset_module, "IDS_AT_ONCE", 3)
+    ids, labels = [f"{i} \u2603" for i in range(7)], np.eye(7, 2, dtype=np.uint8)
+    head = {"decoder": DECODER_VERSION, "side": 224, "shape": [7, 2], "ids": ids}
+    expected = hashlib.sha256(json.dumps(head).encode() + labels.tobytes() + "".join(files).encode()).hexdigest()
+    split = SplitLabels(ids=np.array(ids), labels=labels, file_digests=np.array(files, dtype="U64"))
+    assert split.digest(224) == expected
+
+
+def test_any_flipped_bit_of_prepared_labels_is_told(tmp_path):
+    labels = SplitLabels(ids=np.array(["a", "b"]), labels=np.eye(2, dtype=np.uint8))
+    values = {"name": "x", "summary": "", "source": "", "recipe": "", "backbone": "", "classes": ("c", "d")}
+    manifest = Manifest(**values, digests={"test": labels.digest(224)}, images={"test": 2}, options={})
+    write_prepared(tmp_path, manifest, {"test": labels})
+    whole, told = (tmp_path / "labels.npz").read_bytes(), []
+    for at in range(len(whole)):
+        (tmp_path / "labels.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            found = read_split_labels(tmp_path, manifest, "test")
+        except InputError as error:
+            told.append(str(error))
+        else:
+            assert (found.ids.tolist(), found.labels.tolist()) == (["a", "b"], [[1, 0], [0, 1]])
+    assert len(told) > 100
+    assert all(re.search("is damaged|are not those of", text) for text in told)

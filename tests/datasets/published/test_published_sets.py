@@ -1,0 +1,114 @@
+"""VOC-MLT and COCO-MLT are exactly the published sets, from labels alone."""
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mltbench.datasets.long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
+from mltbench.datasets.long_tail.statistics import ClassStatistics
+from mltbench.datasets.published.definition import define_splits, labels_of_file, rebuild
+from mltbench.datasets.sources.coco_mlt import COCO_MLT, generator_after_voc
+from mltbench.datasets.sources.voc_mlt import VOC_MLT
+from mltbench.errors import InputError
+
+VOC_DIGEST = "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f"
+COCO_DIGEST = "b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c"
+
+
+@pytest.fixture(scope="session")
+def voc_splits(voc_facts):
+    return define_splits(VOC_MLT, labels_of_file(VOC_MLT, voc_facts))[0]
+
+
+def groups(labels):
+    statistics = ClassStatistics.from_labels(labels)
+    return [int(statistics.group_mask(group).sum()) for group in ("head", "medium", "tail")]
+
+
+def test_voc_mlt_is_rebuilt_in_the_published_order(voc_facts):
+    assert rebuild(VOC_MLT, labels_of_file(VOC_MLT, voc_facts)) == voc_facts["train_ids"].tolist()
+
+
+def test_voc_mlt_has_the_published_numbers(voc_splits, voc_facts):
+    train = voc_splits["train"]
+    assert ids_digest(train.ids.tolist()) == VOC_DIGEST
+    assert groups(train.labels) == [6, 6, 8]
+    assert train.labels.sum() / len(train.labels) == pytest.approx(2.054, abs=5e-4)
+    assert (train.labels.sum(0).max(), train.labels.sum(0).min()) == (775, 4)
+    row = dict(zip(voc_facts["train_ids"].tolist(), voc_facts["train_labels"], strict=True))
+    assert all((row[i] == labels).all() for i, labels in zip(train.ids.tolist(), train.labels, strict=True))
+    assert voc_splits["test"].labels.sum() == 7632
+
+
+def test_coco_mlt_has_the_published_numbers(coco_facts):
+    splits, remarks = define_splits(COCO_MLT, labels_of_file(COCO_MLT, coco_facts))
+    train = splits["train"]
+    assert ids_digest(train.ids.tolist()) == COCO_DIGEST
+    assert ids_digest(map(str, coco_facts["published_order_ids"].tolist())) == COCO_DIGEST
+    assert groups(train.labels) == [22, 33, 25]
+    assert train.labels.sum() / len(train.labels) == pytest.approx(4.356, abs=5e-4)
+    assert (train.labels.sum(0).max(), train.labels.sum(0).min()) == (1128, 6)
+    assert int((splits["test"].labels.sum(1) == 0).sum()) == 48
+    assert any("no validation split" in remark for remark in remarks)
+
+
+def test_coco_mlt_goes_on_where_voc_mlt_left_the_generator(voc_facts):
+    generator = random.Random(0)
+    select_head_to_tail(voc_facts["trainval2012_labels"], pareto_targets(20, largest=800), generator)
+    assert generator.getstate() == generator_after_voc().getstate()
+
+
+def test_validation_is_disjoint_and_distributed_as_test(voc_splits):
+    train, validation, test = (voc_splits[name] for name in ("train", "validation", "test"))
+    assert len(validation.ids) == 2000
+    assert not set(validation.ids.tolist()) & (set(train.ids.tolist()) | set(test.ids.tolist()))
+    assert np.abs(validation.labels.mean(0) - test.labels.mean(0)).max() < 0.001
+
+
+def test_a_published_list_wins_over_a_rebuilt_one(voc_facts):
+    listed = voc_facts["train_ids"].tolist()
+    other = dict(voc_facts)
+    other["trainval2012_labels"] = voc_facts["trainval2012_labels"].copy()
+    other["trainval2012_labels"][:500, 0] = 1
+    source = labels_of_file(VOC_MLT, other)
+    with pytest.raises(InputError, match=r"have digest .* the published ones 6fa70d5b6937.*--list FILE"):
+        define_splits(VOC_MLT, source)
+    splits, remarks = define_splits(replace(VOC_MLT, digests={}), source, listed)
+    assert ids_digest(splits["train"].ids.tolist()) == VOC_DIGEST
+    assert any("the rebuilt list differs in" in remark for remark in remarks)
+    with pytest.raises(InputError, match="not those of the official release"):
+        define_splits(VOC_MLT, source, listed)
+
+
+def test_a_stale_list_is_refused(voc_facts):
+    with pytest.raises(InputError, match="does not have digest"):
+        define_splits(VOC_MLT, labels_of_file(VOC_MLT, voc_facts), voc_facts["train_ids"].tolist()[:-1])
+
+
+@pytest.mark.parametrize(("name", "images"), [("voc-mlt", "train 1142"), ("coco-mlt", "train 1909")])
+def test_statistics_and_plans_need_labels_alone(name, images, call, own_folder, shared_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
+    status, _, error = call("data", "show", name)
+    assert status == 2
+    assert f"mltbench data prepare {name}" in error
+    file = shared_folder / "facts" / f"{name.replace('-', '_')}.npz"
+    assert call("data", "prepare", name, "--labels", file)[0] == 0
+    status, out, error = call("data", "show", name, "--json", "--out", tmp_path / "picture.png")
+    assert (status, error) == (0, "")
+    shown = json.loads(out)
+    assert images in shown["images"]
+    assert shown["groups"] == {"voc-mlt": "head 6, medium 6, tail 8", "coco-mlt": "head 22, medium 33, tail 25"}[name]
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_labels_that_are_not_the_published_ones_are_refused(call, own_folder, voc_facts, tmp_path):
+    wrong = dict(voc_facts)
+    wrong["test_labels"] = voc_facts["test_labels"].copy()
+    wrong["test_labels"][7, 3] ^= 1
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    status, _, error = call("data", "prepare", "voc-mlt", "--labels", tmp_path / "wrong.npz", "--data-root", tmp_path)
+    assert status == 2
+    assert "the test labels have digest" in error
+    assert not (tmp_path / "voc-mlt").exists()

@@ -1,0 +1,188 @@
+import itertools
+
+import numpy as np
+import pytest
+from mltbench.datasets import dataset as dataset_module
+from mltbench.datasets.commands.description import describe
+from mltbench.datasets.dataset import Dataset, Split
+from mltbench.datasets.registry import (
+    DatasetEntry,
+    get_dataset_entry,
+    list_datasets,
+    load_dataset,
+    register_dataset,
+    resolve_data_root,
+)
+from mltbench.errors import InputError, unknown_name
+
+CLASSES = ("person", "dog", "sofa", "dining table")
+
+
+def make_split(labels, *, seed=0, prefix="image"):
+    images = np.random.default_rng(seed).integers(0, 256, (len(labels), 5, 4, 3)).astype(np.uint8)
+    return Split(images=images, labels=labels, ids=np.array([f"{prefix}-{i}" for i in range(len(labels))]))
+
+
+@pytest.fixture
+def split(small_labels):
+    return make_split(small_labels)
+
+
+def make_dataset(labels, opened=None, **changes):
+    splits = {name: make_split(labels, seed=i) for i, name in enumerate(("train", "validation", "test"))}
+
+    def opener(name):
+        def open_split():
+            if opened is not None:
+                opened.append(name)
+            return splits[name]
+
+        return open_split
+
+    digests = {name: split.digest for name, split in splits.items()}
+    values = {"name": "toy", "classes": CLASSES, "digests": digests, "openers": {name: opener(name) for name in splits}}
+    return Dataset(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((7, 5, 4, 3))}, r"uint8 \(N, H, W, 3\); got float64"),
+        ({"images": np.zeros((7, 5, 4), np.uint8)}, r"got uint8 \(7, 5, 4\)"),
+        ({"images": np.zeros((7, 3, 5, 4), np.uint8)}, r"got uint8 \(7, 3, 5, 4\)"),
+        ({"images": np.zeros((6, 5, 4, 3), np.uint8)}, "6 images, 7 label rows, 7 ids"),
+        ({"ids": np.array(list("abcdef"))}, "7 images, 7 label rows, 6 ids"),
+        ({"ids": np.array(list("abcdeff"))}, "not unique"),
+        ({"labels": np.full((7, 4), 2)}, "labels must be 0 or 1"),
+    ],
+)
+def test_what_is_no_split_is_refused(split, change, message):
+    parts = {"images": split.images, "labels": split.labels, "ids": split.ids}
+    with pytest.raises(InputError, match=message):
+        Split(**{**parts, **change})
+
+
+@pytest.mark.parametrize("hashed", [hash, lambda one: len(one), lambda one: 0])
+def test_two_equal_ids_are_found_wherever_they_lie(split, hashed, monkeypatch):
+    """In pieces of three, and also where different ids have the same hash."""
+    monkeypatch.setattr(dataset_module, "IDS_AT_ONCE", 3)
+    monkeypatch.setattr(dataset_module, "hash", hashed, raising=False)
+    for first, second in itertools.combinations(range(7), 2):
+        ids = np.array(["a", "b", "cc", "d", "ee", "f", "ggg"])
+        assert len(Split(images=split.images, labels=split.labels, ids=ids)) == 7
+        ids[second] = ids[first]
+        with pytest.raises(InputError, match="not unique"):
+            Split(images=split.images, labels=split.labels, ids=ids)
+
+
+def test_digest_follows_every_part(split, small_labels):
+    def digest(**change):
+        return Split(**{"images": split.images, "labels": split.labels, "ids": split.ids, **change}).digest
+
+    images, labels, ids = split.images.copy(), small_labels.copy(), split.ids.copy()
+    images[6, 4, 3, 2] ^= 1
+    labels[6, 3] ^= 1
+    ids[6] = "image-9"
+    digests = [
+        digest(),
+        digest(images=images),
+        digest(labels=labels),
+        digest(ids=ids),
+        digest(images=split.images.reshape(7, 4, 5, 3)),
+        digest(ids=split.ids[::-1]),
+    ]
+    assert len(set(digests)) == len(digests)
+    # Where an array lies in memory is no part of what it holds.
+    assert digest(images=np.asfortranarray(split.images), labels=np.asfortranarray(small_labels)) == digest()
+
+
+def test_splits_open_once_and_only_when_asked(small_labels):
+    opened = []
+    dataset = make_dataset(small_labels, opened)
+    assert len(dataset.digest) == 64
+    assert opened == []
+    assert dataset.split("test") is dataset.split("test")
+    assert opened == ["test"]
+    assert dataset.statistics.counts.tolist() == [6, 3, 2, 1]
+    assert opened == ["test", "train"]
+
+
+def test_an_unknown_split_is_answered_with_the_known_ones(small_labels):
+    with pytest.raises(InputError, match=r"unknown split of toy 'tset'; did you mean 'test'.* train, validation, test"):
+        make_dataset(small_labels).split("tset")
+
+
+def test_a_split_of_other_content_is_refused(small_labels):
+    digests = {**make_dataset(small_labels).digests, "train": "0" * 64}
+    dataset = make_dataset(small_labels, digests=digests)
+    with pytest.raises(InputError, match=r"toy: the train split has digest .*, expected 000000000000"):
+        dataset.split("train")
+    assert len(dataset.split("test")) == 7
+
+
+def test_identity_follows_class_names_and_digests(small_labels):
+    digests = make_dataset(small_labels).digests
+    identities = {
+        make_dataset(small_labels).digest,
+        make_dataset(small_labels, classes=("person", "dog", "sofa", "table")).digest,
+        make_dataset(small_labels, classes=("dog", "person", "sofa", "dining table")).digest,
+        make_dataset(small_labels, digests={**digests, "validation": digests["test"]}).digest,
+    }
+    assert len(identities) == 4
+    assert make_dataset(small_labels, digests=dict(reversed(digests.items()))).digest in identities
+
+
+def test_a_class_without_training_image_is_named(small_labels):
+    small_labels[:, 3] = 0
+    with pytest.raises(InputError, match="'dining table' has no training image"):
+        _ = make_dataset(small_labels).statistics
+
+
+def test_description_counts_the_classes(small_labels):
+    description = describe(make_dataset(small_labels))
+    assert description["images"] == "train 7, validation 7, test 7"
+    assert description["labels_per_image"].startswith("train 1.714,")
+    assert description["groups"] == "head 0, medium 0, tail 4"
+    assert [row["train"] for row in description["classes"]] == [6, 3, 2, 1]
+    # Eq. 1 by hand: the mean of p(0|0), p(0|1), p(0|2), p(0|3) = 1, 2/3, 1, 1.
+    assert description["classes"][0]["expected_frequency_class_aware"] == round(11 / 12, 6)
+
+
+def test_unknown_names_are_answered():
+    message = str(unknown_name("method", "db-focl", ["db", "db-focal"]))
+    assert message == "unknown method 'db-focl'; did you mean 'db-focal'? known: db, db-focal"
+    assert str(unknown_name("method", "xyz", ["db"])) == "unknown method 'xyz'; known: db"
+    assert str(unknown_name("method", "xyz", [])) == "unknown method 'xyz'; known: (none)"
+    assert isinstance(unknown_name("method", "xyz", []), ValueError)
+
+
+def test_a_registered_dataset_is_found(own_registrations, small_labels, tmp_path):
+    entry = DatasetEntry(
+        name="toy",
+        summary="a toy",
+        source="this test",
+        open=lambda root: make_dataset(small_labels, name=str(root)),
+        recipe="digits",
+        backbone="digits-resnet",
+    )
+    assert register_dataset(entry) is entry
+    assert get_dataset_entry("toy") is entry
+    assert [e.name for e in list_datasets()] == sorted(e.name for e in list_datasets())
+    assert {"toy", "digits-mlt"} <= {e.name for e in list_datasets()}
+    assert load_dataset("toy", data_root=tmp_path).name == str(tmp_path)
+    with pytest.raises(InputError, match="'toy' is registered already"):
+        register_dataset(entry)
+    with pytest.raises(InputError, match="unknown dataset 'toyy'; did you mean 'toy'"):
+        load_dataset("toyy")
+
+
+def test_data_root_is_given_or_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "environment"))
+    assert resolve_data_root(tmp_path / "given") == tmp_path / "given"
+    assert resolve_data_root() == tmp_path / "environment"
+    monkeypatch.delenv("MLTBENCH_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert resolve_data_root() == tmp_path / "cache" / "mltbench" / "data"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert resolve_data_root() == tmp_path / "home" / ".cache" / "mltbench" / "data"

@@ -1,0 +1,146 @@
+import hashlib
+
+import numpy as np
+import pytest
+from mltbench.datasets.word_vectors import hashed_word_vectors, read_word_vectors
+from mltbench.errors import InputError
+from numpy.random import RandomState
+
+GLOVE_TEXT = "the .5 .5\ntable 1 2\ndining 3 6\nperson -1 0.25\n"
+
+
+@pytest.fixture
+def glove_text(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text(GLOVE_TEXT)
+    return path
+
+
+def test_made_vectors_come_from_the_digest_of_the_name():
+    made = hashed_word_vectors(["dining table"])
+    seed = int.from_bytes(hashlib.sha256(b"dining table").digest()[:4], "big")
+    drawn = RandomState(seed).standard_normal(300)
+    assert made.vectors.shape == (1, 300)
+    assert made.vectors.dtype == np.float32
+    np.testing.assert_allclose(made.vectors[0], drawn / np.sqrt(np.sum(drawn**2)), rtol=1e-6)
+
+
+def test_made_vectors_know_nothing_of_meaning():
+    vectors = hashed_word_vectors([f"{ink} {digit}" for ink in ("red", "blue") for digit in range(10)]).vectors
+    cosine = vectors.astype(np.float64) @ vectors.T
+    np.testing.assert_allclose(np.diag(cosine), 1, rtol=1e-6)
+    # Independent draws in 300 dimensions have a cosine of 0 +- .06, of which the 190 pairs stay within four.
+    assert abs(cosine - np.eye(20)).max() < 0.24
+
+
+def test_made_vectors_ignore_case_and_other_classes():
+    alone, among = hashed_word_vectors(["Sofa"]), hashed_word_vectors(["dog", "sofa"])
+    assert np.array_equal(alone.vectors[0], among.vectors[1])
+    assert alone.digest != among.digest
+    assert alone.digest == hashed_word_vectors(["sofa"]).digest
+    assert hashed_word_vectors(["sofa"], dimensions=7).vectors.shape == (1, 7)
+
+
+def test_names_of_several_words_are_their_mean(glove_text):
+    read = read_word_vectors(glove_text, ["dining table", "Person"])
+    assert read.vectors.tolist() == [[2, 4], [-1, 0.25]]
+    assert read.vectors.dtype == np.float32
+    assert read.source == "glove.txt"
+
+
+def test_a_missing_word_is_named(glove_text):
+    with pytest.raises(InputError, match=r"glove\.txt has no vector for 'sofa', 'dog'"):
+        read_word_vectors(glove_text, ["person", "sofa", "dining dog"])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no file of word vectors at .*absent\.txt"):
+        read_word_vectors(tmp_path / "absent.txt", ["dog"])
+
+
+def test_arrays_are_read_by_class_name(tmp_path):
+    path = tmp_path / "vectors.npz"
+    np.savez(path, classes=np.array(["dining table", "dog"]), vectors=np.array([[1, 2], [3, 4]]))
+    assert read_word_vectors(path, ["dog", "dining table"]).vectors.tolist() == [[3, 4], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        pytest.param({"vectors": np.ones((2, 3))}, id="no classes"),
+        pytest.param({"classes": np.array(["dog"]), "vectors": np.ones((2, 3))}, id="another number"),
+        pytest.param({"classes": np.array(["dog"], dtype=object), "vectors": np.ones((1, 3))}, id="pickled"),
+    ],
+)
+def test_arrays_of_another_form_are_refused(arrays, tmp_path):
+    np.savez(tmp_path / "vectors.npz", **arrays)
+    with pytest.raises(InputError, match="must hold the arrays `classes`"):
+        read_word_vectors(tmp_path / "vectors.npz", ["dog"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
+def test_damaged_arrays_are_refused(content, tmp_path):
+    (tmp_path / "vectors.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"vectors\.npz"):
+        read_word_vectors(tmp_path / "vectors.npz", ["dog"])
+
+
+@pytest.mark.parametrize("text", ["dog 1 two\nsofa 1 2\n", "dog 1\nsofa 1 2\n", "dog\nsofa\n"])
+def test_lines_that_are_no_vectors_are_refused(text, tmp_path):
+    (tmp_path / "glove.txt").write_text(text)
+    with pytest.raises(InputError, match=r"glove\.txt"):
+        read_word_vectors(tmp_path / "glove.txt", ["dog", "sofa"])
+
+
+def test_joined_names_of_voc_have_their_words(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("tv 1 0\nplant 0 1\ntable 2 2\ntvmonitor 9 9\nsofa 3 3\n")
+    read = read_word_vectors(path, ["diningtable", "pottedplant", "tvmonitor", "sofa"])
+    assert read.vectors.tolist() == [[2, 2], [0, 1], [1, 0], [3, 3]]
+
+
+def test_reading_ends_where_all_words_are_found(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("dog 1 2\ncat 3 4\ndog broken\n")
+    assert read_word_vectors(path, ["cat", "dog"]).vectors.tolist() == [[3, 4], [1, 2]]
+
+
+def test_words_that_are_no_utf8_are_passed_over(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_bytes(b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n")
+    assert read_word_vectors(path, ["h\u00f6rnchen"]).vectors.tolist() == [[1, 2]]
+
+
+def test_a_large_file_shows_its_progress_and_reads_the_same(glove_text, monkeypatch):
+    plain = read_word_vectors(glove_text, ["dining table"])
+    monkeypatch.setattr("mltbench.datasets.word_vectors.LARGE_FILE", 0)
+    assert read_word_vectors(glove_text, ["dining table"]).digest == plain.digest
+
+
+def test_rows_without_names_are_taken_in_alphabetical_order_alone(tmp_path):
+    path = tmp_path / "vectors.npz"
+    np.savez(path, vectors=np.array([[1, 2], [3, 4]]))
+    assert read_word_vectors(path, ["cat", "dog"]).vectors.tolist() == [[1, 2], [3, 4]]
+    for classes in (["dog", "cat"], ["cat", "dog", "person"]):
+        with pytest.raises(InputError, match="nothing says which of its rows"):
+            read_word_vectors(path, classes)
+
+
+def test_published_vectors_fit_their_classes(shared_folder, voc_facts, coco_facts, tmp_path):
+    facts = shared_folder / "facts"
+    voc, coco = voc_facts["classes"].tolist(), coco_facts["classes"].tolist()
+    read = read_word_vectors(facts / "voc_glove300.npz", voc)
+    with np.load(facts / "coco_glove300.npz") as arrays:
+        # COCO's published rows are alphabetical, COCO's classes are not: by position all 80 would be wrong.
+        by_name = dict(zip(sorted(coco), arrays["vectors"], strict=True))
+    with pytest.raises(InputError, match="nothing says which"):
+        read_word_vectors(facts / "coco_glove300.npz", coco)
+    same = [name for name in voc if name in by_name]
+    assert len(same) == 14
+    for name in same:
+        assert np.array_equal(read.vectors[voc.index(name)], by_name[name])
+    # A GloVe text of COCO's words gives VOC's `tvmonitor` as published.
+    words = tmp_path / "glove.txt"
+    words.write_text("\n".join(f"{n} {' '.join(map(str, v.tolist()))}" for n, v in by_name.items() if " " not in n))
+    (made,) = read_word_vectors(words, ["tvmonitor"]).vectors
+    np.testing.assert_allclose(made, read.vectors[voc.index("tvmonitor")], rtol=1e-6)

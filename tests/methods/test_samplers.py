@@ -1,0 +1,144 @@
+import copy
+
+import numpy as np
+import pytest
+from mltbench.datasets.long_tail.statistics import ClassStatistics
+from mltbench.errors import InputError
+from mltbench.methods.samplers import ClassAware, InstanceBalanced
+
+
+def single_label_matrix(*sizes):
+    """Return labels of one class per image, so that a drawn image tells whose visit it belongs to."""
+    return np.repeat(np.eye(len(sizes), dtype=np.uint8), sizes, axis=0)
+
+
+def draw(labels, epochs, *, seed=0, sampler=None):
+    stream = (sampler or ClassAware()).open(labels, np.random.default_rng(seed))
+    return [stream.next_epoch() for _ in range(epochs)]
+
+
+@pytest.mark.parametrize(("facts", "length"), [("voc_facts", 3875), ("coco_facts", 22560)])
+def test_epochs_of_the_published_sets_have_their_length(facts, length, request):
+    labels = request.getfixturevalue(facts)["train_labels"]
+    assert ClassAware().epoch_length(labels) == length
+    assert InstanceBalanced().epoch_length(labels) == len(labels)
+    (epoch,) = draw(labels, 1)
+    assert epoch.shape == (length,)
+    assert epoch.dtype == np.int64
+
+
+def test_epoch_length_is_cut_to_a_whole_number():
+    labels = single_label_matrix(9, 1, 1)
+    # int(n_max C / 4) = int(9 * 3 / 4).
+    assert ClassAware().epoch_length(labels) == 6
+    assert ClassAware(epoch_fraction=1).epoch_length(labels) == 27
+    # Sums of bytes would wrap at 256.
+    assert ClassAware().epoch_length(np.ones((1000, 4), dtype=np.uint8)) == 1000
+
+
+def test_each_visit_takes_three_images_of_one_class():
+    labels = single_label_matrix(12, 8, 5, 3)
+    drawn = np.concatenate(draw(labels, 20))
+    visits = labels.argmax(axis=1)[drawn].reshape(-1, 3)
+    assert (visits == visits[:, :1]).all()
+
+
+def test_each_class_is_visited_before_any_is_again():
+    # An epoch is 9 draws, 3 visits; a cycle of the 4 classes therefore goes on into the next epoch.
+    labels = single_label_matrix(9, 6, 4, 2)
+    drawn = np.concatenate(draw(labels, 40))
+    cycles = labels.argmax(axis=1)[drawn][::3].reshape(-1, 4)
+    assert (np.sort(cycles, axis=1) == np.arange(4)).all()
+    assert len({tuple(cycle) for cycle in cycles.tolist()}) > 5
+
+
+def test_each_image_of_a_class_comes_before_any_does_again():
+    sizes = (9, 6, 4, 2)
+    labels = single_label_matrix(*sizes)
+    drawn = np.concatenate(draw(labels, 60))
+    owner = labels.argmax(axis=1)
+    for c, size in enumerate(sizes):
+        images = drawn[owner[drawn] == c]
+        rounds = images[: len(images) // size * size].reshape(-1, size)
+        assert len(rounds) > 10
+        assert (np.sort(rounds, axis=1) == np.flatnonzero(owner == c)).all()
+        assert len({tuple(order) for order in rounds.tolist()}) > 1
+
+
+def test_the_last_visit_is_cut_to_the_epoch():
+    labels = single_label_matrix(10, 6, 4, 2)
+    owner = labels.argmax(axis=1)
+    for epoch in draw(labels, 6):
+        visited = owner[epoch]
+        assert len(visited) == 10
+        assert [len(set(visited[i : i + 3])) for i in (0, 3, 6, 9)] == [1, 1, 1, 1]
+
+
+def test_images_per_visit_can_be_changed():
+    labels = single_label_matrix(8, 8, 8)
+    (epoch,) = draw(labels, 1, sampler=ClassAware(images_per_visit=1))
+    cycles = labels.argmax(axis=1)[epoch].reshape(-1, 3)
+    assert (np.sort(cycles, axis=1) == np.arange(3)).all()
+
+
+def test_class_frequencies_are_those_of_eq_1():
+    generator = np.random.default_rng(5)
+    # The largest class has 24 images, so an epoch, int(24 * 5 / 4) = 30 draws, is two cycles of 5 visits of 3 images.
+    labels = (generator.random((30, 5)) < [0, 0.5, 0.3, 0.2, 0.1]).astype(np.uint8)
+    labels[:24, 0] = 1
+    labels[24:, 4] = 1
+    epochs = 400
+    drawn = np.concatenate(draw(labels, epochs))
+    assert len(drawn) == epochs * 30
+    statistics = ClassStatistics.from_labels(labels)
+    # Every class fills a fifth of the draws by whole cycles of its images and a started one: of its draws no class
+    # label can be off by more than the images of one cycle.
+    draws_of_a_class = len(drawn) / 5
+    tolerance = float(np.mean(statistics.counts / draws_of_a_class))
+    assert tolerance < 0.01
+    assert np.ptp(statistics.expected_frequencies) > 0.3
+    np.testing.assert_allclose(labels[drawn].mean(axis=0), statistics.expected_frequencies, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("sampler", [ClassAware(), InstanceBalanced()])
+def test_a_kept_state_goes_on_with_the_same_draws(sampler):
+    labels = single_label_matrix(10, 6, 5, 2)
+    stream = sampler.open(labels, np.random.default_rng(1))
+    for _ in range(3):
+        stream.next_epoch()
+    state = stream.state()
+    kept = copy.deepcopy(state)
+    coming = [stream.next_epoch().tolist() for _ in range(5)]
+    np.testing.assert_equal(state, kept)
+
+    other = sampler.open(labels, np.random.default_rng(2))
+    assert other.next_epoch().tolist() != coming[0]
+    for _ in range(2):
+        other.load_state(state)
+        assert [other.next_epoch().tolist() for _ in range(5)] == coming
+    np.testing.assert_equal(state, kept)
+
+
+@pytest.mark.parametrize("sampler", [ClassAware(), InstanceBalanced()])
+def test_draws_follow_the_seed(sampler):
+    labels = single_label_matrix(10, 6, 5, 2)
+    first, again, other = (np.concatenate(draw(labels, 3, seed=seed, sampler=sampler)).tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_instance_balanced_epochs_are_permutations():
+    epochs = draw(single_label_matrix(20, 5), 4, sampler=InstanceBalanced())
+    assert all(sorted(epoch.tolist()) == list(range(25)) for epoch in epochs)
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 4
+
+
+def test_only_class_aware_epochs_drop_their_last_batch():
+    assert ClassAware.drop_last
+    assert not InstanceBalanced.drop_last
+
+
+@pytest.mark.parametrize("change", [{"images_per_visit": 0}, {"images_per_visit": 2.5}, {"epoch_fraction": 0}])
+def test_values_out_of_range_are_refused(change):
+    with pytest.raises(InputError, match=next(iter(change))):
+        ClassAware(**change)

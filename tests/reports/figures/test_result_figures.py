@@ -1,0 +1,170 @@
+import numpy as np
+import pandas as pd
+import pytest
+from mltbench.errors import InputError
+from mltbench.reports.figures.class_size import class_size, draw_class_size
+from mltbench.reports.figures.confusion import confusion, confusion_by_presence, draw_confusion
+from mltbench.reports.figures.cost import cost, draw_cost, spread_out
+from mltbench.reports.figures.learning_curves import draw_training_loss, draw_validation_curves
+from mltbench.reports.figures.score_distributions import draw_score_distributions, score_distributions
+from mltbench.reports.figures.source import one_configuration_each
+from mltbench.reports.figures.step_wise import draw_step_wise, step_wise
+from sklearn.metrics import roc_auc_score
+
+CLASSES = {"a": (300, "head"), "b": (50, "medium"), "c": (5, "tail")}
+
+
+def per_class(values, dataset="digits-mlt"):
+    """`values[method, seed]` is the AP of the classes a, b, c."""
+    rows = [
+        {"dataset": dataset, "method": method, "title": method.upper(), "overrides": "", "seed": seed, "split": "test",
+         "class_name": name, "class_size": size, "group": group, "ap": ap}
+        for (method, seed), aps in values.items()
+        for (name, (size, group)), ap in zip(CLASSES.items(), aps, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_increments_are_paired_by_seed():
+    frame = per_class(
+        {("erm", 0): (90, 50, 10), ("erm", 1): (80, 40, 20), ("rs", 0): (88, 55, 30), ("rs", 2): (0, 0, 0)}
+    )
+    found = step_wise(frame, steps=("erm", "rs"))
+    assert found.class_name.tolist() == ["a", "b", "c"]
+    assert found.increment.tolist() == [-2, 5, 20]  # seed 0 alone is shared
+    assert found.seeds.tolist() == [1, 1, 1]
+    both = step_wise(pd.concat([frame, per_class({("rs", 1): (90, 44, 20)})]), steps=("erm", "rs"))
+    assert both.increment.tolist() == [4, 4.5, 10]
+    assert both.deviation.tolist() == pytest.approx(
+        [np.std([-2, 10], ddof=1), np.std([5, 4], ddof=1), np.std([20, 0], ddof=1)]
+    )
+
+
+def test_increments_of_what_is_not_there_are_errors():
+    frame = per_class({("erm", 0): (1, 2, 3), ("rs", 1): (1, 2, 3)})
+    with pytest.raises(InputError, match="no run of r-bce, db"):
+        step_wise(frame)
+    with pytest.raises(InputError, match="erm and rs share no seed"):
+        step_wise(frame, steps=("erm", "rs"))
+    two = pd.concat([frame, per_class({("erm", 0): (1, 2, 3)}, dataset="other")])
+    with pytest.raises(InputError, match="name one dataset with dataset=; there are: digits-mlt, other"):
+        step_wise(two, steps=("erm", "rs"))
+
+
+def test_trends_are_running_means_and_bands_those_of_seeds():
+    found = class_size(per_class({("erm", 0): (90, 60, 30), ("erm", 1): (60, 30, 0)}), methods=("erm", "db"))
+    assert found.ap.tolist() == [75, 45, 15]
+    assert found.trend.tolist() == [60, 45, 30]  # windows of two, three and two classes
+    assert found.lowest.tolist() == [45, 30, 15]
+    assert found.highest.tolist() == [75, 60, 45]
+
+
+def test_confusion_is_the_area_under_the_curve_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 5)) < [0.5, 0.4, 0.3, 0.2, 0.004]).astype(np.uint8)
+    scores = generator.integers(0, 6, (300, 5)).astype(np.float32)
+    found = confusion_by_presence(scores, labels)
+    for j in range(5):
+        for i in range(5):
+            without = labels[:, i] == 0
+            if i == j or labels[without, j].sum() < 5:
+                assert np.isnan(found[j, i])
+            else:
+                assert found[j, i] == pytest.approx(roc_auc_score(labels[without, j], scores[without, i]))
+
+
+def test_a_class_that_lures_another_is_found():
+    labels = np.zeros((100, 2), dtype=np.uint8)
+    labels[:50, 0] = 1
+    labels[40:60, 1] = 1
+    scores = np.zeros((100, 2), dtype=np.float32)
+    scores[:50, 1] = 1  # class 1 scores high wherever class 0 is
+    frame = confusion({"ERM": [scores]}, labels, labels, ("a", "b"))
+    pair = frame[(frame.given == "a") & (frame.class_name == "b")].iloc[0]
+    assert (pair.confusion, pair.images, pair.co_occurrence) == (1, 40, 0.2)
+    assert frame[(frame.given == "b") & (frame.class_name == "a")].confusion.iloc[0] == 0.5
+
+
+def test_densities_and_means_are_those_of_the_cells():
+    generator = np.random.default_rng(0)
+    labels = (generator.random((500, 3)) < 0.3).astype(np.uint8)
+    scores = generator.normal(size=(500, 3)).astype(np.float32) + 4 * labels
+    frame = score_distributions({"R-BCE": [scores, scores]}, labels, ("head", "head", "tail"))
+    for (group, kind), part in frame.groupby(["group", "kind"]):
+        columns = [0, 1] if group == "head" else [2]
+        cells = scores[:, columns][labels[:, columns] == (kind == "positive")]
+        assert part["mean"].iloc[0] == pytest.approx(cells.mean(), rel=1e-4)
+        assert part.cells.iloc[0] == 2 * len(cells)
+        assert (part.density * (part.high - part.low)).sum() == pytest.approx(1, abs=0.02)
+
+
+def runs():
+    rows = [
+        ("erm", "ERM", "x", 0, 60.0, 100.0), ("erm", "ERM", "x", 1, 62.0, 120.0), ("erm", "ERM", "y", 0, 10.0, 1.0),
+        ("db", "DB", "z", 0, 70.0, 50.0), ("own", "$Own_$", "w", 0, 70.0, 50.0),
+    ]  # fmt: skip
+    names = ["method", "title", "configuration_id", "seed", "total", "train_seconds"]
+    frame = pd.DataFrame(rows, columns=names).assign(dataset="digits-mlt", overrides="", images_per_second=5.0)
+    return frame.assign(started=range(len(frame)))
+
+
+def test_cost_is_the_mean_over_seeds():
+    found = cost(runs()).set_index(["method", "seeds"])
+    assert found.loc[("ERM", 2), ["seconds", "total"]].tolist() == [110, 61]
+    assert found.loc[("ERM", 2), "total_deviation"] == pytest.approx(2**0.5)
+
+
+def test_one_configuration_of_each_method_is_compared():
+    chosen = one_configuration_each(runs())
+    assert chosen.method.tolist() == ["erm", "erm", "db", "own"]
+    assert set(chosen.configuration_id) == {"x", "z", "w"}
+
+
+def test_names_beside_a_figure_keep_their_distance_and_order():
+    heights = np.array([0.9, 0.9, 0.9, 0.5, 0.1, 0.1])
+    moved = spread_out(heights, 0.1)
+    assert (np.diff(moved) <= -0.1 + 1e-9).all()
+    assert moved[3] == pytest.approx(0.5)
+    many = spread_out(np.full(40, 0.5), 0.1)
+    assert many.min() >= -1e-9
+    assert many.max() <= 1 + 1e-9
+
+
+def test_every_figure_draws_hostile_names():
+    values = {(m, s): (80, 50, 20 + s) for m in ("erm", "rs", "r-bce", "db") for s in (0, 1)}
+    frame = per_class(values).replace({"class_name": {"a": "$x_$"}, "title": {"DB": "<b>$DB_$"}})
+    labels = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(np.uint8)
+    scores = {"$A_$": [labels.astype(np.float32)], "B": [labels.astype(np.float32)]}
+    curves = pd.DataFrame(
+        [
+            ("d$_", "$A_$", "1", 0, epoch, measure, 1 / epoch)
+            for epoch in (1, 2, 3)
+            for measure in ("validation/total", "train/loss")
+        ],
+        columns=["dataset", "method", "experiment_id", "seed", "epoch", "measure", "value"],
+    )
+    for figure in (
+        draw_step_wise(step_wise(frame)),
+        draw_class_size(class_size(frame)),
+        draw_confusion(confusion(scores, labels, labels, ("$x_$", "b", "c"))),
+        draw_score_distributions(score_distributions(scores, labels, ("head", "medium", "tail"))),
+        draw_cost(cost(runs())),
+        draw_training_loss(curves[curves.measure == "train/loss"]),
+        draw_validation_curves(curves[curves.measure == "validation/total"]),
+    ):
+        figure.draw_without_rendering()
+        assert figure.axes
+
+
+def test_figures_are_drawn_from_labels_alone_on_the_command_line(call, own_folder, small_labels, tmp_path):
+    np.savez("own.npz", ids=np.arange(7), labels=small_labels, classes=["a", "b", "c", "d"])
+    status, output, _ = call("figures", "draw", "--labels", "own.npz", "--figure", "co-occurrence", "--to", "drawn")
+    assert status == 0
+    assert (tmp_path / "drawn" / "co-occurrence.csv").exists()
+    assert "1 figures in drawn" in output
+    status, output, _ = call("figures", "draw", "--labels", "own.npz", "--figure", "cost")
+    assert status == 1
+    assert "left out cost: no finished run on own" in output
+    assert "did you mean 'cost'" in call("figures", "draw", "--labels", "own.npz", "--figure", "costs")[2]
+    assert "nothing to draw" in call("figures", "draw")[2]
+    assert "step-wise" in call("figures", "list")[1]

@@ -1,0 +1,381 @@
+"""Submissions: what is taken, what is refused and why, and what the site shows of it."""
+
+import copy
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from mltbench.datasets.registry import load_dataset
+from mltbench.errors import InputError
+from mltbench.reports.leaderboard.check import check, check_scores
+from mltbench.reports.leaderboard.known import known_datasets
+from mltbench.reports.leaderboard.ranking import ranks_within_noise
+from mltbench.reports.leaderboard.site import build_site, read_folder
+from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
+
+KNOWN = known_datasets()
+SIZES = dict(KNOWN["digits-mlt"].training_images)
+DIGEST = KNOWN["digits-mlt"].digests[0]
+
+
+def submission(name, level, *, seeds=3, **changes):
+    """A good submission whose mAP is near `level`."""
+    generator = np.random.default_rng(list(name.encode()))
+    runs = []
+    for seed in range(seeds):
+        ap = {c: round(float(level + generator.normal(0, 2)) + 0.3 * seed, 2) for c in SIZES}
+        runs.append({"seed": seed, "ap": ap, **{k: round(v, 2) for k, v in group_means(ap, SIZES).items()}})
+    return {
+        "format": "mltbench-submission-1", "id": name, "method": name.upper(), "author": "A. Name",
+        "code": "https://example.org/code", "dataset": "digits-mlt", "dataset_digest": DIGEST,
+        "protocol": {"recipe": "digits", "split": "test", "epoch": "last", "chosen_on": "nothing"},
+        "backbone": "digits-resnet", "pretraining": "weights 5432c1c4d5ec", "hyperparameters": {"method.mu": "0.3"},
+        "cost": {"train_seconds": 18.5, "device": "AMD EPYC"}, "training_images": dict(SIZES), "runs": runs, **changes,
+    }  # fmt: skip
+
+
+def broken(change):
+    data = submission("broken", 60)
+    change(data)
+    return [str(fault) for fault in check(data, KNOWN)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six submissions: three good, a wrong digest, totals that do not add up, a hostile one."""
+    wrong_total = submission("wrong-total", 60)
+    wrong_total["runs"][1]["total"] = 99.5
+    hostile = submission("hostile", 99, method='=HYPERLINK("http://x","y")', code="javascript:alert(1)")
+    hostile["id"] = "../../hostile"
+    hostile["training_images"]["<script>alert(1)</script>"] = 5
+    files = {
+        "db": submission("db", 80),
+        "rs": submission("rs", 70),
+        "own": submission("own", 50, method='=cmd|"/C calc"!A0 <img src=x onerror=alert(1)>', backbone="resnet-50"),
+        "digest": submission("digest", 90, dataset_digest="0" * 64),
+        "total": wrong_total,
+        "hostile": hostile,
+    }
+    (tmp_path / "in").mkdir()
+    for name, data in files.items():
+        (tmp_path / "in" / f"{name}.json").write_text(json.dumps(data))
+    return tmp_path / "in"
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.shown = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        self.shown += text
+
+
+def test_of_six_submissions_the_broken_and_the_hostile_are_left_out_with_reasons(folder, tmp_path):
+    accepted, rejected = build_site(folder, tmp_path / "site")
+    assert [one.id for one in accepted] == ["db", "rs", "own"]
+    reasons = {item.file: "\n".join(item.faults) for item in rejected}
+    assert set(reasons) == {"digest.json", "total.json", "hostile.json"}
+    assert re.search(r"dataset_digest = '0000.*results on digits-mlt count for ced2c8d379dd", reasons["digest.json"])
+    assert re.search(r"runs\[1\]\.total = 99\.5: the mean of ap over all classes is \d\d\.\d\d", reasons["total.json"])
+    assert re.search(r"id = '\.\./\.\./hostile': must match", reasons["hostile.json"])
+    assert re.search(r"code = 'javascript:alert\(1\)': must match", reasons["hostile.json"])
+    index = json.loads((tmp_path / "site" / "index.json").read_text())
+    assert [row["id"] for row in index["submissions"]] == ["db", "rs", "own"]
+    assert {item["file"] for item in index["rejected"]} == set(reasons)
+    shown = Page((tmp_path / "site" / "index.html").read_text()).shown
+    assert all(item in shown for item in reasons)
+
+
+def test_every_file_lies_inside_the_site_and_every_text_stays_text(folder, tmp_path):
+    before = {path for path in tmp_path.rglob("*") if "site" not in path.parts}
+    build_site(folder, tmp_path / "site")
+    assert {path for path in tmp_path.rglob("*") if "site" not in path.parts} == before
+    for path in (tmp_path / "site").rglob("*.html"):
+        page = Page(path.read_text())
+        scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+        assert [(path.parent / item["src"]).resolve() for item in scripts] == [
+            (tmp_path / "site" / "page.js").resolve()
+        ]
+        assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+        links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+        assert all(not link.lower().startswith(("javascript", "data", "//")) for link in links)
+        local = [link for link in links if not link.startswith(("http", "#"))]
+        assert all((path.parent / link).resolve().is_file() for link in local)
+        images = [attributes for tag, attributes in page.elements if tag == "img"]
+        assert all((path.parent / image["src"]).is_file() and image["alt"] for image in images)
+    assert "<img src=x onerror=alert(1)>" in Page((tmp_path / "site" / "index.html").read_text()).shown
+    for path in (tmp_path / "site").rglob("*.csv"):
+        assert "\n=" not in path.read_text()
+        assert ",=" not in path.read_text()
+
+
+def test_names_of_classes_of_an_unknown_version_are_escaped(folder, tmp_path):
+    data = submission("other", 50, dataset="mine", dataset_digest="1" * 64)
+    for run in data["runs"]:
+        run["ap"]["<script>alert(1)</script>"] = run["ap"].pop("red 0")
+    data["training_images"]["<script>alert(1)</script>"] = data["training_images"].pop("red 0")
+    (folder / "other.json").write_text(json.dumps(data))
+    (folder / "datasets.json").write_text(json.dumps({"mine": {"digests": ["1" * 64]}}))
+    accepted, _ = build_site(folder, tmp_path / "site")
+    assert "other" in [one.id for one in accepted]
+    page = Page((tmp_path / "site" / "methods" / "other.html").read_text())
+    assert "<script>alert(1)</script>" in page.shown
+    assert [attributes for tag, attributes in page.elements if tag == "script"] == [
+        {"src": "../page.js", "defer": None}
+    ]
+    assert "<script" not in (tmp_path / "site" / "methods" / "other.class-size.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d.pop("author"), "'author' is a required property"),
+        (lambda d: d.update(surprise=1), "'surprise' was unexpected"),
+        (lambda d: d.update(id="CON/x"), "id = 'CON/x': must match"),
+        (lambda d: d.update(id="db\n"), "id = "),
+        (lambda d: d.update(method="a\u202eb"), "method = "),
+        (lambda d: d.update(code="https://x.org/\"onclick='x'"), "code = "),
+        (lambda d: d["protocol"].update(chosen_on="test"), "protocol.chosen_on = 'test'"),
+        (lambda d: d["protocol"].update(epoch="best"), "protocol.epoch = 'best'"),
+        (lambda d: d.update(dataset="voc"), "dataset = 'voc': not a dataset of this board; known: digits-mlt"),
+        (lambda d: d["runs"][1].update(seed=0), "seed 0 2 times"),
+        (lambda d: d["runs"][1].update(ap=dict(d["runs"][0]["ap"])), "the same ap for several seeds"),
+        (lambda d: d["runs"][0]["ap"].update({"red 0": 101}), r"runs\[0\].*red 0.* = 101"),
+        (lambda d: d["runs"][0]["ap"].pop("red 0"), "exactly the classes of training_images"),
+        (lambda d: [run["ap"].update({"red 0": None}) for run in d["runs"]], "have test images"),
+        (lambda d: d["training_images"].update({"red 0": 500}), "training_images = .*digits-mlt has"),
+        (lambda d: d["runs"][2].update(tail=1.0), r"runs\[2\]\.tail = 1\.0: the mean of ap over its \d+ classes is"),
+        (lambda d: d["runs"][0].update(total=d["runs"][0]["total"] + 0.02), r"runs\[0\]\.total"),
+    ],
+)
+def test_a_fault_names_field_value_and_cure(change, reason):
+    assert re.search(reason, "\n".join(broken(change)))
+
+
+def test_good_submissions_have_no_fault_and_rounding_is_none():
+    assert check(submission("good", 60), KNOWN) == []
+    assert broken(lambda d: d["runs"][0].update(total=d["runs"][0]["total"] + 0.005)) == []
+
+
+@pytest.mark.parametrize("data", [None, [], 3, "x", {}, {"runs": {}}])
+def test_anything_is_checked_without_a_crash(data):
+    assert check(data, KNOWN)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, "\xff"])
+def test_what_is_no_strict_json_is_an_error(text, tmp_path):
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"x\.json is no JSON"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_second_submission_of_one_id_is_left_out(folder):
+    (folder / "second.json").write_text(json.dumps(submission("db", 85)))
+    _, rejected = read_folder(folder)
+    assert ["another submission has it" in item.faults[0] for item in rejected if item.file == "second.json"] == [True]
+
+
+def test_ranks_have_ties_inside_noise():
+    results = {
+        "best": {0: 80.0, 1: 80.5, 2: 81.0},
+        "close": {0: 79.9, 1: 80.6, 2: 80.8},
+        "worse": {0: 70.0, 1: 70.6, 2: 70.9},
+        "one seed": {0: 10.0},
+        "other seeds": {5: 10.0, 6: 11.0},
+    }
+    assert ranks_within_noise(results) == {"best": 1, "close": 1, "worse": 3, "one seed": 1, "other seeds": 1}
+
+
+def test_other_backbones_are_ranked_apart(folder, tmp_path):
+    build_site(folder, tmp_path / "site")
+    index = json.loads((tmp_path / "site" / "index.json").read_text())
+    assert {row["id"]: row["rank"] for row in index["submissions"]} == {"db": "1", "rs": "2", "own": "1"}
+
+
+def test_means_are_computed_from_classes_not_taken(folder):
+    data = submission("good", 60)
+    ap = data["runs"][0]["ap"]
+    tail = np.mean([ap[name] for name, size in SIZES.items() if size < 20])
+    assert Submission(data=data).by_seed["tail"][0] == pytest.approx(tail)
+    without = copy.deepcopy(data)
+    del without["runs"][0]["tail"]
+    assert Submission(data=without).by_seed["tail"][0] == pytest.approx(tail)
+
+
+def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
+    site = tmp_path / "site"
+    build_site(folder, site)
+    (folder / "db.json").unlink()
+    build_site(folder, site)
+    assert not (site / "methods" / "db.html").exists()
+    assert (site / "methods" / "rs.html").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds something that is no leaderboard"):
+        build_site(folder, tmp_path / "mine")
+    with pytest.raises(InputError, match="no submission under"):
+        build_site(tmp_path / "nowhere", site)
+
+
+def test_known_digests_are_those_of_the_datasets(data_root):
+    dataset = load_dataset("digits-mlt", data_root=data_root)
+    assert dataset.digest in KNOWN["digits-mlt"].digests
+    assert dict(zip(dataset.classes, dataset.statistics.counts.tolist(), strict=True)) == SIZES
+
+
+def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
+    dataset = load_dataset("digits-mlt", data_root=data_root)
+    test = dataset.split("test")
+    scores = (test.labels + np.random.default_rng(0).normal(0, 0.8, test.labels.shape)).astype(np.float32)
+    np.savez("scores.npz", scores=scores, ids=test.ids, classes=np.array(dataset.classes))
+    from sklearn.metrics import average_precision_score
+
+    ap = [100 * average_precision_score(test.labels[:, i], scores[:, i]) for i in range(len(SIZES))]
+    status, output, _ = call("leaderboard", "check", "scores.npz")
+    assert status == 0
+    assert f"total {np.mean(ap):.2f}" in output
+    data = submission("good", 60, seeds=1)
+    data["runs"][0] = {"seed": 0, "ap": dict(zip(dataset.classes, ap, strict=True)), "total": float(np.mean(ap))}
+    (tmp_path / "good.json").write_text(json.dumps(data))
+    assert call("leaderboard", "check", "good.json", "--scores", "0=scores.npz")[0] == 0
+    data["runs"][0]["ap"]["red 0"] += 1
+    data["runs"][0]["total"] += 1 / len(SIZES)
+    (tmp_path / "good.json").write_text(json.dumps(data))
+    assert call("leaderboard", "check", "good.json")[0] == 0
+    status, output, _ = call("leaderboard", "check", "good.json", "--scores", "0=scores.npz")
+    assert status == 1
+    assert re.search(r"runs\[0\]\.ap\['red 0'\] = .*: the scores of seed 0 give", output)
+    assert [fault.field for fault in check_scores(data, 3, {})] == ["runs"]
+
+
+def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
+    status, output, _ = call("leaderboard", "check", folder / "total.json", folder / "db.json")
+    assert status == 1
+    assert "total.json: 1 fault\n" in output
+    assert "db.json: good" in output
+    status, output, _ = call("leaderboard", "build", folder, "--out", "site")
+    assert status == 0
+    assert "3 submissions, 3 left out" in output
+    assert call("leaderboard", "build", tmp_path / "nowhere")[0] == 2
+
+
+# In a browser: sorting, filtering, narrow screens, dark mode, accessibility.
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("submissions")
+    bad = submission("bad", 60, dataset_digest="0" * 64)
+    theirs = submission("theirs", 40, method="Theirs", dataset="mine", dataset_digest="1" * 64)
+    theirs["protocol"]["recipe"] = "photos"
+    (folder / "datasets.json").write_text(json.dumps({"mine": {"digests": ["1" * 64]}}))
+    for data in (submission("db", 80), submission("rs", 70), submission("erm", 60, seeds=1, pretraining="none"), theirs,
+                 submission("own", 50, backbone="resnet-50", method="An <b>own</b> method"), bad):  # fmt: skip
+        (folder / f"{data['id']}.json").write_text(json.dumps(data))
+    build_site(folder, folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install mltbench[test])")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("request", lambda request: request.url.startswith("file:") or page.faults.append(request.url))
+    yield page
+    context.close()
+    assert page.faults == []
+
+
+def methods(page):
+    return page.locator("#board tbody tr:visible th").all_inner_texts()
+
+
+def test_columns_are_sorted_by_click_and_keyboard(page, site):
+    page.goto((site / "index.html").as_uri())
+    assert methods(page) == ["DB", "RS", "ERM", "An <b>own</b> method", "Theirs"]
+    page.get_by_role("button", name="total").click()
+    head = page.locator("th", has=page.get_by_role("button", name="total"))
+    assert head.get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="total").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert methods(page) == ["Theirs", "An <b>own</b> method", "ERM", "RS", "DB"]
+    page.get_by_role("button", name="method").click()
+    assert methods(page) == ["An <b>own</b> method", "DB", "ERM", "RS", "Theirs"]
+    assert page.locator("[aria-sort]").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "choice", "left"),
+    [
+        ("dataset", "mine", ["Theirs"]),
+        ("backbone", "resnet-50", ["An <b>own</b> method"]),
+        ("pre-training", "none", ["ERM"]),
+        ("protocol", "digits", ["DB", "RS", "ERM", "An <b>own</b> method"]),
+    ],
+)
+def test_rows_are_filtered(page, site, field, choice, left):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label(field).select_option(choice)
+    assert methods(page) == left
+    assert page.get_by_role("status").inner_text() == f"{len(left)} of 5 rows"
+    page.get_by_label(field).select_option("all")
+    assert len(methods(page)) == 5
+
+
+def test_a_method_is_found_by_its_name_and_not_by_its_rank(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("Find a method").fill("own")
+    assert methods(page) == ["An <b>own</b> method"]
+    page.get_by_label("Find a method").fill("1")
+    assert methods(page) == []
+
+
+def test_classes_of_a_method_are_sorted_and_filtered_too(page, site):
+    page.goto((site / "methods" / "db.html").as_uri())
+    page.get_by_label("group").select_option("tail")
+    page.get_by_role("button", name="training images").click()
+    sizes = [int(text) for text in page.locator("table.sortable tbody tr:visible td:nth-child(3)").all_inner_texts()]
+    assert sizes == sorted((size for size in SIZES.values() if size < 20), reverse=True)
+
+
+def test_a_board_without_any_good_submission_is_still_a_page(page, tmp_path):
+    (tmp_path / "bad.json").write_text(json.dumps(submission("bad", 60, dataset_digest="0" * 64)))
+    build_site(tmp_path, tmp_path / "site")
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    assert page.get_by_text("No submission passed its check.").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["index.html", "rules.html", "methods/own.html"])
+def test_pages_are_accessible_and_fit_the_screen(page, site, tmp_path, name, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.goto((site / name).as_uri())
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"][:120]) for item in found] == []

@@ -1,0 +1,261 @@
+import dataclasses
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.tracking.store import TAG, open_store
+from mltbench.errors import InputError
+from mltbench.reports.pages.output import write_report
+from mltbench.reports.pages.report import DatasetReport, Report, collect_sections
+from mltbench.reports.results.bootstrap import resample_weights
+from mltbench.reports.results.per_class import load_per_class
+from mltbench.reports.results.provenance import configuration_records
+from mltbench.reports.results.resampling import bootstrap_runs
+from mltbench.reports.results.results import GROUPS, load_runs
+from mltbench.reports.tables.pairs import pairs_frame
+from mltbench.reports.tables.table import build_table
+from sklearn.metrics import average_precision_score
+
+QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_size=8")
+
+
+@pytest.fixture
+def trained(dataset, store, surroundings):
+    plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits")
+    assert not carry_out(plan, store, InProcess(), surroundings).failed
+    return store
+
+
+def test_runs_tell_test_and_validation_in_percent_and_how_they_were_made(trained):
+    runs = load_runs(trained.root)
+    assert list(runs.method) == ["erm", "rs"]
+    for run, (_, row) in zip(trained.runs_of(), runs.iterrows(), strict=True):
+        for group in GROUPS:
+            for column, metric in ((group, f"test/{group}"), (f"validation_{group}", f"validation/{group}")):
+                expected = run.data.metrics.get(metric, float("nan"))
+                assert row[column] == pytest.approx(100 * expected, nan_ok=True)
+        assert json.loads(row.settings) == run.data.params
+        assert json.loads(row.provenance)["threads"] == "1"
+        assert row.command == run.data.tags[f"{TAG}command"]
+
+
+def test_trials_are_another_kind_and_are_never_mixed_with_experiments(trained):
+    first = trained.runs_of()[0]
+    tags = {"kind": "trial", "study": "tune-db", "trial": "4", "parameters": '{"method.mu": 0.2}'}
+    for key, value in tags.items():
+        trained.client.set_tag(first.info.run_id, f"{TAG}{key}", value)
+    assert list(load_runs(trained.root).method) == ["rs"]
+    (trial,) = load_runs(trained.root, kind="trial").itertuples()
+    assert (trial.method, trial.study, trial.trial) == ("erm", "tune-db", "4")
+    assert json.loads(trial.parameters) == {"method.mu": 0.2}
+    assert set(load_per_class(trained.root, kind="trial").method) == {"erm"}
+
+
+def test_per_class_numbers_are_those_of_the_stored_scores(trained, dataset):
+    per_class = load_per_class(trained.root)
+    counts = dataset.split("train").labels.sum(axis=0)
+    for run in load_runs(trained.root).itertuples():
+        with np.load(trained.runs / run.experiment_id / "test_scores.npz") as stored:
+            scores, labels = stored["scores"], stored["labels"]
+        assert (labels == dataset.split("test").labels).all()
+        own = per_class[(per_class.experiment_id == run.experiment_id) & (per_class.split == "test")]
+        assert list(own.class_name) == list(dataset.classes)
+        assert own.class_size.tolist() == counts.tolist()
+        for i, ap in enumerate(own.ap):
+            expected = 100 * average_precision_score(labels[:, i], scores[:, i]) if labels[:, i].any() else np.nan
+            assert ap == pytest.approx(expected, nan_ok=True)
+        assert own.ap.mean() == pytest.approx(run.total)
+        for group, values in own.groupby("group").ap:
+            assert values.mean() == pytest.approx(getattr(run, group), nan_ok=True)
+
+
+def test_runs_from_before_class_sizes_were_stored_ask_the_dataset(trained, dataset):
+    expected = load_per_class(trained.root)
+    for file in trained.root.rglob("per_class.json"):
+        data = json.loads(file.read_text())
+        del data["training_images_per_class"], data["training_images"]
+        file.write_text(json.dumps(data))
+    assert load_per_class(trained.root).equals(expected)
+
+
+def test_without_artifacts_there_are_no_lines_and_no_error(trained):
+    for file in trained.root.rglob("per_class.json"):
+        file.unlink()
+    assert load_per_class(trained.root).empty
+
+
+FIVE_LINES = """
+import sys
+from mltbench import reports
+assert not {"pandas", "torch", "mlflow", "matplotlib"} & set(sys.modules)
+runs, per_class = reports.load_runs(sys.argv[1]), reports.load_per_class(sys.argv[1])
+table = reports.build_table(runs, 1, "tiny", per_class=per_class, recipe="digits")
+print(table._repr_markdown_())
+print(len(reports.step_wise(per_class.assign(overrides=""), steps=("erm", "rs"))))
+assert "torch" not in sys.modules
+"""
+
+
+def test_five_lines_in_a_notebook(trained, dataset):
+    command = [sys.executable, "-W", "error::UserWarning", "-c", FIVE_LINES, str(trained.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "| ERM (" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(len(dataset.classes))
+
+
+def test_public_names_are_there_and_others_are_not():
+    from mltbench import reports
+
+    assert all(callable(getattr(reports, name)) for name in reports.__all__)
+    with pytest.raises(AttributeError, match="public names: average_ranks"):
+        reports.lod_runs  # noqa: B018
+
+
+def test_a_bootstrap_is_the_scores_scored_again_and_is_kept(trained):
+    runs, per_class = load_runs(trained.root), load_per_class(trained.root)
+    found = bootstrap_runs(trained, runs, per_class, resamples=5)
+    weights = resample_weights(18, 5)
+    groups = per_class.drop_duplicates("class_name").group.tolist()
+    for run in runs.itertuples():
+        with np.load(trained.runs / run.experiment_id / "test_scores.npz") as stored:
+            scores, labels = stored["scores"], stored["labels"]
+        for i, counts in enumerate(weights):
+            copies = np.repeat(np.arange(18), counts)
+            aps = [
+                average_precision_score(labels[copies, c], scores[copies, c]) if labels[copies, c].any() else np.nan
+                for c in range(labels.shape[1])
+            ]
+            assert found[run.experiment_id]["total"][i] == pytest.approx(100 * np.nanmean(aps))
+            tail = [ap for ap, group in zip(aps, groups, strict=True) if group == "tail"]
+            assert found[run.experiment_id]["tail"][i] == pytest.approx(100 * np.nanmean(tail))
+    for file in trained.root.rglob("test_scores.npz"):
+        file.unlink()
+    again = bootstrap_runs(trained, runs, per_class, resamples=5)
+    assert all((again[name]["total"] == found[name]["total"]).all() for name in found)
+    assert bootstrap_runs(trained, runs, per_class, resamples=6) == {}
+
+
+def test_a_bootstrap_that_was_cut_short_on_disk_is_done_again(trained):
+    runs, per_class = load_runs(trained.root), load_per_class(trained.root)
+    found = bootstrap_runs(trained, runs, per_class, resamples=5)
+    for kept in trained.root.rglob("*-5*.npz"):
+        kept.write_bytes(kept.read_bytes()[:40])
+    again = bootstrap_runs(trained, runs, per_class, resamples=5)
+    assert all((again[name]["total"] == found[name]["total"]).all() for name in found)
+
+
+@pytest.mark.parametrize("name", ["per_class.json", "experiment.json"])
+def test_a_damaged_artifact_is_named(trained, name):
+    for file in trained.root.rglob(name):
+        file.write_bytes(file.read_bytes()[:30])
+    with pytest.raises(InputError, match=rf"{name} cannot be read .*; restore it, or delete its run"):
+        (load_per_class if name == "per_class.json" else records_of)(trained.root)
+
+
+def records_of(root):
+    return configuration_records(open_store(root), load_runs(root))
+
+
+def test_flipped_scores_are_noticed(trained):
+    runs, per_class = load_runs(trained.root), load_per_class(trained.root)
+    for file in trained.root.rglob("test_scores.npz"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 4] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=r"test_scores.npz cannot be read"):
+        bootstrap_runs(trained, runs, per_class, resamples=5)
+
+
+def test_pairs_over_images_average_shared_seeds_in_each_resample(small_runs):
+    table = build_table(small_runs, 1, "digits-mlt")
+    generator = np.random.RandomState(0)
+    resampled = {name: {"total": generator.normal(50, 3, 400)} for row in table.rows for name in row.experiments}
+    pairs = pairs_frame(table, small_runs, resampled)
+    (pair,) = pairs[(pairs.group == "total") & (pairs["first"] == "ERM") & (pairs["second"] == "DB")].itertuples()
+    erm, db = ([resampled[f"{name}-{seed}".ljust(16, "0")]["total"] for seed in (0, 1)] for name in ("erm", "db"))
+    expected = np.percentile((erm[0] - db[0] + erm[1] - db[1]) / 2, [2.5, 97.5])
+    assert (pair.images_low, pair.images_high) == pytest.approx(tuple(expected))
+    assert pairs[pairs.group == "tail"].images_low.isna().all()
+
+
+def test_records_tell_how_each_experiment_was_made(trained):
+    records = configuration_records(trained, load_runs(trained.root))
+    assert [record.label.split(" ")[0] for record in records] == ["ERM", "RS"]
+    for record in records:
+        (experiment,) = record.experiments
+        made = json.loads((trained.runs / experiment.id / "experiment.json").read_text())
+        assert record.digests["dataset_digest"] == made["deciding"]["dataset_digest"]
+        assert record.digests["weights_digest"] == made["deciding"]["weights_digest"]
+        assert record.settings["recipe.batch_size"] == "8"
+        assert experiment.command.startswith(f"mltbench run --method {made['labels']['method']}")
+        assert experiment.link is None
+    remote = dataclasses.replace(trained, tracking_uri="https://mlflow.example/")
+    run = load_runs(trained.root).iloc[0]
+    link = configuration_records(remote, load_runs(trained.root))[0].experiments[0].link
+    assert link == f"https://mlflow.example/#/experiments/{run.mlflow_experiment}/runs/{run.run_id}"
+    secret = dataclasses.replace(trained, tracking_uri="https://me:pw@mlflow.example/")
+    assert configuration_records(secret, load_runs(trained.root))[0].experiments[0].link is None
+
+
+def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, small_runs, monkeypatch):
+    sections = collect_sections(small_runs, "digits-mlt", [1])
+    report = Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write the report to .*file.*--to"):
+        write_report(report, blocked)
+    page = write_report(report, tmp_path / "report")
+    before = page.read_bytes()
+    written = Path.write_text
+
+    def full(path, text, **more):
+        if path.name.startswith(".index"):
+            written(path, text[:100], **more)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(path, text, **more)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_report(report, tmp_path / "report")
+    assert page.read_bytes() == before
+    assert not list((tmp_path / "report").glob(".*"))
+
+
+def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs):
+    runs = small_runs.assign(dataset="../../x y/<b>", recipe="paper")
+    sections = collect_sections(runs, "../../x y/<b>", [1], recipe="paper")
+    dataset = DatasetReport(dataset="../../x y/<b>", sections=sections)
+    write_report(Report(datasets=(dataset,), configurations=()), tmp_path / "deep" / "report")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]
+    names = {path.name for path in (tmp_path / "deep" / "report").iterdir()}
+    assert sum(name.startswith("table1-x-y--b") and name.endswith(".csv") for name in names) == 2
+    assert dataset.folder.count("/") == 1
+    assert ".." not in dataset.folder
+
+
+def test_submissions_of_runs_lie_beside_each_other_and_hold_their_marks(trained, call, tmp_path):
+    words = ["--dataset", "tiny", "--author", "A. Name", "--code", "https://example.org/code", "--out", trained.root]
+    runs = {f"{run.title} ({run.overrides})": run for run in load_runs(trained.root).itertuples()}
+    for run in runs.values():
+        chosen = ["--method", run.method, "--overrides", run.overrides, *words]
+        status, shown, error = call("leaderboard", "submit", *chosen, "--to", tmp_path / "mine")
+        assert (status, "seeds 0" in shown) == (0, True), error
+        assert call("leaderboard", "submit", *chosen, "--to", tmp_path / "one.json")[0] == 0
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "mine").iterdir()}
+    assert {data["method"] for data in written.values()} == set(runs)
+    for name, data in written.items():
+        run, (submitted,) = runs[data["method"]], data["runs"]
+        assert name == f"{data['id']}.json"
+        assert submitted["experiment_id"] == run.experiment_id
+        assert submitted["total"] == pytest.approx(run.total, abs=1e-4)
+    assert json.loads((tmp_path / "one.json").read_text()) in written.values()
+    status, _, error = call("leaderboard", "submit", "--method", "rss", *words)
+    assert (status, "did you mean 'rs'" in error) == (2, True)

@@ -1,0 +1,75 @@
+"""Every format of one small table against files in tests/golden; MLTBENCH_WRITE_GOLDEN=1 writes them anew."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from mltbench import __version__
+from mltbench.reports.pages.page import render_page
+from mltbench.reports.pages.report import DatasetReport, Report, collect_sections
+from mltbench.reports.tables.formats import comma_separated, latex, markdown, quoted_comma_separated
+from mltbench.reports.tables.pairs import pairs_csv
+from mltbench.reports.tables.results_json import results_json
+from mltbench.reports.tables.table import build_table
+from mltbench.reports.tables.terminal import terminal
+from rich.console import Console
+
+FOLDER = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def table(small_runs, quoted_examples):
+    return build_table(small_runs, 1, "digits-mlt", quoted=quoted_examples)
+
+
+def same_as_golden(name, text):
+    if os.environ.get("MLTBENCH_WRITE_GOLDEN"):
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    assert text == (FOLDER / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("table.md", markdown),
+        ("table.tex", latex),
+        ("table.csv", comma_separated),
+        ("quoted.csv", quoted_comma_separated),
+    ],
+)
+def test_files(name, write, table):
+    same_as_golden(name, write(table))
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_terminal(width, table):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(terminal(table, width=width))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    same_as_golden(f"terminal-{width}.txt", "\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def report(small_runs, quoted_examples):
+    sections = collect_sections(small_runs, "digits-mlt", [1], quoted=quoted_examples)
+    return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
+
+
+def test_pairs(report):
+    same_as_golden("pairs.csv", pairs_csv(report.datasets[0].sections[0].pairs))
+
+
+def test_json(report):
+    text = results_json(report)
+    assert json.loads(text)["tables"][0]["rows"][0]["results"]["total"]["mean"] == pytest.approx(51.0416666)
+    same_as_golden("results.json", text.replace(__version__, "VERSION"))
+
+
+def test_page(report):
+    """The body alone: style and script have tests of their own, in a browser."""
+    body = render_page(report).partition("<body>")[2].partition("<script>")[0]
+    same_as_golden("body.html", body.replace(__version__, "VERSION"))

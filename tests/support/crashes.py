@@ -1,0 +1,165 @@
+"""A small run that is killed at its events: what the tests of resuming and of checkpoints share."""
+
+import hashlib
+import os
+import sys
+import tempfile
+import traceback
+from functools import cache
+from pathlib import Path
+
+import torch
+from mltbench import files as durable
+from mltbench.benchmark.experiments.recipe import Schedule
+from mltbench.benchmark.runs import journal, run
+from mltbench.benchmark.runs.journal import Journal, read_journal
+from mltbench.benchmark.runs.run import Job, run_job
+from mltbench.benchmark.training.check import tiny_experiment
+from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.training.trainer import Trainer
+from mltbench.methods.catalogue import get_method
+
+# Dropout in all; class-aware sampling and its cycles in the second; another head in the third.
+METHODS = ("erm", "db-focal", "ml-gcn")
+KILLED, TROUBLE = 9, 3
+
+
+def small_experiment(name, *, seed=0, **settings):
+    """Two epochs of two or three steps on the tiny set."""
+    schedule = Schedule(epochs=2, decay_after=(1,))
+    settings = {"batch_size": 6, "image_size": 16, "neck_width": 8, "dropout": 0.5, "warmup_iterations": 3, **settings}
+    return tiny_experiment(get_method(name), seed=seed, plain=schedule, resampled=schedule, **settings)
+
+
+def small_job(folder, name="erm", *, checkpoint_seconds=0.0, **settings):
+    """That run as a job, validated after every epoch, with a checkpoint after every step."""
+    execution = Execution(evaluate_every=1, checkpoint_seconds=checkpoint_seconds)
+    text = small_experiment(name, **settings).to_json()
+    return Job(experiment_json=text, folder=str(folder), data_root="", execution=execution)
+
+
+def fingerprint(folder):
+    """Digest of the weights and of the scores, and the journal's metrics as hex floats, costs apart."""
+    folder = Path(folder)
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    digest = hashlib.sha256(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights)))
+    digest.update((folder / "test_scores.npz").read_bytes() + (folder / "per_class.json").read_bytes())
+    points = [
+        (entry.event, entry.step, name, value.hex())
+        for entry in read_journal(folder)
+        for name, value in entry.metrics.items()
+        if not name.startswith("cost/")
+    ]
+    assert not [entry for entry in read_journal(folder) if entry.event == "not repeated"]
+    return digest.hexdigest(), points
+
+
+@cache
+def _warm_up():
+    """Do once what is done once per process, for all children: imports, git's answers (1.7 of a child's 1.9 s)."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_job(small_job(folder))
+
+
+def in_child(function, *arguments):
+    """Run a function in a forked child, in which torch is imported already; return its exit status."""
+    _warm_up()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = TROUBLE
+    try:
+        torch.set_num_threads(1)
+        function(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class Events:
+    """Counts the events of a run, and kills the process at one of them.
+
+    Attributes:
+        kill_at: number of the event before which the process dies; None never.
+        seen: names of the events so far.
+    """
+
+    def __init__(self, kill_at=None):
+        self.kill_at, self.seen = kill_at, []
+
+    def happens(self, name):
+        if len(self.seen) == self.kill_at:
+            os._exit(KILLED)
+        self.seen.append(name)
+
+    def before(self, owner, attribute, name=None):
+        """Make every call of a function an event, and its return another one."""
+        original, name = getattr(owner, attribute), name or attribute
+
+        def with_event(*arguments, **named):
+            self.happens(f"before {name}")
+            result = original(*arguments, **named)
+            self.happens(f"after {name}")
+            return result
+
+        setattr(owner, attribute, with_event)
+
+    def everywhere(self):
+        """Watch all through which a run passes: steps, evaluations, and whatever it does to the disk."""
+        self.before(Trainer, "learn_step")
+        self.before(Trainer, "evaluate")
+        self.before(Journal, "append")
+        self.before(run, "write_outcome")
+        self.before(run, "remove_checkpoints")
+        self.before(run, "clear_run")
+        self.before(durable.os, "fsync")
+        self.before(durable.Path, "replace")
+        self.before(durable.Path, "unlink")
+        self._half_written()
+
+    def _half_written(self):
+        """Let the process die in the middle of what it writes as well: half of a file, half of a line."""
+        events, original = self, durable.Path.open
+
+        class Half:
+            def __init__(self, file):
+                self.file = file
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                self.file.close()
+
+            def __getattr__(self, name):
+                return getattr(self.file, name)
+
+            def write(self, content):
+                self.file.write(content[: len(content) // 2])
+                self.file.flush()
+                events.happens("half a line")
+                return self.file.write(content[len(content) // 2 :])
+
+            def writelines(self, parts):
+                for part in parts:
+                    self.write(part)
+
+        def opened(path, mode="r", *arguments, **named):
+            file = original(path, mode, *arguments, **named)
+            ours = path.name.endswith(".new") or (path.name == journal.JOURNAL_NAME and mode == "a+b")
+            return Half(file) if ours else file
+
+        durable.Path.open = opened
+
+
+def run_killed(job, kill_at):
+    """Run a job until its event of that number; tell the events' names in a file beside the folder if it ends."""
+    events = Events(kill_at)
+    events.everywhere()
+    run_job(job)
+    Path(f"{job.folder}.events").write_text("\n".join(events.seen))

@@ -1,0 +1,76 @@
+import os
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mltbench.datasets.registry import list_datasets
+from mltbench.files import safe_file_name
+from mltbench.methods.catalogue import list_methods
+from mltbench.studies.tuning.storage import study_folder
+
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "..\\x",
+    "/etc/passwd",
+    "C:\\x",
+    "a\0b",
+    "a\nb",
+    ".hidden",
+    "-rf",
+    "x.",
+    "x ",
+    "\ud800",
+]
+HOSTILE += [
+    "con",
+    "NUL",
+    "Com1.txt",
+    "lpt9.tar.gz",
+    "x" * 101,
+    "ü" * 300,
+    "=HYPERLINK(1)",
+    "a:b",
+    "a*b?",
+    "~root",
+    "$HOME",
+]
+NAMES = st.one_of(st.text(max_size=300), st.sampled_from(HOSTILE), st.text("./\\-=aA~\0", max_size=12))
+
+
+def assert_safe(name):
+    assert PureWindowsPath(name).parts == PurePosixPath(name).parts == (name,)
+    assert 0 < len(os.fsencode(name)) <= 100
+    assert name.isascii()
+    assert name.isprintable()
+    assert not set(name) & set('<>:"/\\|?*~$`;& ')
+    assert name[0] not in ".-"
+    assert name[-1] not in ". "
+    # As Windows says itself, whatever the end: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+    devices = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{n}" for kind in ("COM", "LPT") for n in range(10))}
+    assert name.split(".")[0].upper() not in devices
+
+
+@given(NAMES)
+@example("voc-mlt=dadd0c6d")
+def test_any_name_becomes_a_safe_file_name(name):
+    assert_safe(safe_file_name(name))
+
+
+@given(st.lists(NAMES, unique=True, max_size=8))
+@example(["../voc mlt", "voc-mlt", "voc mlt", "voc-mlt=dadd0c6d"])
+def test_different_names_stay_different(names):
+    assert len({safe_file_name(name) for name in names}) == len(names)
+
+
+def test_names_of_our_own_stay_what_they_are():
+    for name in [*(method.name for method in list_methods()), *(entry.name for entry in list_datasets())]:
+        assert safe_file_name(name) == name
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_study_of_any_name_stays_in_its_folder(name, tmp_path):
+    assert study_folder(tmp_path, name).resolve().parent == tmp_path / "studies"
