@@ -40,7 +40,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+	$(BIN)/python -m pytest --quiet tests/contracts/test_architecture.py tests/contracts/test_imports.py
 
 format: install
 	$(BIN)/ruff format .

@@ -9,6 +9,7 @@ The losses alone, in anyone's training loop:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(_HOMES)}")
-    from importlib import import_module
-
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
