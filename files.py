@@ -35,6 +35,24 @@ class DiskFullError(InputError):
     """There is no room for what a run has to write; nothing that it wrote before is lost."""
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces `path` at the end of the block, or not at all if an error leaves it.
+
+    Readers see the old file or the new one, never a part; its folder is made. Not synced: after a power cut the file
+    may be empty, which is good enough for what can be made again. Several processes may write the same file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with aside.open("w+b") as file:
+            yield file
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    aside.replace(path)
+
+
 def write_durably(path: Path, *parts: bytes | memoryview, previous: Path | None = None) -> None:
     """Write a file so that readers and crashes see the old one or the new one, never a part.
 

@@ -170,7 +170,7 @@ def _with_figures(
             source,
             folder / entry.folder,
             on_figure=lambda name: status.update(f"drawing {name}"),
-            drawers=drawers,
+            pool=drawers,
         )
     adapt_figures(folder / entry.folder)
     left_out = (

@@ -1,22 +1,18 @@
 """Fig. 2 and 5: how often each class is drawn, before and after class-aware re-sampling."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...datasets.long_tail.label_matrix import as_label_matrix
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...methods.samplers import ClassAware
 from .registry import FigureEntry, register_figure
-from .source import FigureSource
-from .style import BLACK, BLUE, PALE, VERMILLION, legend_above, name_classes, new_figure, plain, style, width_for
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .source import classes_frame
+from .style import BLACK, BLUE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure, style, width_for
 
 EPOCHS = 10
 
@@ -24,45 +20,29 @@ EPOCHS = 10
 def class_distribution(
     labels: Any, classes: Sequence[str], *, dataset: str = "labels", epochs: int = EPOCHS, seed: int = 0
 ) -> pd.DataFrame:
-    """Share of drawn images that hold each class: without re-sampling, by Eq. 1, and as the sampler really draws.
+    """Share of images that hold each class: without re-sampling, by Eq. 1, and as the sampler really draws.
 
-    Args:
-        labels: `(N, C)` of 0/1.
-        classes: C class names.
-        dataset: how the figure calls it.
-        epochs: that the suite's class-aware sampler is run for.
-        seed: of that sampler.
-
-    Returns:
-        One row per class, largest first: dataset, class_name, class_size, group, original (n_i/N), expected (Eq. 1),
-        sampled (mean over epochs) and sampled_deviation (between epochs).
+    One row per class of the labels `(N, C)` of 0/1, largest first: dataset, class_name, class_size, group, original
+    (n_i/N), expected (Eq. 1), sampled (mean over the epochs) and sampled_deviation (between epochs).
     """
     matrix = as_label_matrix(labels)
     statistics = ClassStatistics.from_labels(matrix, class_names=classes)
     stream = ClassAware().open(matrix, np.random.default_rng(seed))
     shares = np.array([matrix[stream.next_epoch()].mean(axis=0) for _ in range(epochs)])
-    frame = pd.DataFrame(
-        {
-            "dataset": dataset,
-            "class_name": [str(name) for name in classes],
-            "class_size": statistics.counts,
-            "group": statistics.group_names,
-            "original": statistics.counts / statistics.num_images,
-            "expected": statistics.expected_frequencies,
-            "sampled": shares.mean(axis=0),
-            "sampled_deviation": shares.std(axis=0, ddof=1) if epochs > 1 else np.nan,
-        }
+    return classes_frame(
+        statistics,
+        classes,
+        dataset,
+        original=statistics.counts / statistics.num_images,
+        expected=statistics.expected_frequencies,
+        sampled=shares.mean(axis=0),
+        sampled_deviation=shares.std(axis=0, ddof=1) if epochs > 1 else np.full(len(classes), np.nan),
     )
-    return frame.sort_values("class_size", ascending=False, kind="stable", ignore_index=True)
 
 
 @style()
 def draw_class_distribution(frame: pd.DataFrame) -> Figure:
-    """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses.
-
-    Args:
-        frame: as `class_distribution` returns it.
-    """
+    """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses."""
     figure, axes = new_figure(width_for(len(frame)), 4.2)
     x = np.arange(len(frame))
     axes.bar(x, frame.original, width=0.85, color=PALE, label=r"without re-sampling, $n_i/N$")
@@ -70,20 +50,13 @@ def draw_class_distribution(frame: pd.DataFrame) -> Figure:
               label="class-aware re-sampling, Eq. 1")  # fmt: skip
     axes.errorbar(x, frame.sampled, yerr=frame.sampled_deviation, color=VERMILLION, fmt="x", markersize=5,
                   elinewidth=1, label=f"class-aware re-sampling, {EPOCHS} epochs drawn", zorder=4)  # fmt: skip
-    axes.axhline(1 / len(frame), color=BLACK, linewidth=0.8, linestyle=(0, (4, 3)), label="even, 1/C")
+    axes.axhline(1 / len(frame), color=BLACK, linewidth=0.8, linestyle=REFERENCE, label="even, 1/C")
     axes.set_ylabel("share of drawn images")
     axes.set_yscale("log")
-    # plain shares instead of powers of ten
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    name_classes(axes, list(frame.class_name))
-    axes.set_xlabel(f"classes of {plain(frame.dataset.iloc[0])}, largest first")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # plain shares instead of powers of ten
+    name_classes(axes, frame)
     legend_above(axes, 2 if len(frame) <= 40 else 4)
-    axes.spines[["right", "top"]].set_visible(False)
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    return class_distribution(source.training.labels, source.training.classes, dataset=source.dataset)
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -105,7 +78,7 @@ register_figure(
         "between epochs). An even distribution would lie on the dashed line.",
         describe=_describe,
         part="labels",
-        collect=_collect,
+        collect=lambda source: class_distribution(*source.training, dataset=source.dataset),
         draw=draw_class_distribution,
         place=20,
     )

@@ -1,21 +1,14 @@
 """Average precision against class size, with bands over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
-from ...errors import InputError
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
-from .step_wise import of_one_dataset
-from .style import GREY, legend_above, look, new_figure, plain, round_numbers, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .source import MissingDataError, of_one_dataset
+from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers, style
 
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")
 
@@ -25,16 +18,15 @@ def class_size(
 ) -> pd.DataFrame:
     """Average precision of each class over its size, and a running mean over classes of similar size.
 
+    One row per method and class, largest class first: dataset, method (title), class_name, class_size, ap (mean over
+    seeds, percent), trend (running mean over a quarter of the classes), lowest, highest (of the seeds' own trends),
+    seeds.
+
     Args:
         per_class: as `load_per_class` returns it; runs with overrides are left out.
         methods: which, in this order; those without runs are left out.
         dataset: which, where there are several.
         split: `test` or `validation`.
-
-    Returns:
-        One row per method and class, largest class first: dataset, method (title), class_name, class_size, ap (mean
-        over seeds, percent), trend (running mean over a quarter of the classes), lowest, highest (of the seeds' own
-        trends), seeds.
 
     Raises:
         InputError: if no method has a run, or it is not clear which dataset is meant.
@@ -43,64 +35,44 @@ def class_size(
     own = own[(own.split == split) & (own.overrides == "")].dropna(subset=["class_size"])
     rows = [_trends(own[own.method == name]) for name in methods if (own.method == name).any()]
     if not rows:
-        raise InputError(f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods")
-    return pd.concat(rows, ignore_index=True).assign(dataset=own.dataset.iloc[0])
+        raise MissingDataError(
+            f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods"
+        )
+    return pd.concat(rows, ignore_index=True)
 
 
 @style()
 def draw_class_size(frame: pd.DataFrame) -> Figure:
-    """Draw marks for classes, a line for the trend and a band from the lowest to the highest seed.
-
-    Args:
-        frame: as `class_size` returns it.
-    """
+    """Draw a point per class, a line for the trend and a band from the lowest to the highest seed."""
     figure, axes = new_figure(8, 4.8)
     for i, (method, own) in enumerate(frame.groupby("method", sort=False)):
-        looks = look(i)
-        axes.scatter(own.class_size, own.ap, s=13, alpha=0.45, color=looks["color"], marker=looks["marker"])
-        axes.fill_between(own.class_size, own.lowest, own.highest, color=looks["color"], alpha=0.15, linewidth=0)
+        line = line_style(i)
+        axes.scatter(own.class_size, own.ap, s=13, alpha=0.45, color=line["color"], marker=line["marker"])
+        axes.fill_between(own.class_size, own.lowest, own.highest, color=line["color"], alpha=0.15, linewidth=0)
         label = f"{plain(method)} (seeds: {own.seeds.max()})"
-        axes.plot(own.class_size, own.trend, markevery=max(len(own) // 6, 1), markersize=6, label=label, **looks)
+        axes.plot(own.class_size, own.trend, markevery=max(len(own) // 6, 1), markersize=6, label=label, **line)
     axes.set_xscale("log")
     round_numbers(axes.xaxis)
     for bound, name in ((HEAD_AT_LEAST, "head"), (TAIL_BELOW, "medium")):
-        axes.axvline(bound, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(bound, color=GREY, linewidth=0.8, linestyle=REFERENCE)
         axes.annotate(f" {name} →", (bound, 0.01), xycoords=("data", "axes fraction"), fontsize=8, color="#555555")
     axes.set_xlabel(f"training images of the class in {plain(frame.dataset.iloc[0])} (logarithmic)")
     axes.set_ylabel("average precision, percent")
     legend_above(axes, 5, columnspacing=1.2)
-    axes.spines[["right", "top"]].set_visible(False)
     return figure
 
 
 def _trends(runs: pd.DataFrame) -> pd.DataFrame:
     """Rows of one method."""
     sizes = runs.drop_duplicates("class_name").set_index("class_name").class_size.astype(int)
-    order = sizes.sort_values(ascending=False, kind="stable").index
-    seeds = runs.pivot(index="class_name", columns="seed", values="ap").loc[order]
-    window = max(3, round(len(order) / 4))
-    trends = seeds.rolling(window, center=True, min_periods=1).mean()
-    return pd.DataFrame(
-        {
-            "dataset": "",
-            "method": runs.title.iloc[0],
-            "class_name": order,
-            "class_size": sizes[order].to_numpy(),
-            "ap": seeds.mean(axis=1).to_numpy(),
-            "trend": trends.mean(axis=1).to_numpy(),
-            "lowest": trends.min(axis=1).to_numpy(),
-            "highest": trends.max(axis=1).to_numpy(),
-            "seeds": seeds.shape[1],
-        }
-    )
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    per_class = source.per_class
-    try:
-        return class_size(per_class)
-    except InputError as error:
-        raise MissingDataError(str(error)) from error
+    sizes = sizes.sort_values(ascending=False, kind="stable")
+    seeds = runs.pivot(index="class_name", columns="seed", values="ap").loc[sizes.index]
+    trends = seeds.rolling(max(3, round(len(sizes) / 4)), center=True, min_periods=1).mean()
+    labels = {"dataset": runs.dataset.iloc[0], "method": runs.title.iloc[0]}
+    frame = pd.DataFrame({**labels, "class_size": sizes, "ap": seeds.mean(axis=1), "trend": trends.mean(axis=1)})
+    frame = frame.assign(lowest=trends.min(axis=1), highest=trends.max(axis=1), seeds=seeds.shape[1])
+    frame.insert(2, "class_name", frame.index)
+    return frame
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -115,11 +87,11 @@ register_figure(
     FigureEntry(
         name="class-size",
         title="Average precision against class size",
-        caption="Each mark is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
+        caption="Each point is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
         "classes, bands go from the lowest to the highest seed's running mean.",
         describe=_describe,
         part="results",
-        collect=_collect,
+        collect=lambda source: class_size(source.per_class),
         draw=draw_class_size,
         place=30,
     )

@@ -1,32 +1,22 @@
-"""Fig. 5: which classes stand together."""
-
-from __future__ import annotations
+"""Fig. 5: which classes appear together."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics
 from .registry import FigureEntry, register_figure
-from .source import FigureSource
-from .style import SEQUENTIAL, name_size, new_figure, plain, style, width_for
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import SEQUENTIAL, heat_map, new_figure, plain, style, width_for
 
 
 def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
-    """Conditional probabilities p(i|j) = n_ij / n_j of a label matrix, largest classes first.
+    """Conditional probabilities p(i|j) = n_ij / n_j of labels `(N, C)` of 0/1.
 
-    Args:
-        labels: `(N, C)` of 0/1.
-        classes: C class names.
-        dataset: how the figure calls it.
-
-    Returns:
-        One row per pair: dataset, given (j), given_size (n_j), class_name (i), class_size (n_i), probability.
+    One row per pair, largest classes first: dataset, given (j), given_size (n_j), class_name (i), class_size (n_i),
+    probability.
     """
     statistics = ClassStatistics.from_labels(labels, class_names=classes)
     order = np.argsort(-statistics.counts, kind="stable")
@@ -46,32 +36,13 @@ def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels
 
 @style("white")
 def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
-    """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5.
-
-    Args:
-        frame: as `co_occurrence` returns it.
-    """
-    import seaborn as sns
-
-    names = list(dict.fromkeys(frame.given))
-    matrix = frame.probability.to_numpy().reshape(len(names), len(names))
-    side = width_for(len(names), least=6.6, each=0.15)
+    """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5."""
+    side = width_for(frame.given.nunique(), least=6.6, each=0.15)
     figure, axes = new_figure(side + 0.6, side)
-    sns.heatmap(
-        matrix, ax=axes, cmap=SEQUENTIAL, vmin=0, vmax=1, square=True, rasterized=True,
-        xticklabels=[plain(name) for name in names], yticklabels=[plain(name) for name in names],
-        cbar_kws={"label": "p(i|j)", "shrink": 0.7, "aspect": 30},
-    )  # fmt: skip
-    axes.tick_params(labelsize=name_size(len(names)), length=0, pad=1)
-    axes.tick_params(axis="x", rotation=90)
-    axes.set_xlabel("class i, largest first")
-    axes.set_ylabel("given class j, largest first")
+    heat_map(axes, frame, "probability", SEQUENTIAL, label="p(i|j)", shrink=0.7)
+    axes.set(xlabel="class i, largest first", ylabel="given class j, largest first")
     axes.set_title(f"{plain(frame.dataset.iloc[0])}: how often class i is there when class j is")
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    return co_occurrence(source.training.labels, source.training.classes, dataset=source.dataset)
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -92,7 +63,7 @@ register_figure(
         "classes first. A dark column is a class that comes along whatever else is sampled.",
         describe=_describe,
         part="labels",
-        collect=_collect,
+        collect=lambda source: co_occurrence(*source.training, dataset=source.dataset),
         draw=draw_co_occurrence,
         place=10,
     )

@@ -1,32 +1,23 @@
 """Training cost against mAP."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.isotonic import IsotonicRegression
 
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
-from .style import GREY, look, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .source import need_rows
+from .style import GREY, line_style, new_figure, plain, style
 
 # Names beside the figure are this far apart, as a share of its height.
 LEAST_DISTANCE = 0.055
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
-    """Training time and mAP of each method, means over seeds.
+    """Training time and mAP of each method, means over seeds, from finished runs of one dataset and recipe.
 
-    Args:
-        runs: finished runs of one dataset and recipe, as `load_runs` returns them.
-
-    Returns:
-        One row per configuration, best mAP first: dataset, method (title and overrides), seconds, seconds_deviation,
-        total (mAP in percent), total_deviation, images_per_second, seeds.
+    One row per configuration, best mAP first: dataset, method (title and overrides), seconds, seconds_deviation, total
+    (mAP in percent), total_deviation, images_per_second, seeds.
     """
     named = runs.assign(label=[f"{t} ({o})" if o else t for t, o in zip(runs.title, runs.overrides, strict=True)])
     groups = named.dropna(subset=["train_seconds", "total"]).groupby("configuration_id", sort=False)
@@ -45,16 +36,11 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
 
 @style()
 def draw_cost(frame: pd.DataFrame) -> Figure:
-    """Draw one mark per method with its spread over seeds; names stand in a column beside, tied to their marks.
-
-    Args:
-        frame: as `cost` returns it.
-    """
+    """Draw one point per method with its spread over seeds; names are in a column beside, tied to their points."""
     figure, axes = new_figure(8, max(4.2, 0.27 * len(frame) + 0.8))
     for i, row in enumerate(frame.itertuples()):
-        looks = look(i) | {"linestyle": "none"}
         axes.errorbar(row.seconds, row.total, xerr=row.seconds_deviation, yerr=row.total_deviation, markersize=6,
-                      elinewidth=0.8, **looks)  # fmt: skip
+                      elinewidth=0.8, **line_style(i) | {"linestyle": "none"})  # fmt: skip
     axes.margins(0.08)
     low, high = axes.get_ylim()
     heights = spread_out(((frame.total - low) / (high - low)).to_numpy(), LEAST_DISTANCE * 4.2 / figure.get_figheight())
@@ -63,10 +49,9 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
             plain(row.method), (row.seconds, row.total), xytext=(1.04, height), textcoords="axes fraction", va="center",
             fontsize=8, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 4},
         )  # fmt: skip
-        axes.plot(1.025, height, transform=axes.transAxes, clip_on=False, markersize=5, **look(i))
+        axes.plot(1.025, height, transform=axes.transAxes, clip_on=False, markersize=5, **line_style(i))
     axes.set_xlabel(f"training time on {plain(frame.dataset.iloc[0])}, seconds per run")
     axes.set_ylabel("total mAP, percent")
-    axes.spines[["right", "top"]].set_visible(False)
     return figure
 
 
@@ -77,20 +62,10 @@ def spread_out(heights: np.ndarray, distance: float) -> np.ndarray:
     [0.55, 0.45]
     """
     number = len(heights)
-    distance = min(distance, 1 / max(number - 1, 1))
-    steps = distance * np.arange(number)
+    steps = min(distance, 1 / max(number - 1, 1)) * np.arange(number)
     # Moving apart by `distance` is isotonic regression of the heights with the distances added back.
-    from sklearn.isotonic import IsotonicRegression
-
     levels = IsotonicRegression(increasing=False).fit_transform(np.arange(number), heights + steps)
     return np.asarray(np.clip(levels, steps[-1] if number else 0, 1) - steps)
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    frame = cost(source.standard_runs)
-    if frame.empty:
-        raise MissingDataError(f"no run on {source.dataset} tells what it cost")
-    return frame
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -109,7 +84,9 @@ register_figure(
         "deviations over seeds. Times of runs that shared a machine with others are longer.",
         describe=_describe,
         part="results",
-        collect=_collect,
+        collect=lambda source: need_rows(
+            cost(source.standard_runs), f"no run on {source.dataset} has its training time in MLflow"
+        ),
         draw=draw_cost,
         place=70,
     )

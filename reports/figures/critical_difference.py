@@ -1,19 +1,13 @@
-"""Critical-difference picture: average ranks over the classes of a dataset, and which methods are not told apart."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Critical-difference diagram: average ranks over the classes of a dataset, and which methods do not differ."""
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..results.significance import average_ranks, cliques_of
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
+from .source import MissingDataError
 from .style import BLACK, VERMILLION, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LINE = 0.55
 CLAIM = (
@@ -24,11 +18,8 @@ CLAIM = (
 def ranks_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Average ranks over the classes: method, rank, classes, seeds, friedman_p, dataset, critical_difference.
 
-    Within a class, methods are ranked by their AP on the test split, averaged over the seeds that all of them have.
-
-    Args:
-        per_class: as `load_per_class` returns it, one configuration per method.
-        dataset: as the picture says it.
+    Within a class, methods are ranked by their AP on the test split, averaged over the seeds that all of them have:
+    that of `load_per_class`, with one configuration per method.
 
     Raises:
         MissingDataError: for fewer than 3 methods that share a seed.
@@ -48,25 +39,21 @@ def ranks_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 @style("white")
 def draw_critical_difference(frame: pd.DataFrame) -> Figure:
-    """Draw average ranks on one line; a bar joins methods whose ranks are closer than the critical difference.
-
-    Args:
-        frame: as `ranks_frame` returns it.
-    """
+    """Draw average ranks on one line; a bar joins methods whose ranks are closer than the critical difference."""
     ranks = dict(zip(frame.method, frame["rank"], strict=True))
-    first = frame.iloc[0]
+    first, number = frame.iloc[0], len(ranks)
     cliques = cliques_of(ranks, float(first.critical_difference))
-    half = (len(ranks) + 1) // 2
+    half = (number + 1) // 2
     depth = 0.6 + 0.28 * len(cliques)
     figure, axes = new_figure(9, 1.9 + 0.22 * len(cliques) + LINE * 0.5 * half)
-    axes.set_xlim(0.2 - 0.16 * len(ranks), len(ranks) * 1.16 + 0.8)
+    axes.set_xlim(0.2 - 0.16 * number, number * 1.16 + 0.8)
     axes.set_ylim(-(depth + LINE * half), 1.9)
     axes.axis("off")
-    _scale(axes, len(ranks), float(first.critical_difference))
+    _scale(axes, number, float(first.critical_difference))
     for i, (name, rank) in enumerate(ranks.items()):
         left = i < half
-        y = -(depth + LINE * (i if left else len(ranks) - 1 - i))
-        edge = 0.8 if left else len(ranks) + 0.2
+        y = -(depth + LINE * (i if left else number - 1 - i))
+        edge = 0.8 if left else number + 0.2
         axes.plot([rank, rank, edge], [0, y, y], color=BLACK, linewidth=0.8)
         text, side = f"{plain(name)}  {rank:.2f}", "right" if left else "left"
         axes.text(edge + (-0.08 if left else 0.08), y, text, ha=side, va="center")
@@ -82,21 +69,14 @@ def draw_critical_difference(frame: pd.DataFrame) -> Figure:
 
 
 def _scale(axes: Axes, number: int, critical: float) -> None:
+    above = {"ha": "center", "va": "bottom", "fontsize": 8}
     axes.plot([1, number], [0, 0], color=BLACK, linewidth=1.2)
     for rank in range(1, number + 1):
         axes.plot([rank, rank], [0, 0.12], color=BLACK, linewidth=1)
-        axes.text(rank, 0.22, str(rank), ha="center", va="bottom", fontsize=8)
-    shown = min(critical, number - 1)
-    axes.plot(
-        [1, 1, 1, 1 + shown, 1 + shown, 1 + shown], [1.05, 1.25, 1.15, 1.15, 1.25, 1.05], color=BLACK, linewidth=1
-    )
-    axes.text(
-        1 + shown / 2, 1.3, f"critical difference {critical:.2f} (Nemenyi, 5 %)", ha="center", va="bottom", fontsize=8
-    )
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    return ranks_frame(source.per_class, source.dataset)
+        axes.text(rank, 0.22, str(rank), **above)
+    end = 1 + min(critical, number - 1)
+    axes.plot([1, 1, 1, end, end, end], [1.05, 1.25, 1.15, 1.15, 1.25, 1.05], color=BLACK, linewidth=1)
+    axes.text((1 + end) / 2, 1.3, f"critical difference {critical:.2f} (Nemenyi, 5 %)", **above)
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -115,7 +95,7 @@ register_figure(
         "nothing about other datasets, and seeds are averaged, not counted.",
         describe=_describe,
         part="results",
-        collect=_collect,
+        collect=lambda source: ranks_frame(source.per_class, source.dataset),
         draw=draw_critical_difference,
         place=15,
     )

@@ -1,28 +1,20 @@
 """mAP of every method by group, with its seeds."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..results.results import GROUPS
 from ..tables.rows import ResultTable
 from ..tables.table import build_table
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
-from .style import GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import group_style, legend_above, name_rows, new_figure, plain, style
 
 
 def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
-    """The seeds of a table's rows: dataset, method (its label), experiment_id, seed, group, value (mAP in percent).
+    """The seeds of a table's rows among the runs of `load_runs`.
 
-    Args:
-        table: whose rows are taken, from top to bottom.
-        runs: as `load_runs` returns them.
+    One row per seed and group: dataset, method (the row's label), experiment_id, seed, group, value (mAP in percent).
     """
     rows = []
     for row in table.rows:
@@ -35,39 +27,30 @@ def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
 
 @style()
 def draw_groups(frame: pd.DataFrame) -> Figure:
-    """Draw one line per method: small marks are seeds, large ones their mean.
-
-    Args:
-        frame: as `groups_frame` returns it.
-    """
-    names = list(dict.fromkeys(frame.method))
+    """Draw one line per method: small points are seeds, large ones their mean."""
+    names = list(frame.method.unique())
     figure, axes = new_figure(9, 1.2 + 0.34 * len(names))
     for group in GROUPS:
         own = frame[frame.group == group]
-        looks = {"color": GROUP_COLOURS[group], "marker": GROUP_MARKERS[group]}
-        axes.scatter(own.value, own.method.map(names.index), s=12, alpha=0.35, **looks)
+        axes.scatter(own.value, own.method.map(names.index), s=12, alpha=0.35, **group_style(group))
         means = own.groupby("method").value.mean().reindex(names)
-        axes.scatter(means, range(len(names)), s=62, label=group, zorder=3, **looks)
-    axes.set_yticks(range(len(names)), [plain(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel(f"mAP on {plain(frame.dataset.iloc[0])}, percent (small marks: seeds; large: their mean)")
+        axes.scatter(means, range(len(names)), s=62, label=group, zorder=3, **group_style(group))
+    name_rows(axes, names)
+    axes.set_xlabel(f"mAP on {plain(frame.dataset.iloc[0])}, percent (small points: seeds; large: their mean)")
     legend_above(axes, 4)
-    axes.spines[["left", "right", "top"]].set_visible(False)
     return figure
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
     runs = source.standard_runs
-    table = build_table(runs, 1, source.dataset, recipe=source.recipe)
-    return groups_frame(table, runs)
+    return groups_frame(build_table(runs, 1, source.dataset, recipe=source.recipe), runs)
 
 
 def _describe(frame: pd.DataFrame) -> str:
     means = frame.groupby(["group", "method"]).value.mean()
-    best = [
-        f"{group} {means[group].idxmax()} with {means[group].max():.1f}" for group in GROUPS if group in means.index
-    ]
-    return f"mAP of {frame.method.nunique()} methods by group. Best mean: {', '.join(best)}."
+    best = {group: means[group] for group in GROUPS if group in means.index}
+    parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
+    return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."
 
 
 register_figure(

@@ -1,20 +1,15 @@
 """Fig. 3: the gradient that a negative logit gets from cross-entropy, BCE and NT-BCE."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from .registry import FigureEntry, register_figure
-from .source import FigureSource
-from .style import legend_above, look, new_figure, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import legend_above, line_style, new_figure, style
 
 POSITIVE_LOGITS = (-2.0, 0.0, 2.0, 4.0)
 NEGATIVE_SCALES = (1.0, 2.0, 5.0, 10.0)
@@ -31,13 +26,10 @@ def negative_gradient(
 
     Cross-entropy is the softmax loss of one label (Eq. 6): exp(n) / (exp(n) + exp(p)) of a negative logit n beside a
     positive p. BCE (Eq. 5): sigmoid(n). NT-BCE (Eq. 7, with a bias of 0): sigmoid(lambda n). The suite's losses,
-    differentiated automatically, give the same to 1e-6, which a test sees to: torch alone would take seconds to load.
+    differentiated automatically, give the same to 1e-6, which a test checks.
 
-    Returns:
-        One row per point: loss, positive_logit, negative_scale (lambda), negative_logit, gradient.
+    One row per point: loss, positive_logit, negative_scale (lambda), negative_logit, gradient.
     """
-    from scipy.special import expit
-
     curves = [("CE", p, np.nan, expit(logits - p)) for p in positive_logits]
     curves += [("BCE", p, 1.0, expit(logits)) for p in positive_logits]
     curves += [("NT-BCE", 0.0, scale, expit(scale * logits)) for scale in negative_scales]
@@ -48,36 +40,20 @@ def negative_gradient(
 
 @style()
 def draw_negative_gradient(frame: pd.DataFrame) -> Figure:
-    """Draw three panels: cross-entropy and BCE over positive logits, NT-BCE over lambda.
-
-    Args:
-        frame: as `negative_gradient` returns it.
-    """
+    """Draw three panels: cross-entropy and BCE over positive logits, NT-BCE over lambda."""
     figure, panels = new_figure(10.5, 3.7, 1, 3, sharey=True)
-    for axes, (loss, title, key, name) in zip(
-        panels,
-        [
-            ("CE", "(a) CE", "positive_logit", "positive logit"),
-            ("BCE", "(b) BCE", "positive_logit", "positive logit"),
-            ("NT-BCE", "(c) NT-BCE", "negative_scale", r"$\lambda$ ="),
-        ],
-        strict=True,
-    ):
+    for axes, letter, loss in zip(panels, "abc", ("CE", "BCE", "NT-BCE"), strict=True):
+        key, name = ("negative_scale", r"$\lambda$ =") if loss == "NT-BCE" else ("positive_logit", "positive logit")
         for i, (value, curve) in enumerate(frame[frame.loss == loss].groupby(key)):
             # BCE's curves lie on each other: wider ones first, so that all are seen.
             width = 5.5 - 1.4 * i if loss == "BCE" else 1.6
             axes.plot(curve.negative_logit, curve.gradient, markevery=(5 + 4 * i, 20), markersize=4.5, linewidth=width,
-                      label=f"{name} {value:g}", **look(i))  # fmt: skip
-        axes.set_title(title, pad=38)
+                      label=f"{name} {value:g}", **line_style(i))  # fmt: skip
+        axes.set_title(f"({letter}) {loss}", pad=38)
         axes.set_xlabel("negative logit")
         legend_above(axes, 2)
-        axes.spines[["right", "top"]].set_visible(False)
     panels[0].set_ylabel("gradient to the negative logit")
     return figure
-
-
-def _collect(_: FigureSource) -> pd.DataFrame:
-    return negative_gradient()
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -101,7 +77,7 @@ register_figure(
         "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
         describe=_describe,
         part="equations",
-        collect=_collect,
+        collect=lambda source: negative_gradient(),
         draw=draw_negative_gradient,
         place=10,
     )

@@ -1,25 +1,17 @@
 """Total against tail: what tuning can trade for what."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
-from .study_trials import need_tuning
-from .style import legend_above, look, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .source import need_rows
+from .style import legend_above, line_style, new_figure, plain, style
 
 
 def front_frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """One line per trial: dataset, title, trial, default, total, tail, front (no other is better in one and as good).
+    """One line per trial of `FigureSource.tuning`: dataset, title, trial, default, total, tail, front.
 
-    Args:
-        trials: as `need_tuning` returns them.
+    A trial is on the front if no other of its method is as good in both scores and better in one.
     """
     own = trials.dropna(subset=["total", "tail"])
     front = []
@@ -34,33 +26,19 @@ def front_frame(trials: pd.DataFrame) -> pd.DataFrame:
 
 @style()
 def draw_front(frame: pd.DataFrame) -> Figure:
-    """Draw every trial as a small mark, each method's front as a line, its defaults as a large hollow mark.
-
-    Args:
-        frame: as `front_frame` returns it.
-    """
+    """Draw every trial as a small point, each method's front as a line, its defaults as a large ring."""
     figure, axes = new_figure(7, 5)
     for i, (title, own) in enumerate(frame.groupby("title", sort=False)):
-        looks = look(i)
-        axes.scatter(own.total, own["tail"], s=12, color=looks["color"], marker=looks["marker"], alpha=0.35)
+        line = line_style(i)
+        axes.scatter(own.total, own["tail"], s=12, color=line["color"], marker=line["marker"], alpha=0.35)
         front = own[own.front].sort_values("total")
-        axes.plot(front.total, front["tail"], markersize=5, label=plain(str(title)), **looks)
+        axes.plot(front.total, front["tail"], markersize=5, label=plain(title), **line)
         default = own[own.default]
-        axes.scatter(
-            default.total, default["tail"], s=110, facecolors="none", edgecolors=looks["color"], linewidths=1.6
-        )
+        axes.scatter(default.total, default["tail"], s=110, facecolors="none", edgecolors=line["color"], linewidths=1.6)
     axes.set_xlabel(f"total mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
     axes.set_ylabel("tail mAP, percent")
     legend_above(axes, 5)
-    axes.spines[["right", "top"]].set_visible(False)
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    frame = front_frame(need_tuning(source))
-    if frame.empty:
-        raise MissingDataError(f"no trial on {source.dataset} has a tail to show")
-    return frame
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -74,11 +52,13 @@ register_figure(
     FigureEntry(
         name="pareto-front",
         title="Total against tail: Pareto fronts of tuned methods",
-        caption="Complete trials of the last tuning on {dataset} (small marks), the front that no other trial of the "
+        caption="Complete trials of the last tuning on {dataset} (small points), the front that no other trial of the "
         "method surpasses in both (lines), and the defaults (rings). Validation split.",
         describe=_describe,
         part="studies",
-        collect=_collect,
+        collect=lambda source: need_rows(
+            front_frame(source.tuning()), f"no trial on {source.dataset} has a tail to show"
+        ),
         draw=draw_front,
         place=41,
     )

@@ -1,75 +1,55 @@
-"""Which figures exist. A file in `reports/figures/` that calls `register_figure` adds one; nothing else changes."""
+"""What a figure is, which there are, and how they are drawn into a folder.
 
-from __future__ import annotations
+A file in `reports/figures/` that calls `register_figure` adds one; nothing else changes.
+"""
 
+import json
+import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from ...errors import InputError
+from ...files import replacing
 from ...registry import NamedEntries
 from ..tables.formats import spreadsheet_text
-from .manifest import update_manifest
 from .source import FigureSource, MissingDataError
 from .style import DOTS_PER_INCH, arrange, as_svg
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    import pandas as pd
-    from matplotlib.figure import Figure
-
 PARTS = ("results", "studies", "labels", "equations")
+MANIFEST = "figures.json"
+FORMATS = ("svg", "pdf", "png", "csv")
 
 
 class UnwritableError(InputError):
-    """The folder of the figures cannot be written: no other figure would fare better."""
-
-
-class FailedFigureError(InputError):
-    """A figure met an error; the message says which, and where."""
+    """The folder of the figures cannot be written, so no other figure can be drawn either."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureEntry:
-    """A figure by name.
+    """A figure by name: the data that it shows, and how they are drawn and described."""
 
-    Attributes:
-        name: of its files, such as `co-occurrence`.
-        title: as a heading prints it.
-        caption: what is drawn, and how to read it; may name the dataset as `{dataset}`.
-        describe: alternative text from the data: what a reader who does not see the figure should know.
-        part: what it needs: `labels`, `equations` (nothing), `results` (finished runs), `studies` (trials).
-        collect: from a source, the tidy data that is drawn; raises `MissingDataError` where there is none.
-        draw: the figure from that data; the same data is written beside it as CSV.
-        place: smaller ones come first within their part.
-    """
-
-    name: str
+    name: str  # of its files, such as `co-occurrence`
     title: str
-    caption: str
-    describe: Callable[[pd.DataFrame], str]
-    part: Literal["results", "studies", "labels", "equations"]
-    collect: Callable[[FigureSource], pd.DataFrame]
+    caption: str  # what is drawn, and how to read it; may name the dataset as `{dataset}`
+    describe: Callable[[pd.DataFrame], str]  # alternative text: what a reader who does not see the figure should know
+    part: Literal["results", "studies", "labels", "equations"]  # finished runs, trials, training labels, nothing
+    collect: Callable[[FigureSource], pd.DataFrame]  # tidy data, which is written as CSV; may raise `MissingDataError`
     draw: Callable[[pd.DataFrame], Figure]
-    place: int = 100
+    place: int = 100  # smaller ones come first within their part
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnFigure:
-    """A figure on disk: `NAME.svg`, `.pdf`, `.png`, and its data as `NAME.csv`.
-
-    Attributes:
-        name: of its files.
-        title: as a heading prints it.
-        caption: with the dataset's name.
-        alternative_text: for those who do not see it.
-        part: as its entry says.
-    """
+    """A figure on disk: `NAME.svg`, `.pdf`, `.png`, and its data as `NAME.csv`; its caption names the dataset."""
 
     name: str
     title: str
@@ -80,13 +60,7 @@ class DrawnFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What became of the figures that were asked for.
-
-    Attributes:
-        drawn: those on disk, in order.
-        without: by name, what the others lack.
-        failed: by name, the error that those met which should have been drawn.
-    """
+    """The figures on disk, in order, and by name what the others lack or the error that they met."""
 
     drawn: list[DrawnFigure] = field(default_factory=list)
     without: dict[str, str] = field(default_factory=dict)
@@ -94,29 +68,12 @@ class Drawing:
 
 
 _REGISTERED = NamedEntries[FigureEntry]("figure", str(__package__))
-
-
-def register_figure(entry: FigureEntry) -> FigureEntry:
-    """Add a figure.
-
-    Raises:
-        InputError: if the name is taken.
-    """
-    return _REGISTERED.add(entry)
+register_figure, get_figure = _REGISTERED.add, _REGISTERED.get
 
 
 def list_figures() -> list[FigureEntry]:
     """All figures, in the order in which reports show them."""
     return sorted(_REGISTERED.load().values(), key=lambda entry: (PARTS.index(entry.part), entry.place, entry.name))
-
-
-def get_figure(name: str) -> FigureEntry:
-    """Return one figure.
-
-    Raises:
-        InputError: if there is none of that name.
-    """
-    return _REGISTERED.get(name)
 
 
 def draw_figures(
@@ -125,121 +82,136 @@ def draw_figures(
     *,
     entries: Sequence[FigureEntry] | None = None,
     on_figure: Callable[[str], None] = lambda name: None,
-    drawers: Executor | None = None,
+    pool: Executor | None = None,
 ) -> Drawing:
-    """Draw every figure that has data into a folder, with its data beside it and `figures.json` naming them all.
+    """Draw every figure that has data into a folder, with its data as CSV and `figures.json` listing them all.
 
-    A figure that fails is named with its error; the others are drawn. One that an earlier drawing left there and that
-    is asked for in vain now is removed.
+    A figure that fails is reported with its error; the others are drawn. A figure of an earlier drawing is removed if
+    it is asked for again and cannot be drawn any more.
 
     Args:
         source: what they are drawn from.
-        folder: made where it is missing.
-        entries: these alone; None takes all.
+        folder: created if missing.
+        entries: draw only these; None draws all.
         on_figure: called with each name before it is drawn.
-        drawers: processes that draw registered figures while this one collects the data of the next, as `open_drawers`
-            opens them; None draws here.
+        pool: processes that draw registered figures while the data of the next ones is collected; None draws here.
 
     Raises:
         UnwritableError: if the folder cannot be written.
     """
     found = Drawing()
-
-    def begun() -> Iterator[tuple[str, Callable[[], DrawnFigure]]]:
-        for entry in list_figures() if entries is None else entries:
-            on_figure(entry.name)
-            try:
-                task = (entry.collect(source), source.dataset, folder)
-                submitted = drawers.submit(_write_by_name, entry.name, *task) if drawers else None
-            except MissingDataError as missing:
-                found.without[entry.name] = str(missing)
-            except Exception as error:
-                found.failed[entry.name] = _failure(error)
-            else:
-                yield entry.name, submitted.result if submitted else partial(_write, entry, *task)
-
-    # With processes all are under way before the first is waited for.
-    for name, finish in list(begun()) if drawers else begun():
+    begun: dict[str, Callable[[], DrawnFigure]] = {}
+    for entry in list_figures() if entries is None else entries:
+        try:
+            task = (entry.collect(source), source.dataset, folder)
+            submitted = pool.submit(_write_by_name, entry.name, *task) if pool else None
+            begun[entry.name] = submitted.result if submitted else partial(_write, entry, *task)
+        except MissingDataError as missing:
+            found.without[entry.name] = str(missing)
+        except Exception as error:
+            found.failed[entry.name] = _failure(error)
+    for name, finish in begun.items():
+        on_figure(name)
         try:
             found.drawn.append(finish())
         except UnwritableError:
             raise
         except Exception as error:
             found.failed[name] = _failure(error)
-    try:
-        asked = None if entries is None else [entry.name for entry in entries]
-        update_manifest(folder, [asdict(figure) for figure in found.drawn], asked)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    asked = None if entries is None else [entry.name for entry in entries]
+    update_manifest(folder, [asdict(figure) for figure in found.drawn], asked)
     return found
 
 
-def write_figure(figure: Figure, stem: Path) -> None:
-    """Write `STEM.svg`, `STEM.pdf` and `STEM.png`, the same bytes for the same figure.
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write `PATH.svg`, `PATH.pdf` and `PATH.png`, the same bytes for the same figure.
 
     Raises:
         UnwritableError: if they cannot be written.
     """
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path.parent):
         arrange(figure)
-        figure.savefig(stem.with_name(f"{stem.name}.png"), metadata={"Software": None}, dpi=DOTS_PER_INCH)
-        stem.with_name(f"{stem.name}.svg").write_text(as_svg(figure), encoding="utf-8")
-        figure.savefig(stem.with_name(f"{stem.name}.pdf"), metadata={"CreationDate": None}, dpi=DOTS_PER_INCH)
-    except OSError as error:
-        raise _unwritable(stem.parent, error) from error
+        for ending, undated in (("png", "Software"), ("pdf", "CreationDate")):
+            with replacing(path.with_name(f"{path.name}.{ending}")) as file:
+                figure.savefig(file, format=ending, metadata={undated: None}, dpi=DOTS_PER_INCH)
+        with replacing(path.with_name(f"{path.name}.svg")) as file:
+            file.write(as_svg(figure).encode())
 
 
 def write_data(data: pd.DataFrame, path: Path) -> None:
-    """Write a figure's data as CSV; a text that a spreadsheet would take for a formula gets a leading apostrophe.
+    """Write a figure's data as CSV; text that a spreadsheet would take for a formula gets a leading apostrophe.
 
     Raises:
         UnwritableError: if it cannot be written.
     """
-    safe = data.copy()
-    for column in safe.columns:
-        if safe[column].dtype.kind not in "iufb":
-            safe[column] = [spreadsheet_text(str(value)) for value in safe[column]]
+    texts = [column for column in data if data[column].dtype.kind not in "iufb"]
+    safe = data.assign(**{column: [spreadsheet_text(str(value)) for value in data[column]] for column in texts})
+    with _writing(path.parent), replacing(path) as file:
+        file.write(safe.to_csv(index=False, lineterminator="\n").encode())
+
+
+def update_manifest(folder: Path, drawn: Sequence[Mapping[str, Any]], asked: Collection[str] | None = None) -> None:
+    """Write `figures.json`, and remove the figures that it listed before and that are outdated.
+
+    Those are the ones that were asked for (None: all) and not drawn. Files that it did not list are the user's: they
+    stay.
+
+    Raises:
+        UnwritableError: if the folder cannot be written.
+    """
+    names = {figure["name"] for figure in drawn}
+    before = [figure for figure in _listed(folder / MANIFEST) if figure["name"] not in names]
+    kept = [figure for figure in before if asked is not None and figure["name"] not in asked]
+    with _writing(folder):
+        with replacing(folder / MANIFEST) as file:
+            file.write(json.dumps([*kept, *drawn], indent=1).encode())
+        for figure in before:
+            for ending in FORMATS if figure not in kept else ():
+                (folder / f"{figure['name']}.{ending}").unlink(missing_ok=True)
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    """Figures of a manifest; none if it is missing or damaged, and none whose name leads out of the folder."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        safe.to_csv(path, index=False, lineterminator="\n")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    figures = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
+    return [one for one in figures if isinstance(one.get("name"), str) and re.fullmatch(r"[^/\\\0]+", one["name"])]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Within, errors of the file system name the folder and the cure."""
+    try:
+        yield
     except OSError as error:
-        raise _unwritable(path.parent, error) from error
-
-
-def _write_by_name(name: str, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
-    """As `_write`, in another process: an error tells its place here, for tracebacks do not travel."""
-    try:
-        return _write(get_figure(name), data, dataset, folder)
-    except UnwritableError:
-        raise
-    except Exception as error:
-        raise FailedFigureError(_failure(error)) from error
+        cure = f"{error.strerror or error}; give a writable folder with --to"
+        raise UnwritableError(f"cannot write figures to {folder}: {cure}") from error
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
     write_figure(entry.draw(data), folder / entry.name)
     write_data(data, folder / f"{entry.name}.csv")
-    return DrawnFigure(
-        name=entry.name,
-        title=entry.title,
-        caption=entry.caption.replace("{dataset}", dataset),
-        alternative_text=entry.describe(data),
-        part=entry.part,
-    )
+    caption, text = entry.caption.replace("{dataset}", dataset), entry.describe(data)
+    return DrawnFigure(name=entry.name, title=entry.title, caption=caption, alternative_text=text, part=entry.part)
+
+
+def _write_by_name(name: str, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
+    """As `_write`, in another process; tracebacks do not travel, so an error becomes its message here."""
+    try:
+        return _write(get_figure(name), data, dataset, folder)
+    except UnwritableError:
+        raise
+    except Exception as error:
+        raise InputError(_failure(error)) from error
 
 
 def _failure(error: Exception) -> str:
-    """An error as a line for people: our own are written for them, others tell their kind and place."""
+    """An error as one line: our own messages as they are, others with their kind and place."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, BrokenExecutor):
-        return "a process that draws has died, perhaps for want of memory; give the command again"
+        return "a process that draws has died, perhaps for lack of memory; repeat the command"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
-
-
-def _unwritable(folder: Path, error: OSError) -> UnwritableError:
-    return UnwritableError(
-        f"cannot write figures to {folder}: {error.strerror or error}; give a writable folder with --to"
-    )

@@ -1,50 +1,28 @@
 """How much of each method's advantage remains at its defaults, at its best, and at the median of its space."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .registry import FigureEntry, register_figure
-from .source import FigureSource
-from .study_trials import need_tuning
-from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, name_rows, new_figure, style
 
 BASELINE = "erm"
-MEASURES = ("defaults", "best", "median", "lower_quartile")
-LOOKS = {"defaults": (BLACK, "D"), "best": (VERMILLION, "^"), "median": (BLUE, "o"), "lower_quartile": (GREY, "v")}
+MEASURES = {"defaults": (BLACK, "D"), "best": (VERMILLION, "^"), "median": (BLUE, "o"), "lower_quartile": (GREY, "v")}
 
 
 def sensitivity_frame(trials: pd.DataFrame) -> pd.DataFrame:
     """One line per method and group: mAP at defaults, best, median and lower quartile of its complete trials.
 
-    `over_...` are the same less those of the baseline, ERM (of the first method where ERM was not tuned).
-
-    Args:
-        trials: as `need_tuning` returns them.
+    `over_...` are the same less those of the baseline, ERM (of the first method where ERM was not tuned). Trials are
+    those of `FigureSource.tuning`.
     """
     rows = []
     for group in ("total", "tail"):
-        for (method, title), own in trials.groupby(["method", "title"], sort=False):
-            marks = own[group].dropna()
-            default = own[own.default][group]
-            rows.append(
-                {
-                    "dataset": own.dataset.iloc[0],
-                    "method": method,
-                    "title": title,
-                    "group": group,
-                    "trials": len(marks),
-                    "defaults": default.iloc[0] if len(default) else float("nan"),
-                    "best": marks.max(),
-                    "median": marks.median(),
-                    "lower_quartile": marks.quantile(0.25),
-                }
-            )
+        for (dataset, method, title), own in trials.groupby(["dataset", "method", "title"], sort=False):
+            scores, default = own[group].dropna(), own[own.default][group]
+            labels = {"dataset": dataset, "method": method, "title": title, "group": group, "trials": len(scores)}
+            values = {"best": scores.max(), "median": scores.median(), "lower_quartile": scores.quantile(0.25)}
+            rows.append({**labels, "defaults": default.iloc[0] if len(default) else float("nan"), **values})
     frame = pd.DataFrame(rows)
     baseline = BASELINE if (frame.method == BASELINE).any() else frame.method.iloc[0]
     reference = frame[frame.method == baseline].set_index("group")
@@ -55,30 +33,19 @@ def sensitivity_frame(trials: pd.DataFrame) -> pd.DataFrame:
 
 @style()
 def draw_sensitivity(frame: pd.DataFrame) -> Figure:
-    """Draw a panel per group, a row per method, its four measures as marks.
-
-    Args:
-        frame: as `sensitivity_frame` returns it.
-    """
-    titles = list(dict.fromkeys(frame.title))
+    """Draw a panel per group, a row per method, its four measures as points."""
+    titles = list(frame.title.unique())
     figure, panels = new_figure(9.5, 1.4 + 0.42 * len(titles), 1, 2, sharey=True)
     for axes, group in zip(panels, ("total", "tail"), strict=True):
         own = frame[frame.group == group].set_index("title").reindex(titles)
         axes.hlines(range(len(titles)), own.lower_quartile, own.best, color=GREY, linewidth=1)
-        for measure in MEASURES:
-            colour, marker = LOOKS[measure]
+        for measure, (colour, marker) in MEASURES.items():
             axes.scatter(own[measure], range(len(titles)), s=40, color=colour, marker=marker, zorder=3,
                          label=measure.replace("_", " "))  # fmt: skip
         axes.set_xlabel(f"{group} mAP, validation split, percent")
-        axes.set_yticks(range(len(titles)), [plain(title) for title in titles])
-        axes.spines[["left", "right", "top"]].set_visible(False)
-    panels[0].set_ylim(len(titles) - 0.4, -0.6)
+        name_rows(axes, titles)
     legend_above(panels[0], 4)
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    return sensitivity_frame(need_tuning(source))
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -96,11 +63,11 @@ register_figure(
         name="sensitivity",
         title="How much of each method's advantage remains",
         caption="mAP of each method's complete trials in the last tuning on {dataset}: at its defaults, at its best, "
-        "at the median and the lower quartile of its space; trials follow the sampler, which looks more often where it "
-        "is good. The differences to ERM stand in the data beside the figure.",
+        "at the median and the lower quartile of its space; the sampler tries more settings where results are good. "
+        "The data beside the figure hold the differences to ERM.",
         describe=_describe,
         part="studies",
-        collect=_collect,
+        collect=lambda source: sensitivity_frame(source.tuning()),
         draw=draw_sensitivity,
         place=42,
     )

@@ -1,191 +1,155 @@
 """What the figures of one dataset are drawn from, loaded when a figure first asks for it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from ...benchmark.tracking.store import TAG, Store
+from ...datasets.dataset import Dataset, Split
 from ...datasets.importing.label_files import read_label_file
+from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.registry import load_dataset
 from ...errors import InputError
 from ...methods.catalogue import list_methods
-from ..results.artifacts import local_artifact
+from ..results.artifacts import local_artifact, read_arrays
+from ..results.per_class import per_class_frame
+from ..results.results import GROUPS
 from ..tables.chosen_runs import usual_recipe
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...benchmark.tracking.store import Store
-    from ...datasets.dataset import Dataset
+TRIAL_LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method", "title", "trial", "outcome",
+                "default", "parameters", "values", "experiment_id")  # fmt: skip
 
 
 class MissingDataError(InputError):
     """A figure has nothing to draw; the message says what it would need."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TrainingLabels:
-    """Labels of a training split.
+def need_rows(frame: pd.DataFrame, lacking: str) -> pd.DataFrame:
+    """The frame; if it is empty, a `MissingDataError` with the message `lacking`."""
+    if frame.empty:
+        raise MissingDataError(lacking)
+    return frame
 
-    Attributes:
-        labels: `(N, C)` uint8 of 0/1.
-        classes: C class names.
-    """
+
+class TrainingLabels(NamedTuple):
+    """Labels `(N, C)` uint8 of 0/1 of a training split, and its C class names."""
 
     labels: NDArray[np.uint8]
     classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LabelsOfTest:
-    """Labels of a test split.
-
-    Attributes:
-        labels: `(N, C)` uint8 of 0/1.
-        ids: N image ids.
-        digest: of the dataset.
-    """
-
-    labels: NDArray[np.uint8]
-    ids: list[str]
-    digest: str
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class FigureSource:
-    """Everything that figures of one dataset may ask for.
+    """Everything that figures of one dataset may ask for; what is missing raises `MissingDataError`."""
 
-    Attributes:
-        dataset: its name, as captions say it.
-        open_labels: opens the training labels.
-        open_dataset: opens the dataset, for its test labels; None where there are labels alone.
-        runs: finished experiments of the dataset as `load_runs` returns them, or None.
-        store: where their artifacts and curves are, or None.
-        recipe: of the runs that are compared; None takes the dataset's own.
-    """
-
-    dataset: str
-    open_labels: Callable[[], TrainingLabels]
+    dataset: str  # its name, as captions print it
+    labels: TrainingLabels | None = None  # where they are all that there is of the dataset
     open_dataset: Callable[[], Dataset] | None = None
-    runs: pd.DataFrame | None = None
-    store: Store | None = None
-    recipe: str | None = None
+    runs: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # finished experiments of the dataset, as `load_runs` returns them
+    store: Store | None = None  # where the runs' artifacts and curves are
+    recipe: str | None = None  # of the runs that are compared; None takes the dataset's own
 
     @cached_property
     def training(self) -> TrainingLabels:
-        """The training labels.
+        """The training labels."""
+        if self.labels is not None:
+            return self.labels
+        return TrainingLabels(labels=self._split("train").labels, classes=self._opened.classes)
 
-        Raises:
-            MissingDataError: if the dataset is not at hand.
-        """
+    @cached_property
+    def test(self) -> Split:
+        """The test split."""
+        return self._split("test")
+
+    @cached_property
+    def _opened(self) -> Dataset:
+        if self.open_dataset is None:
+            raise InputError("only its training labels were given")
+        return self.open_dataset()
+
+    def _split(self, name: str) -> Split:
         try:
-            return self.open_labels()
+            return self._opened.split(name)
         except InputError as error:
-            raise MissingDataError(f"the training labels of {self.dataset} are not at hand: {error}") from error
+            raise MissingDataError(f"the {name} split of {self.dataset} is not available: {error}") from error
 
     @cached_property
     def standard_runs(self) -> pd.DataFrame:
-        """Finished runs of the recipe without overrides, one configuration per method, in the catalogue's order.
-
-        Raises:
-            MissingDataError: if there are none.
-        """
-        if self.runs is None or self.runs.empty:
-            raise MissingDataError(f"no finished run on {self.dataset}; `mltbench run --table 1` makes some")
-        wanted = self.recipe or usual_recipe(self.runs, self.dataset)
-        plain = self.runs[(self.runs.overrides == "") & (self.runs.recipe == wanted)]
-        if plain.empty:
-            raise MissingDataError(f"no finished run on {self.dataset} with recipe {wanted} and no override")
-        return one_configuration_each(plain)
+        """Finished runs of the recipe without overrides, one configuration per method, in the catalogue's order."""
+        lacking = f"no finished run on {self.dataset}"
+        runs = need_rows(self.runs, f"{lacking}; `mltbench run --table 1` makes some")
+        recipe = self.recipe or usual_recipe(runs, self.dataset)
+        plain = runs[(runs.overrides == "") & (runs.recipe == recipe)]
+        return one_configuration_each(need_rows(plain, f"{lacking} with recipe {recipe} and no override"))
 
     @cached_property
     def per_class(self) -> pd.DataFrame:
         """Average precision of every class of the standard runs, as `load_per_class` returns it."""
-        from ..results.per_class import per_class_frame
-
         frame = per_class_frame(self.need_store(), self.standard_runs)
-        if frame.empty:
-            raise MissingDataError(f"no run on {self.dataset} has its per-class average precision in MLflow")
-        return frame
+        return need_rows(frame, f"no run on {self.dataset} has its per-class average precision in MLflow")
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Trials of studies about the dataset, as `trials_frame` returns them, read once for all figures.
+        """Complete trainings of trials of studies about the dataset, one line each, from MLflow's tags alone.
 
-        Raises:
-            MissingDataError: if there is no store.
+        Labels, seed, and mAP on the validation split in percent by group (NaN where it was not evaluated).
         """
-        from .study_trials import trials_frame
+        rows: list[dict[str, Any]] = []
+        for run in self.need_store().runs_of(kind="trial"):
+            tags, metrics = run.data.tags, run.data.metrics
+            row: dict[str, Any] = {label: tags.get(f"{TAG}{label}", "") for label in TRIAL_LABELS}
+            row |= {"seed": int(tags[f"{TAG}seed"]), "run_id": run.info.run_id, "artifact_uri": run.info.artifact_uri}
+            row |= {group: 100 * metrics.get(f"validation/{group}", float("nan")) for group in GROUPS}
+            rows.append(row | {"default": row["default"] == "true"})
+        frame = pd.DataFrame(rows, columns=[*TRIAL_LABELS, "seed", *GROUPS, "run_id", "artifact_uri"])
+        return frame[(frame.study_dataset == self.dataset) & (frame.outcome == "complete")]
 
-        frame = trials_frame(self.need_store())
-        own: pd.DataFrame = frame[frame.study_dataset == self.dataset]
-        return own
+    def sweep(self, name: str) -> pd.DataFrame:
+        """Complete trainings of a sweep; of several studies the one that was started last."""
+        lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name}` makes it"
+        frame = need_rows(self.trials[self.trials.sweep == name], lacking)
+        return frame[frame.study == frame.study.iloc[-1]].reset_index(drop=True)
+
+    def tuning(self) -> pd.DataFrame:
+        """Complete trials of the last tuning, one line each: means over seeds."""
+        lacking = f"no tuning on {self.dataset}; `mltbench study tune` makes one"
+        frame = need_rows(self.trials[self.trials.purpose == "tune"], lacking)
+        keys = ["study", "dataset", "method", "title", "trial", "default", "parameters", "values"]
+        last = frame[frame.study == frame.study.iloc[-1]]
+        return last.groupby(keys, sort=False)[list(GROUPS)].mean().reset_index()
 
     def need_store(self) -> Store:
-        """The store of the runs.
-
-        Raises:
-            MissingDataError: if there is none.
-        """
+        """The store of the runs."""
         if self.store is None:
             raise MissingDataError("no MLflow store was given")
         return self.store
 
-    def runs_of(self, method: str) -> pd.DataFrame:
-        """Standard runs of one method, by seed; empty where there are none."""
-        return self.standard_runs[self.standard_runs.method == method].sort_values("seed")
+    def test_scores(self, method: str) -> tuple[str, list[NDArray[np.float32]]] | None:
+        """Title and raw test logits `(N, C)`, one array per seed, of a method's standard runs; None without a run.
 
-    def test_scores(self, run: Any) -> NDArray[np.float32]:
-        """Raw test logits `(N, C)` of a run (a row of `standard_runs`), rows in the order of the test split.
-
-        Raises:
-            MissingDataError: if they are not kept, or the dataset is not at hand or another one.
+        Rows are in the order of the test split.
         """
+        runs = self.standard_runs[self.standard_runs.method == method].sort_values("seed")
+        return (str(runs.title.iloc[0]), [self._scores_of(run) for run in runs.itertuples()]) if len(runs) else None
+
+    def _scores_of(self, run: Any) -> NDArray[np.float32]:
         path = local_artifact(self.need_store(), run, "test_scores.npz")
         if path is None:
             raise MissingDataError(f"the test scores of experiment {run.experiment_id} are not in MLflow")
-        with np.load(path, allow_pickle=False) as arrays:
-            scores, ids = arrays["scores"], arrays["ids"].tolist()
-        test = self.test
-        if test.digest != run.dataset_digest or ids != test.ids:
+        arrays = read_arrays(path)
+        if arrays["ids"].tolist() != self.test.ids.tolist() or self._opened.digest != run.dataset_digest:
             raise MissingDataError(
-                f"experiment {run.experiment_id} was scored on another version of {self.dataset} than is at hand"
+                f"experiment {run.experiment_id} was evaluated on another version of {self.dataset} than is available"
             )
-        return np.asarray(scores, dtype=np.float32)
-
-    @cached_property
-    def test(self) -> LabelsOfTest:
-        """Labels of the test split.
-
-        Raises:
-            MissingDataError: if the dataset is not at hand.
-        """
-        try:
-            if self.open_dataset is None:
-                raise InputError("there are training labels alone")
-            dataset = self.open_dataset()
-            split = dataset.split("test")
-        except InputError as error:
-            raise MissingDataError(f"the test labels of {self.dataset} are not at hand: {error}") from error
-        return LabelsOfTest(labels=split.labels, ids=split.ids.tolist(), digest=dataset.digest)
-
-
-def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each method the configuration with most seeds (the newer of two equal ones), in the catalogue's order."""
-    found = runs.groupby(["method", "configuration_id"]).agg(seeds=("seed", "nunique"), last=("started", "max"))
-    ranked = found.reset_index().sort_values(["seeds", "last"], kind="stable")
-    chosen = ranked.groupby("method").configuration_id.last()
-    kept = runs[runs.configuration_id == runs.method.map(chosen)]
-    known = [method.name for method in list_methods()]
-    names = [name for name in known if name in set(kept.method)]
-    order = {name: i for i, name in enumerate([*names, *sorted(set(kept.method) - set(names))])}
-    return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
+        return np.asarray(arrays["scores"], dtype=np.float32)
 
 
 def labels_source(name: str, file: Path) -> FigureSource:
@@ -195,8 +159,7 @@ def labels_source(name: str, file: Path) -> FigureSource:
         InputError: if the file cannot be used.
     """
     found = read_label_file(file)
-    training = TrainingLabels(labels=found.labels, classes=found.classes)
-    return FigureSource(dataset=name, open_labels=lambda: training)
+    return FigureSource(dataset=name, labels=TrainingLabels(labels=found.labels, classes=found.classes))
 
 
 def dataset_source(
@@ -207,25 +170,45 @@ def dataset_source(
     store: Store | None = None,
     recipe: str | None = None,
 ) -> FigureSource:
-    """Figures of a registered dataset, and of its runs where they are given.
+    """Figures of a registered dataset, and of its finished runs among those that `load_runs` returned for a store.
 
-    Args:
-        name: of the dataset.
-        data_root: where datasets are kept; None takes the default.
-        runs: as `load_runs` returns them; those of other datasets and unfinished ones are left out.
-        store: that the runs come from.
-        recipe: of the runs that are compared; None takes the dataset's own.
+    `recipe` is that of the runs that are compared; None takes the dataset's own.
     """
+    own = runs[(runs.dataset == name) & (runs.state == "finished")] if runs is not None else pd.DataFrame()
+    opening = partial(load_dataset, name, data_root=data_root)
+    return FigureSource(dataset=name, open_dataset=opening, runs=own, store=store, recipe=recipe)
 
-    def open_labels() -> TrainingLabels:
-        dataset = load_dataset(name, data_root=data_root)
-        return TrainingLabels(labels=dataset.split("train").labels, classes=dataset.classes)
 
-    return FigureSource(
-        dataset=name,
-        open_labels=open_labels,
-        open_dataset=lambda: load_dataset(name, data_root=data_root),
-        runs=runs[(runs.dataset == name) & (runs.state == "finished")] if runs is not None else None,
-        store=store,
-        recipe=recipe,
-    )
+def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of each method the configuration with most seeds (the newer of two equal ones), in the catalogue's order."""
+    found = runs.groupby(["method", "configuration_id"]).agg(seeds=("seed", "nunique"), last=("started", "max"))
+    ranked = found.reset_index().sort_values(["seeds", "last"], kind="stable")
+    chosen = ranked.groupby("method").configuration_id.last()
+    kept = runs[runs.configuration_id == runs.method.map(chosen)]
+    names = dict.fromkeys([*(method.name for method in list_methods()), *sorted(set(kept.method))])
+    order = {name: i for i, name in enumerate(names)}
+    return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
+
+
+def of_one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
+    """Rows of the named dataset, or of the only one that there is.
+
+    Raises:
+        InputError: if there are several and none is named, or none of that name.
+    """
+    known = sorted(set(frame.dataset))
+    if dataset is None and len(known) != 1:
+        raise InputError(f"name one dataset with dataset=; there are: {', '.join(known) or '(none)'}")
+    found = frame[frame.dataset == (dataset or known[0])]
+    if found.empty:
+        raise InputError(f"nothing on dataset {dataset!r}; there are: {', '.join(known) or '(none)'}")
+    return found
+
+
+def classes_frame(
+    statistics: ClassStatistics, classes: Sequence[str], dataset: str, **columns: NDArray[Any]
+) -> pd.DataFrame:
+    """One row per class, largest first: dataset, class_name, class_size, group, and the columns given, `(C,)` each."""
+    own = {"class_name": list(map(str, classes)), "class_size": statistics.counts, "group": statistics.group_names}
+    frame = pd.DataFrame({"dataset": dataset, **own, **columns})
+    return frame.sort_values("class_size", ascending=False, kind="stable", ignore_index=True)

@@ -1,22 +1,17 @@
 """Fig. 7a and 7b, and every other sweep over one setting: mAP by group, with bands over seeds."""
 
-from __future__ import annotations
-
+import json
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...errors import InputError
 from ...methods.catalogue import get_method
 from ..results.results import GROUPS
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
-from .study_trials import need_sweep, parameter
-from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain, style
 
 # Sweep: setting on the axis, what the paper calls it, title, and what its text says.
 SWEEPS = {
@@ -37,53 +32,41 @@ LOGARITHMIC_FROM = 10
 def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
     """One line per training and group: dataset, title, x (the setting), seed, group, value, paper (the paper's x).
 
-    Args:
-        trials: as `need_sweep` returns them.
-        key: of the setting, such as `method.beta`.
-        dataset: whose values of the paper are marked.
+    The trials are those of `FigureSource.sweep`, the key is that of the setting, such as `method.beta`.
     """
-    long = trials.assign(x=parameter(trials, key).astype(float)).melt(
+    long = trials.assign(x=[float(json.loads(text)[key]) for text in trials.parameters]).melt(
         ["title", "method", "x", "seed"], list(GROUPS), var_name="group", value_name="value"
     )
-    paper = [_paper_value(method, key, dataset) for method in long.method]
+    paper = {method: _paper_value(method, key, dataset) for method in long.method.unique()}
     columns = ["dataset", "title", "x", "seed", "group", "value", "paper"]
-    return long.assign(dataset=dataset, paper=paper)[columns].dropna(subset=["value"])
+    return long.assign(dataset=dataset, paper=long.method.map(paper))[columns].dropna(subset=["value"])
 
 
 @style()
 def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
     """Draw a panel per method: means with bands of one standard deviation over seeds, the paper's choice as a line.
 
-    Args:
-        frame: as `sweep_frame` returns it.
-        symbol: what the paper calls the setting.
+    `symbol` is what the paper calls the setting.
     """
-    titles = list(dict.fromkeys(frame.title))
-    figure, panels = new_figure(5.6 * len(titles), 4.0, 1, len(titles), squeeze=False, sharey=True)
+    number = frame.title.nunique()
+    figure, panels = new_figure(5.6 * number, 4.0, 1, number, squeeze=False, sharey=True)
     positive = frame.x[frame.x > 0]
-    for axes, title in zip(panels[0], titles, strict=True):
-        own = frame[frame.title == title]
+    for axes, (title, own) in zip(panels[0], frame.groupby("title", sort=False), strict=True):
         for group in GROUPS:
-            points = own[own.group == group].groupby("x").value.agg(["mean", "std"])
-            looks = {"color": GROUP_COLOURS[group], "marker": GROUP_MARKERS[group]}
-            axes.plot(points.index, points["mean"], label=group, markersize=5, linewidth=1.4, **looks)
-            spread = points["std"].fillna(0)
-            band = (points["mean"] - spread, points["mean"] + spread)
-            axes.fill_between(points.index, *band, color=GROUP_COLOURS[group], alpha=0.15, linewidth=0)
+            line = {**group_style(group), "label": group, "markersize": 5, "linewidth": 1.4}
+            curve_with_band(axes, own[own.group == group], "x", "value", **line)
         if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:
             # A zero has its place left of the logarithmic part.
             axes.set_xscale("symlog", linthresh=positive.min())
             axes.set_xticks(sorted(own.x.unique()), [f"{x:g}" for x in sorted(own.x.unique())], rotation=45)
             axes.minorticks_off()
         if own.paper.notna().any():
-            axes.axvline(own.paper.iloc[0], color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="paper's choice")
+            axes.axvline(own.paper.iloc[0], color=GREY, linestyle=REFERENCE, linewidth=1, label="paper's choice")
         axes.set_xlabel(rf"$\{symbol}$")
-        if len(titles) > 1:
+        if number > 1:
             axes.set_title(plain(title), loc="right")
-    panels[0][0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
-    legend_above(panels[0][0], 5)
-    for axes in panels[0]:
-        axes.spines[["right", "top"]].set_visible(False)
+    panels[0, 0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
+    legend_above(panels[0, 0], 5)
     return figure
 
 
@@ -95,17 +78,16 @@ def _paper_value(method: str, key: str, dataset: str) -> float:
 
 
 def _collect(source: FigureSource, *, sweep: str) -> pd.DataFrame:
-    return sweep_frame(need_sweep(source, sweep), SWEEPS[sweep][0], source.dataset)
+    return sweep_frame(source.sweep(sweep), SWEEPS[sweep][0], source.dataset)
 
 
 def _describe(frame: pd.DataFrame, *, symbol: str) -> str:
     parts = []
     for title, own in frame.groupby("title", sort=False):
-        for group in GROUPS:
+        for group in own.group.unique():
             means = own[own.group == group].groupby("x").value.mean()
-            if len(means):
-                best = f"best {means.max():.1f} at {means.idxmax():g}"
-                parts.append(f"{title}, {group}: {best}, worst {means.min():.1f} at {means.idxmin():g}")
+            best = f"best {means.max():.1f} at {means.idxmax():g}"
+            parts.append(f"{title}, {group}: {best}, worst {means.min():.1f} at {means.idxmin():g}")
     return f"mAP against {symbol}, {frame.seed.nunique()} seeds. {'; '.join(parts)}."
 
 

@@ -1,63 +1,45 @@
 """What tuning gave: tuned minus default on the test split, on seeds that tuning never saw."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ..results.results import GROUPS
 from ..results.tuned import tuned_frame
 from .registry import FigureEntry, register_figure
-from .source import FigureSource, MissingDataError
-from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, new_figure, plain, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .source import FigureSource, need_rows
+from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain, style
 
 
 @style()
 def draw_tuned(frame: pd.DataFrame) -> Figure:
-    """Draw a row per winner: the paired difference of each group with its interval.
-
-    Args:
-        frame: as `tuned_frame` returns it.
-    """
+    """Draw a row per winner of `tuned_frame`: the paired difference of each group with its interval."""
     labels = frame.title + " (" + frame.objective + ", " + frame.study + ")"
-    names = list(dict.fromkeys(labels))
+    names = list(labels.unique())
     figure, axes = new_figure(9, 1.3 + 0.62 * len(names))
     for i, group in enumerate(GROUPS):
         own = frame[frame.group == group]
-        rows = [names.index(label) + 0.17 * (i - 1.5) for label in labels[frame.group == group]]
+        rows = labels[own.index].map(names.index) + 0.17 * (i - 1.5)
         reach = np.array([own.difference - own.low, own.high - own.difference])
         axes.errorbar(own.difference, rows, xerr=np.where(np.isfinite(reach), reach, 0), fmt=GROUP_MARKERS[group],
                       color=GROUP_COLOURS[group], markersize=5, elinewidth=1.2, capsize=2, label=group)  # fmt: skip
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(names)), [plain(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    name_rows(axes, names)
     axes.set_xlabel(f"tuned minus default, mAP on {plain(frame.dataset.iloc[0])}, test split, points")
     legend_above(axes, 4)
-    axes.spines[["left", "right", "top"]].set_visible(False)
     return figure
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
-    frame = pd.DataFrame()
-    if source.runs is not None:
-        frame = tuned_frame(source.need_store(), source.runs, source.dataset)
-    if frame.empty:
-        raise MissingDataError(
-            f"no winner of a study was judged on {source.dataset}; `mltbench run --from-study NAME --seeds 5` does it"
-        )
-    return frame
+    lacking = f"no winner of a study was tested on {source.dataset}; `mltbench run --from-study NAME --seeds 5` does it"
+    runs = need_rows(source.runs, lacking)
+    return need_rows(tuned_frame(source.need_store(), runs, source.dataset), lacking)
 
 
 def _describe(frame: pd.DataFrame) -> str:
-    own = frame[frame.group == GROUPS[0]]
     parts = [
         f"{row['title']} {row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}], {row['n']} seeds"
-        for row in own.to_dict("records")
+        for row in frame[frame.group == GROUPS[0]].to_dict("records")
     ]
     return f"Tuned minus default, total mAP in points with 95 % intervals: {'; '.join(parts)}."
 

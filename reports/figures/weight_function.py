@@ -1,19 +1,14 @@
 """Eq. 4: how the smoothing function turns the re-balancing ratio r into a weight."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from scipy.special import expit
 
 from .registry import FigureEntry, register_figure
-from .source import FigureSource
-from .style import legend_above, look, new_figure, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .style import legend_above, line_style, new_figure, style
 
 BETAS, MUS = (2.0, 5.0, 10.0, 20.0), (0.1, 0.2, 0.3, 0.5)
 CHOSEN_BETA, CHOSEN_MU = 10.0, 0.3
@@ -23,13 +18,9 @@ RATIOS = np.arange(5, 1000, 10) / 1000
 def weight_function(*, betas: Sequence[float] = BETAS, mus: Sequence[float] = MUS, alpha: float = 0.1) -> pd.DataFrame:
     """The weight of Eq. 4, alpha + sigmoid(beta (r - mu)).
 
-    The suite's re-balanced loss, its gradient taken over that of plain BCE, gives the same, which a test sees to.
-
-    Returns:
-        One row per point: varied (`beta` or `mu`), beta, mu, alpha, ratio (r, Eq. 3), weight.
+    The suite's re-balanced loss, its gradient taken over that of plain BCE, gives the same, which a test checks.
+    One row per point: varied (`beta` or `mu`), beta, mu, alpha, ratio (r, Eq. 3), weight.
     """
-    from scipy.special import expit
-
     curves = [("beta", beta, CHOSEN_MU) for beta in betas] + [("mu", CHOSEN_BETA, mu) for mu in mus]
     rows = [
         pd.DataFrame({"varied": varied, "beta": beta, "mu": mu, "alpha": alpha, "ratio": RATIOS,
@@ -41,27 +32,18 @@ def weight_function(*, betas: Sequence[float] = BETAS, mus: Sequence[float] = MU
 
 @style()
 def draw_weight_function(frame: pd.DataFrame) -> Figure:
-    """Draw two panels: the weight over r for several beta, and for several mu.
-
-    Args:
-        frame: as `weight_function` returns it.
-    """
+    """Draw two panels: the weight over r for several beta, and for several mu."""
     figure, panels = new_figure(8.4, 3.7, 1, 2, sharey=True)
     for axes, varied, fixed in zip(panels, ("beta", "mu"), ("mu", "beta"), strict=True):
         own = frame[frame.varied == varied]
         for i, (value, curve) in enumerate(own.groupby(varied)):
             axes.plot(curve.ratio, curve.weight, markevery=(4 + 3 * i, 18), markersize=4.5, linewidth=1.6,
-                      label=rf"$\{varied}$ = {value:g}", **look(i))  # fmt: skip
+                      label=rf"$\{varied}$ = {value:g}", **line_style(i))  # fmt: skip
         axes.set_title(rf"over $\{varied}$, with $\{fixed}$ = {own[fixed].iloc[0]:g}", pad=24)
         axes.set_xlabel("ratio $r$ (Eq. 3)")
         legend_above(axes, 4, columnspacing=1, handlelength=2.2)
-        axes.spines[["right", "top"]].set_visible(False)
     panels[0].set_ylabel(r"weight $\hat{r}$ (Eq. 4)")
     return figure
-
-
-def _collect(_: FigureSource) -> pd.DataFrame:
-    return weight_function()
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -82,7 +64,7 @@ register_figure(
         "centre. The suite's re-balanced loss is tested to weigh so.",
         describe=_describe,
         part="equations",
-        collect=_collect,
+        collect=lambda source: weight_function(),
         draw=draw_weight_function,
         place=20,
     )

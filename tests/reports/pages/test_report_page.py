@@ -106,7 +106,7 @@ def test_figures_follow_a_dark_page(browser, address):
 @pytest.mark.parametrize("name", ["class-distribution", "negative-gradient", "weight-function"])
 def test_every_text_of_a_figure_is_bright_in_the_dark_formulas_too(browser, small_labels, tmp_path, name):
     training = TrainingLabels(labels=small_labels, classes=("a", "b", "c", "d"))
-    draw_figures(FigureSource(dataset="x", open_labels=lambda: training), tmp_path, entries=[get_figure(name)])
+    draw_figures(FigureSource(dataset="x", labels=training), tmp_path, entries=[get_figure(name)])
     adapt_figures(tmp_path)
     page = open_page(browser, (tmp_path / f"{name}.svg").as_uri(), scheme="dark")
     colours = page.evaluate("[...document.querySelectorAll('text, tspan')].map((text) => getComputedStyle(text).fill)")
