@@ -90,7 +90,7 @@ register_figure(
         name="critical-difference",
         title="Critical difference",
         caption="Average ranks of the methods over the classes of {dataset}, 1 is best; a bar joins methods that "
-        "Nemenyi's test at 5 % does not tell apart (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
+        "Nemenyi's test at 5 % does not distinguish (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
         "their images, and every class counts alike: read it as how evenly a method wins over these classes. It claims "
         "nothing about other datasets, and seeds are averaged, not counted.",
         describe=_describe,

@@ -73,7 +73,7 @@ register_figure(
         name="negative-gradient",
         title="Gradient to a negative logit (Fig. 3)",
         caption="(a) With CE a high positive logit makes the gradient small; (b) with BCE it depends on the negative "
-        "logit alone, so that suppression goes on; (c) NT-BCE drops sharply below the threshold, the more so the "
+        "logit alone, so that suppression continues; (c) NT-BCE drops sharply below the threshold, the more so the "
         "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
         describe=_describe,
         part="equations",
