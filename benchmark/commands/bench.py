@@ -77,7 +77,7 @@ def loop(
             cores=cores,
             seconds=seconds,
             rounds=rounds,
-            weights=find_weights(experiment, weights, root),
+            weights=find_weights(experiment.backbone, experiment.weights_digest, weights, root),
         )
     training = experiment.training
     setting = (
@@ -143,7 +143,7 @@ def breakdown(
             opened,
             Execution(device=chosen, threads=threads),
             word_vectors=hashed_word_vectors(opened.classes).vectors if needed else None,
-            weights=find_weights(experiment, weights, root),
+            weights=find_weights(experiment.backbone, experiment.weights_digest, weights, root),
         )
         found = break_down(plan, trainer, steps=steps)
         torch.set_num_threads(before)

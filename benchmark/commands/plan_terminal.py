@@ -89,7 +89,7 @@ def run_plan(
         with working(console, f"preparing {plan.dataset}"):
             prepare(plan.dataset, surroundings.data_root)
         for weights, experiment in {p.weights: p.experiment for p in missing}.items():
-            find_weights(experiment, weights.file, surroundings.data_root)
+            find_weights(experiment.backbone, experiment.weights_digest, weights.file, surroundings.data_root)
     execution = surroundings.execution
     kept = [] if surroundings.restart else [p for p in missing if _has_checkpoint(p, store, surroundings)]
     console.print(

@@ -60,7 +60,7 @@ def tracking_failures(
             opened,
             Execution(),
             word_vectors=hashed_word_vectors(opened.classes).vectors if needed else None,
-            weights=find_weights(experiment, None, root),
+            weights=find_weights(experiment.backbone, experiment.weights_digest, None, root),
         )
         found = compare_servers(plan, job, trainer, rounds=rounds, epochs=epochs)
         torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""The labels of a planned experiment, kept in its run folder, so that the folder alone can be brought to MLflow."""
+"""What people call an experiment, kept in its run folder, so that the folder alone can be uploaded to MLflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS_NAME = "labels.json"
 
 
 def write_labels(planned: PlannedExperiment, plan: str, folder: Path) -> None:
-    """Write what people know an experiment by, and the plan that asked for it, into its run folder."""
+    """Write the display names of an experiment, and the plan that asked for it, into its run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     labels = {
         "plan": plan,

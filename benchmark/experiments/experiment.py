@@ -21,16 +21,12 @@ class Experiment:
     """One method trained once on one dataset.
 
     Attributes:
-        dataset: name of the dataset (a label: the digest decides).
-        dataset_digest: its digest.
+        dataset: its name (a label: the digest decides).
         method: with all parameters (its name is a label).
         training: the resolved recipe as plain JSON.
-        backbone: name of the backbone.
-        weights_digest: SHA-256 of its initial weights, its first 8 digits for torchvision's own, or `random`.
-        input_format: what these weights expect: normalisation and padding.
+        weights_digest: SHA-256 of the initial weights, its first 8 digits for torchvision's own, or `random`.
+        input_format: what these weights expect.
         word_vectors_digest: SHA-256 of the class names' vectors, or None where the head needs none.
-        seed: of sampling, augmentation, initialisation and dropout.
-        numerics_version: of the code.
     """
 
     dataset: str

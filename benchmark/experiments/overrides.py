@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from ...errors import InputError, unknown_name
@@ -12,10 +13,10 @@ from .recipe import Recipe, with_setting
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read overrides into values by room, `method` and `recipe`.
+    """Read overrides into values of `method` and of `recipe`, by key.
 
     Raises:
-        InputError: if one has not the form.
+        InputError: if one is not of the form.
 
     >>> parse_overrides(["method.mu=.2", "recipe.augmentation.flip=false"])
     {'method': {'mu': 0.2}, 'recipe': {'augmentation.flip': False}}
@@ -23,12 +24,12 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {"method": {}, "recipe": {}}
     for override in overrides:
         key, equals, text = override.partition("=")
-        room, _, name = key.strip().partition(".")
-        if not equals or not name or room not in settings:
+        owner, _, name = key.strip().partition(".")
+        if not equals or not name or owner not in settings:
             raise InputError(
                 f"override {override!r} must read method.KEY=VALUE or recipe.KEY=VALUE, such as method.mu=.2"
             )
-        settings[room][name] = _parse_value(text.strip())
+        settings[owner][name] = _parse_value(text.strip())
     return settings
 
 
@@ -47,13 +48,11 @@ def override_recipe(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: if there is no such setting, or a value does not fit.
     """
-    for key, value in values.items():
-        recipe = with_setting(recipe, key, value)
-    return recipe
+    return reduce(lambda changed, key: with_setting(changed, key, values[key]), values, recipe)
 
 
 def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> list[tuple[Method, dict[str, Any]]]:
-    """Apply each value to the methods that have such a hyper-parameter; also return what changed in each.
+    """Apply each value to the methods that have such a hyper-parameter; return each method with what changed in it.
 
     Raises:
         InputError: if no method has a key, or a value is out of range.
@@ -64,18 +63,20 @@ def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> li
             raise unknown_name("key", f"method.{name}", [f"method.{key}" for key in known])
     result = []
     for method in methods:
-        own = {name: value for name, value in values.items() if name in method.parameters}
-        changed = method.with_parameters(**own)
-        different = {
-            name: changed.parameters[name] for name in own if changed.parameters[name] != method.parameters[name]
-        }
-        result.append((changed, different))
+        before = method.parameters
+        changed = method.with_parameters(**{name: value for name, value in values.items() if name in before})
+        after = changed.parameters
+        result.append(
+            (changed, {name: after[name] for name in values if name in before and after[name] != before[name]})
+        )
     return result
 
 
-def settings_text(**rooms: Mapping[str, Any]) -> tuple[str, ...]:
+def settings_text(**owners: Mapping[str, Any]) -> tuple[str, ...]:
     """Settings as the command line takes them, such as `recipe.plain.decay_after=18,23`."""
-    return tuple(f"{room}.{name}={_as_text(value)}" for room, values in rooms.items() for name, value in values.items())
+    return tuple(
+        f"{owner}.{name}={_as_text(value)}" for owner, values in owners.items() for name, value in values.items()
+    )
 
 
 def _as_text(value: Any) -> str:

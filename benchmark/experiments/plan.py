@@ -1,10 +1,11 @@
-"""Plans: which experiments to run, as methods x seeds on one dataset. Loads without torch."""
+"""Plans: which experiments to run, as methods x seeds on one dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ...datasets.dataset import Dataset
 from ...datasets.registry import get_dataset_entry
@@ -17,18 +18,18 @@ from .experiment import Experiment
 from .overrides import changed_settings, override_methods, override_recipe, parse_overrides, settings_text
 from .recipe import Recipe, get_recipe
 
+Kind = Literal["experiment", "trial"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedExperiment:
     """An experiment with the labels that people know it by.
 
     Attributes:
-        experiment: what will be run.
         title: of its method, as tables print it.
         recipe: name of its recipe.
-        settings: what differs from method and recipe, such as `method.mu=0.2`; empty for none.
+        settings: what differs from method and recipe, such as `method.mu=0.2`.
         images: training images that it takes.
-        weights: what its backbone starts from.
         tags: what MLflow keeps with it besides, each as `mltbench.KEY`.
     """
 
@@ -64,14 +65,21 @@ class Plan:
     """Experiments of one command, in order.
 
     Attributes:
-        name: what MLflow calls it.
-        dataset: name of the dataset.
+        name: the tag `mltbench.plan` of its runs in MLflow.
         experiments: each once.
+        scores_test: whether its experiments score the test split. Searches never do: their experiments are trials,
+            kept apart from those that tables read.
     """
 
     name: str
     dataset: str
     experiments: tuple[PlannedExperiment, ...]
+    scores_test: bool = True
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of its runs: `experiment`, or `trial` where the test split stays closed."""
+        return "experiment" if self.scores_test else "trial"
 
 
 def choose_methods(tables: Sequence[int], names: Sequence[str]) -> list[str]:
@@ -109,7 +117,7 @@ def build_plan(
         methods: names from the catalogue.
         seeds: one experiment per method and seed.
         recipe: name of the recipe; None takes the dataset's.
-        backbone: which backbone and weights.
+        backbone: backbone and weights.
         overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`.
         device_type: `cpu` or `cuda`, which decides the precision of `auto`.
         word_vectors: file of word vectors, for heads that need them.

@@ -16,7 +16,7 @@ def _require(key: str, value: float, *, least: float, above: bool = False) -> No
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Epochs, and after which of them the learning rate falls by `Recipe.decay_factor`."""
+    """Epochs, and after which of them the learning rate is multiplied by `Recipe.decay_factor`."""
 
     epochs: int
     decay_after: tuple[int, ...]
@@ -40,7 +40,7 @@ class Augmentation:
 
     Attributes:
         brightness: largest shift, in grey levels of 0..255; each photometric step happens with probability .5.
-        contrast: factor from 1 - contrast to 1 + contrast, before or after saturation and hue by the toss of a coin.
+        contrast: factor from 1 - contrast to 1 + contrast, either before or after saturation and hue, at random.
         saturation: factor from 1 - saturation to 1 + saturation.
         hue: largest turn in degrees.
         channel_permutation: permute R, G, B at random with probability .5.
@@ -70,19 +70,16 @@ class Recipe:
     Attributes:
         plain: schedule of methods without re-sampling.
         resampled: schedule of methods with class-aware re-sampling.
-        batch_size: images per step.
         learning_rate: of SGD, at its height.
-        momentum: of SGD.
         weight_decay: on every trained parameter.
         clip_norm: largest gradient norm.
         warmup_iterations: steps of linear warm-up.
         warmup_ratio: share of the learning rate at step 0.
-        decay_factor: what the learning rate is multiplied by at each decay.
+        decay_factor: of the learning rate at each decay.
         neck_width: features between backbone and classifier.
         dropout: after the neck.
         image_size: side of the network's input, in pixels.
         precision: `auto` is bfloat16 on CUDA and float32 elsewhere.
-        augmentation: of training images.
     """
 
     plain: Schedule = Schedule(epochs=80, decay_after=(55, 70))
@@ -127,7 +124,7 @@ class Recipe:
 
 PAPER = Recipe()
 
-# What keeps the label of a digit: no mirror image, and no colour change that turns one ink into another.
+# What keeps a digit's label: no mirroring, and no colour change that turns one ink into another.
 DIGITS_AUGMENTATION = Augmentation(saturation=0, hue=0, channel_permutation=False, flip=False)
 
 # The paper's recipe at a third of the plain epochs, so that both schedules take about 23,000 images of Digits-MLT. The

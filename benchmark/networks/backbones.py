@@ -1,20 +1,15 @@
-"""Backbones: what turns images into feature maps, which part of it stays frozen, and which input it expects.
-
-The registry loads without torch; a backbone's modules load when it is built. Which weights it starts from is the
-business of `initial_weights`.
-"""
+"""Backbones: what turns images into feature maps, which part of it stays frozen, and which input it expects."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from torch import nn
 
 from ...errors import unknown_name
-
-if TYPE_CHECKING:
-    from torch import nn
+from .residual_network import digits_resnet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +45,13 @@ class Backbone:
     """A feature extractor by name.
 
     Attributes:
-        name: public name.
         width: channels of its feature map.
-        trunk: modules of torchvision's network that stay frozen, as stem and layer1 are in the published code: all
-            that come before the third halving of the image's side. Empty for a network of this room.
-        upper: modules that learn, with their BatchNorm kept in evaluation mode.
-        address: `module:function` in this room that makes (trunk, upper) instead; None for torchvision's.
+        trunk: modules of torchvision's network that stay frozen, as stem and layer1 do in the published code: all that
+            come before the third halving of the image's side.
+        upper: modules of torchvision's network that learn, with their BatchNorm kept in evaluation mode.
+        own: makes trunk and upper part of a network that is not torchvision's; None for torchvision's.
         input: what its published weights expect.
-        weights: its published weights: a file of this room, or one that torchvision downloads (`NAME-DIGEST.pth`,
+        weights: its published weights: a file of this folder, or one that torchvision downloads (`NAME-DIGEST.pth`,
             DIGEST being the first 8 digits of its SHA-256).
     """
 
@@ -65,19 +59,36 @@ class Backbone:
     width: int
     trunk: tuple[str, ...] = ()
     upper: tuple[str, ...] = ()
-    address: str | None = None
+    own: Callable[[], tuple[nn.Module, nn.Module]] | None = None
     input: InputFormat = IMAGENET
     weights: str
 
     def build(self) -> tuple[nn.Module, nn.Module]:
-        """Make trunk and upper part with random weights from torch's global generator."""
-        if self.address is None:
-            from .torchvision_parts import torchvision_parts
+        """Make trunk and upper part with random weights from torch's global generator.
 
-            return torchvision_parts(self.name, self.trunk, self.upper)
-        module, _, function = self.address.partition(":")
-        trunk, upper = getattr(importlib.import_module(f".{module}", __package__), function)()
-        return trunk, upper
+        Parts of torchvision's networks keep its names, such as `layer1.0.conv1` or `features.3.conv.0.0`; the
+        classifier is left out.
+        """
+        if self.own is not None:
+            return self.own()
+        # Importing torchvision takes as long as importing torch; workers on the small network do without.
+        import torchvision
+
+        model = torchvision.models.get_model(self.name, weights=None)
+        return _part(model, self.trunk), _part(model, self.upper)
+
+
+def _part(model: nn.Module, paths: Sequence[str]) -> nn.Sequential:
+    part = nn.Sequential()
+    for path in paths:
+        *owners, name = path.split(".")
+        inner: nn.Module = part
+        for owner in owners:
+            if not hasattr(inner, owner):
+                inner.add_module(owner, nn.Sequential())
+            inner = inner.get_submodule(owner)
+        inner.add_module(name, model.get_submodule(path))
+    return part
 
 
 def _resnet(name: str, weights: str, *, width: int = 2048) -> Backbone:
@@ -90,17 +101,14 @@ def _features(name: str, weights: str, *, width: int, frozen: int, blocks: int) 
     return Backbone(name=name, width=width, trunk=paths[:frozen], upper=paths[frozen:], weights=weights)
 
 
-def _by_name(backbones: Iterable[Backbone]) -> dict[str, Backbone]:
-    return {backbone.name: backbone for backbone in backbones}
-
-
 # Weights are torchvision's IMAGENET1K_V1; a test compares the names with torchvision's own.
-BACKBONES = _by_name(
-    (
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
         Backbone(
             name="digits-resnet",
             width=64,
-            address="residual_network:digits_resnet",
+            own=digits_resnet,
             input=InputFormat(mean=(0.45, 0.45, 0.45), deviation=(0.225, 0.225, 0.225)),
             weights="digits_resnet.npz",
         ),
@@ -115,7 +123,7 @@ BACKBONES = _by_name(
         _features("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth", width=960, frozen=4, blocks=17),
         _features("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth", width=1280, frozen=3, blocks=9),
     )
-)
+}
 
 
 def get_backbone(name: str) -> Backbone:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+
+import torch
 
 from ...errors import InputError, unknown_name
 from .backbones import IMAGENET, Backbone, InputFormat, get_backbone
-from .weight_files import file_digest, inspect_weights, own_file_digest
-
-if TYPE_CHECKING:
-    from ..experiments.experiment import Experiment
+from .weight_files import file_digest, inspect_weights, published_digest
 
 RANDOM = "random"
 INPUTS = {
@@ -25,6 +25,8 @@ PADDINGS = ("symmetric", "same")
 # ImageNet has 1,000 classes; checkpoints that came from TensorFlow count the background as one more.
 TENSORFLOW_OUTPUTS = 1001
 FOLDER = "weights"
+# torch sets no limit of its own when it downloads.
+ANSWER_WITHIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,6 @@ class BackboneChoice:
     """What the command line says about the backbone; None leaves it to the dataset, the backbone or the weights.
 
     Attributes:
-        backbone: name of the backbone.
         weights: `random`, or a file in torchvision's key layout.
         input: what the weights expect: a name of `INPUTS`.
         padding: of layers with a stride, `symmetric` or `same`.
@@ -49,14 +50,13 @@ AS_THE_DATASET = BackboneChoice()
 
 @dataclass(frozen=True, kw_only=True)
 class InitialWeights:
-    """A backbone with the weights that it starts from.
+    """A backbone, by name, with the weights that it starts from.
 
     Attributes:
-        backbone: its name.
         digest: SHA-256 of the weights' file; its first 8 digits for torchvision's published weights, as their file
-            names carry it, so that a plan needs no download; or `random`.
+            names have it, so that a plan needs no download; or `random`.
         input: what the weights expect.
-        file: that was given, or None.
+        file: the file that was given, if one was.
         settings: what differs from the dataset's own, as the command line takes it.
         notes: what the user should know.
     """
@@ -82,7 +82,7 @@ class InitialWeights:
 
     @property
     def label(self) -> str:
-        """The settings in short, as rows of tables are told apart."""
+        """The settings in short, to tell rows of tables apart."""
         return ", ".join(f"{name}={Path(value).name}" for name, value in self.settings.items())
 
 
@@ -117,11 +117,11 @@ def _from_file(path: Path, backbone: Backbone) -> InitialWeights:
             f"{path.name}: {TENSORFLOW_OUTPUTS} outputs, so these weights come from TensorFlow: input of -1..1, "
             "padding as TensorFlow's SAME; --weights-input and --weights-padding say otherwise",
         )
-    published = published_digest(backbone)
-    if digest.startswith(published):
-        return InitialWeights(backbone=backbone.name, digest=published, input=pixels, file=path, notes=notes)
+    settings = {"weights": str(path)}
+    if digest.startswith(published := published_digest(backbone)):
+        digest, settings = published, {}
     return InitialWeights(
-        backbone=backbone.name, digest=digest, input=pixels, file=path, settings={"weights": str(path)}, notes=notes
+        backbone=backbone.name, digest=digest, input=pixels, file=path, settings=settings, notes=notes
     )
 
 
@@ -142,24 +142,24 @@ def _as_asked(found: InitialWeights, choice: BackboneChoice, *, default: str) ->
     return replace(found, input=pixels, settings=asked)
 
 
-def published_digest(backbone: Backbone) -> str:
-    """Digest of a backbone's published weights, known without the file."""
-    if backbone.address is not None:
-        return own_file_digest(backbone.weights)
-    return Path(backbone.weights).stem.rpartition("-")[2]
+def find_weights(name: str, digest: str, given: Path | str | None, data_root: Path | str) -> Path | None:
+    """The file of a backbone's initial weights, checked by digest; None where none is needed.
 
+    Looked for at the given path, in the folder `weights` under the data root and, for torchvision's published weights,
+    where torch keeps its downloads; if it is nowhere, those are downloaded.
 
-def find_weights(experiment: Experiment, given: Path | str | None, data_root: Path | str) -> Path | None:
-    """The file of an experiment's initial weights, checked by digest; None where none is needed.
-
-    Looked for at the given path, in the folder `weights` under the data root, and, for torchvision's published weights,
-    where torch keeps its downloads; at last they are downloaded.
+    Args:
+        name: of the backbone.
+        digest: as `InitialWeights.digest`.
+        given: path of a file that was given.
+        data_root: where datasets are kept.
 
     Raises:
-        InputError: if it is nowhere; the message says which file belongs where.
+        InputError: if the file cannot be found; the message says which file belongs where.
     """
-    backbone, digest = get_backbone(experiment.backbone), experiment.weights_digest
-    if digest == RANDOM or (backbone.address is not None and digest == published_digest(backbone)):
+    backbone = get_backbone(name)
+    published = digest == published_digest(backbone)
+    if digest == RANDOM or (published and backbone.own):
         return None
     folder = Path(data_root) / FOLDER
     candidates = [Path(given)] if given else []
@@ -167,10 +167,8 @@ def find_weights(experiment: Experiment, given: Path | str | None, data_root: Pa
     for path in candidates:
         if path.is_file() and file_digest(path).startswith(digest):
             return path
-    if digest == published_digest(backbone):
-        from .weight_download import downloaded_weights
-
-        return downloaded_weights(backbone, folder)
+    if published:
+        return _downloaded(backbone, folder)
     if given and Path(given).is_file():
         raise InputError(
             f"{given} was changed: its SHA-256 begins with {file_digest(Path(given))[:12]}, the experiment was planned "
@@ -180,3 +178,35 @@ def find_weights(experiment: Experiment, given: Path | str | None, data_root: Pa
         f"the initial weights of {backbone.name} (SHA-256 {digest[:12]}...) are not at {given or 'any path'}; "
         f"copy the file into {folder}, under any name ending in .pt or .pth"
     )
+
+
+def _downloaded(backbone: Backbone, folder: Path) -> Path:
+    """The file of torchvision's published weights, in torch's own folder; downloaded when it is not there."""
+    digest = published_digest(backbone)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / backbone.weights
+    if path.is_file() and file_digest(path).startswith(digest):
+        return path
+    address, patience = published_address(backbone), socket.getdefaulttimeout()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        socket.setdefaulttimeout(ANSWER_WITHIN_SECONDS)
+        torch.hub.download_url_to_file(address, str(path), hash_prefix=digest, progress=True)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise InputError(
+            f"the weights of {backbone.name} are not here, and {address} cannot be downloaded ({error}). Put that "
+            f"file, whose SHA-256 begins with {digest}, into {path.parent} or {folder}; or name a file of your own "
+            "with --weights FILE; or start from --weights random"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
+    return path
+
+
+def published_address(backbone: Backbone) -> str:
+    """Where torchvision fetches a backbone's weights."""
+    # Importing torchvision takes as long as importing torch; workers on the small network do without.
+    import torchvision
+
+    return str(torchvision.models.get_model_weights(backbone.name)["IMAGENET1K_V1"].url)

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from ..experiments.streams import stream_seed
-from .backbones import get_backbone
-from .initial_weights import RANDOM
-from .weight_files import put_in_place
-
-if TYPE_CHECKING:
-    from ...datasets.long_tail.statistics import ClassStatistics
-    from ..experiments.experiment import Experiment
 
 
 class Network(nn.Module):
@@ -36,7 +22,8 @@ class Network(nn.Module):
         self.trunk, self.upper, self.neck, self.head = trunk, upper, neck, head
         self.trunk.requires_grad_(False)
         # In a tuple, so that its copy of the trunk's weights is no part of the state.
-        self._folded: tuple[nn.Module] | None = None
+        self._folded: tuple[nn.Module, torch.device, torch.dtype] | None = None
+        self.register_load_state_dict_post_hook(_forget_folded_trunk)
 
     def train(self, mode: bool = True) -> Network:
         """Set training mode for neck and head; the backbone's BatchNorm stays as it is."""
@@ -56,30 +43,24 @@ class Network(nn.Module):
         Its BatchNorm is folded into its convolutions, which it could not be in the upper part: there, where it learns,
         folding anew in each step gained nothing (11.8 ms either way, Digits-MLT).
         """
-        if self._folded is None:
-            self._folded = (fold_normalisation(self.trunk),)
-        stem: Tensor = self._folded[0](images)
-        return stem
+        weight = next(self.trunk.parameters())
+        if self._folded is None or self._folded[1:] != (weight.device, weight.dtype):
+            self._folded = (fold_normalisation(self.trunk), weight.device, weight.dtype)
+        features: Tensor = self._folded[0](images)
+        return features
 
-    def learning_part(self, stem: Tensor) -> Tensor:
+    def learning_part(self, features: Tensor) -> Tensor:
         """Logits from the trunk's feature map."""
-        features = self.upper(stem).mean(dim=(2, 3))
-        logits: Tensor = self.head(self.neck(features))
+        logits: Tensor = self.head(self.neck(self.upper(features).mean(dim=(2, 3))))
         return logits
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Network:
-        self._folded = None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
-
-    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """Load weights; see `nn.Module.load_state_dict`."""
-        self._folded = None
-        return super().load_state_dict(*arguments, **options)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """The parameters that learn."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+
+def _forget_folded_trunk(network: Network, _: object) -> None:
+    network._folded = None
 
 
 def fold_normalisation(module: nn.Module) -> nn.Module:
@@ -97,42 +78,3 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
             setattr(owner, name, nn.Identity())
     folded.requires_grad_(False)
     return folded.to(memory_format=torch.channels_last)
-
-
-def build_network(
-    experiment: Experiment,
-    statistics: ClassStatistics,
-    *,
-    word_vectors: NDArray[np.float32] | None = None,
-    weights: Path | None = None,
-) -> Network:
-    """Build the network of an experiment; all its random weights come from the stream `initialisation` of its seed.
-
-    Args:
-        experiment: names backbone and head.
-        statistics: of the training split.
-        word_vectors: `(C, D)`, for heads that need them.
-        weights: file of the backbone's initial weights, as `find_weights` found it.
-    """
-    backbone, width = get_backbone(experiment.backbone), experiment.training["neck_width"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(experiment.seed, "initialisation"))
-        trunk, upper = backbone.build()
-        if experiment.weights_digest != RANDOM:
-            put_in_place(backbone, trunk, upper, weights)
-        neck = _neck(backbone.width, width, experiment.training["dropout"])
-        network = Network(trunk, upper, neck, experiment.method.head.build(width, statistics, word_vectors))
-    if experiment.input_format.padding == "same":
-        from .torchvision_parts import use_same_padding
-
-        use_same_padding(network.trunk)
-        use_same_padding(network.upper)
-    network.to(memory_format=torch.channels_last)
-    return network.train()
-
-
-def _neck(width: int, neck_width: int, dropout: float) -> nn.Sequential:
-    linear = nn.Linear(width, neck_width)
-    nn.init.kaiming_normal_(linear.weight, mode="fan_out")
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, nn.BatchNorm1d(neck_width), nn.Dropout(dropout))

@@ -1,4 +1,4 @@
-"""Files of weights: read without executing anything, compared with a backbone, put in place."""
+"""Files of weights: read without executing anything, compared with a backbone, loaded into it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from ...errors import InputError
 from .backbones import Backbone
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 # What torch.load raises on a file that was cut, flipped, or is something else.
 DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile)
@@ -28,9 +26,11 @@ SHOWN = 5
 
 
 @cache
-def own_file_digest(name: str) -> str:
-    """SHA-256 of a file of this room."""
-    return hashlib.sha256((files(__package__) / name).read_bytes()).hexdigest()
+def published_digest(backbone: Backbone) -> str:
+    """Digest of a backbone's published weights, known before anything is downloaded."""
+    if backbone.own is None:
+        return Path(backbone.weights).stem.rpartition("-")[2]
+    return hashlib.sha256((files(__package__) / backbone.weights).read_bytes()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -52,8 +52,9 @@ def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[s
         InputError: if it cannot be read, lacks keys, or has tensors of other shapes or not finite.
     """
     state = read_weights(path)
-    expected = _expected(backbone)
-    check_state(state, expected, source=str(path), backbone=backbone)
+    with torch.device("meta"):
+        expected = _tensors(backbone, *backbone.build())
+    _require_fit(state, expected, source=str(path), backbone=backbone)
     rest = [name for name in state if name not in expected]
     classifier = [name for name in rest if name.startswith(CLASSIFIERS)]
     sizes = [len(state[name]) for name in classifier if name.endswith(".bias")]
@@ -62,7 +63,9 @@ def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[s
         of = f" of {sizes[-1]:,} outputs" if sizes else ""
         notes.append(f"{path.name}: its classifier{of} is not used; this suite trains its own")
     if strange := [name for name in rest if name not in classifier and not name.endswith(COUNTER)]:
-        notes.append(f"{path.name}: {len(strange)} keys that {backbone.name} has not are ignored: {_some(strange)}")
+        notes.append(
+            f"{path.name}: {len(strange)} keys that {backbone.name} does not have are ignored: {_some(strange)}"
+        )
     return (sizes[-1] if sizes else None), tuple(notes)
 
 
@@ -72,8 +75,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: if there is no such file, or it holds something else.
     """
-    import torch
-
     if not path.is_file():
         raise InputError(f"no file of weights at {path}; give `random`, or a .pt or .pth file of tensors by name")
     try:
@@ -86,20 +87,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except DAMAGE as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(f"{path} is damaged, or no file of weights ({reason}); fetch it again") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         inner = f", it has {_some(map(str, state))}" if isinstance(state, Mapping) else ""
         raise InputError(f"{path} must hold tensors by name{inner}; save the network's `state_dict()` alone")
     return dict(state)
 
 
-def check_state(
+def _require_fit(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: str, backbone: Backbone
 ) -> None:
-    """Compare tensors by name with those that a backbone has.
-
-    Raises:
-        InputError: if some are missing, of another shape, or not finite; the message names them.
-    """
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
     if missing:
         unknown = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
@@ -122,37 +118,28 @@ def check_state(
         raise InputError(f"{source} is damaged: {len(bad)} tensors have values that are not finite: {_some(bad)}")
 
 
-def put_in_place(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: Path | None) -> None:
-    """Put weights into a backbone: those of a file, or, without one, those that this room ships for it."""
-    state = read_weights(path) if path else _own_weights(backbone)
-    expected = _names(backbone, trunk, upper)
-    check_state(state, expected, source=str(path or backbone.weights), backbone=backbone)
-    import torch
+def load_weights(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: Path | None) -> None:
+    """Load weights into a backbone: those of a file, or, without one, those that the suite ships for it.
 
+    Raises:
+        InputError: if the file cannot be read or does not fit.
+    """
+    if path:
+        state = read_weights(path)
+    else:
+        with (files(__package__) / backbone.weights).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            state = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+    expected = _tensors(backbone, trunk, upper)
+    _require_fit(state, expected, source=str(path or backbone.weights), backbone=backbone)
     with torch.no_grad():
         for name, value in expected.items():
             if name in state:
                 value.copy_(state[name])
 
 
-def _own_weights(backbone: Backbone) -> dict[str, Tensor]:
-    import torch
-
-    with (files(__package__) / backbone.weights).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
-
-
-def _expected(backbone: Backbone) -> dict[str, Tensor]:
-    """Tensors of a backbone by name, without content."""
-    import torch
-
-    with torch.device("meta"):
-        return _names(backbone, *backbone.build())
-
-
-def _names(backbone: Backbone, trunk: nn.Module, upper: nn.Module) -> dict[str, Tensor]:
+def _tensors(backbone: Backbone, trunk: nn.Module, upper: nn.Module) -> dict[str, Tensor]:
     """All tensors of both parts under the names that files of weights have."""
-    if backbone.address is None:
+    if backbone.own is None:
         return {**trunk.state_dict(), **upper.state_dict()}
     parts = {"trunk": trunk, "upper": upper}
     return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}

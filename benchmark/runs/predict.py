@@ -16,9 +16,10 @@ from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.prepared.dataset_folder import SIDES
 from ...errors import InputError
 from ..experiments.experiment import Experiment
+from ..experiments.network import build_network
 from ..networks.backbones import get_backbone
 from ..networks.initial_weights import RANDOM
-from ..networks.network import Network, build_network
+from ..networks.network import Network
 from ..networks.weight_files import read_weights
 from ..training.augmentation import Normalisation, whole_images
 
@@ -56,7 +57,7 @@ class Predictor:
         self.classes = tuple(per_class["validation"])
         self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
         # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
-        photographs = get_backbone(self.experiment.backbone).address is None
+        photographs = get_backbone(self.experiment.backbone).own is None
         self.size = int(self.experiment.training["image_size"])
         self.side = SIDES["test"] if photographs else self.size
 

@@ -182,7 +182,7 @@ def _train(
             f"dataset {dataset.name} has digest {dataset.digest[:12]} here, "
             f"the experiment was planned with {experiment.dataset_digest[:12]}; plan it again"
         )
-    weights = find_weights(experiment, job.weights, job.data_root)
+    weights = find_weights(experiment.backbone, experiment.weights_digest, job.weights, job.data_root)
     vectors = None
     if experiment.method.head.needs_word_vectors:
         file = job.word_vectors

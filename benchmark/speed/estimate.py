@@ -95,7 +95,7 @@ def expected_seconds(experiments: Sequence[PlannedExperiment], rates: Mapping[tu
 def _synthetic(experiment: Experiment, dataset: Dataset) -> Dataset:
     """The dataset's training labels with one picture for all images, which takes the memory of one."""
     labels = dataset.labels("train")
-    photographs = get_backbone(experiment.backbone).address is None
+    photographs = get_backbone(experiment.backbone).own is None
     side = SIDES["train"] if photographs else int(experiment.training["image_size"])
     test_side = SIDES["test"] if photographs else side
     picture = RandomState(0).randint(0, 256, (side, side, 3)).astype(np.uint8)

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
+from ..experiments.network import build_network
 from ..experiments.recipe import Augmentation
 from ..experiments.streams import numpy_stream
 from ..networks.backbones import InputFormat
-from ..networks.network import build_network
 from ..training.optimisation import learning_rate
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ...errors import InputError
 from ..experiments.experiment import Experiment
+from ..experiments.network import build_network
 from ..experiments.recipe import Augmentation
 from ..experiments.streams import as_tensors, numpy_stream, stream_seed, torch_stream
-from ..networks.network import build_network
 from .augmentation import (
     DRAWS_PER_IMAGE,
     Normalisation,

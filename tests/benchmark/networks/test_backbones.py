@@ -3,14 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torchvision
+from mltbench.benchmark.experiments.network import build_network
 from mltbench.benchmark.networks.backbones import BACKBONES, get_backbone
-from mltbench.benchmark.networks.network import build_network
-from mltbench.benchmark.networks.torchvision_parts import SameConv2d, pad_same, use_same_padding
+from mltbench.benchmark.networks.same_padding import SameConv2d, pad_same, use_same_padding
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 from torch import nn
 
-FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.address is None]
+FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.own is None]
 SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"]
 
 

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 import torchvision
+from mltbench.benchmark.experiments.network import build_network
 from mltbench.benchmark.experiments.plan import build_plan
-from mltbench.benchmark.networks import weight_download
+from mltbench.benchmark.networks import initial_weights
 from mltbench.benchmark.networks.backbones import BACKBONES, IMAGENET, get_backbone
 from mltbench.benchmark.networks.initial_weights import BackboneChoice, choose_weights, find_weights
-from mltbench.benchmark.networks.network import build_network
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
@@ -36,6 +36,10 @@ def experiment_with(weights):
     experiment = tiny_experiment(get_method("erm"), image_size=32, neck_width=8)
     changes = {"weights_digest": weights.digest, "input_format": weights.input, "backbone": weights.backbone}
     return replace(experiment, **changes)
+
+
+def found(experiment, *places):
+    return find_weights(experiment.backbone, experiment.weights_digest, *places)
 
 
 def changed(source, target, **changes):
@@ -103,7 +107,7 @@ def test_a_file_that_does_not_fit_names_its_keys(changes, message, states, tmp_p
 
 def test_further_keys_are_told_and_ignored(states, tmp_path):
     path = changed(states / "resnet18.pth", tmp_path / "more.pth", **{"layer5.weight": torch.ones(2)})
-    assert "1 keys that resnet18 has not are ignored: layer5.weight" in chosen(path).notes[-1]
+    assert "1 keys that resnet18 does not have are ignored: layer5.weight" in chosen(path).notes[-1]
 
 
 class Evil:
@@ -142,23 +146,23 @@ def test_a_file_cut_short_is_refused(states, tmp_path):
 def test_a_file_that_changed_since_the_plan_is_refused(states, tmp_path):
     path = changed(states / "resnet18.pth", tmp_path / "mine.pth")
     experiment = experiment_with(chosen(path))
-    assert find_weights(experiment, path, tmp_path) == path
+    assert found(experiment, path, tmp_path) == path
     flipped = bytearray(path.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(InputError, match=r"mine\.pth was changed.*plan again"):
-        find_weights(experiment, path, tmp_path)
+        found(experiment, path, tmp_path)
 
 
 def test_another_machine_finds_the_file_by_digest(states, tmp_path):
     experiment = experiment_with(chosen(states / "resnet18.pth"))
     with pytest.raises(InputError, match=r"are not at /there/x\.pth; copy the file into .*weights"):
-        find_weights(experiment, "/there/x.pth", tmp_path)
+        found(experiment, "/there/x.pth", tmp_path)
     (tmp_path / "weights").mkdir()
     copy = changed(states / "mobilenet.pt", tmp_path / "weights" / "other.pt")
     right = tmp_path / "weights" / "named-otherwise.pth"
     right.write_bytes((states / "resnet18.pth").read_bytes())
-    assert find_weights(experiment, "/there/x.pth", tmp_path) == right != copy
+    assert found(experiment, "/there/x.pth", tmp_path) == right != copy
 
 
 def test_published_and_random_weights_need_no_file_in_a_plan(dataset):
@@ -171,7 +175,7 @@ def test_published_and_random_weights_need_no_file_in_a_plan(dataset):
     assert published.experiments[0].experiment.id != random.experiments[0].experiment.id
     assert random.experiments[0].label == "ERM (backbone=resnet50, weights=random)"
     assert "--backbone resnet50 --weights random" in random.experiments[0].command
-    assert find_weights(random.experiments[0].experiment, None, "/nowhere") is None
+    assert found(random.experiments[0].experiment, None, "/nowhere") is None
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def published(states, server, monkeypatch, tmp_path):
     (folder / name).write_bytes(content)
     backbone = replace(get_backbone("resnet18"), weights=name)
     monkeypatch.setitem(BACKBONES, "resnet18", backbone)
-    monkeypatch.setattr(weight_download, "published_address", lambda backbone: f"{address}/{backbone.weights}")
+    monkeypatch.setattr(initial_weights, "published_address", lambda backbone: f"{address}/{backbone.weights}")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     weights = choose_weights(BackboneChoice(), default="resnet18")
     return experiment_with(weights), folder / name, tmp_path / "torch" / "hub" / "checkpoints" / name
@@ -221,17 +225,17 @@ def published(states, server, monkeypatch, tmp_path):
 
 def test_published_weights_are_downloaded_once(published, tmp_path):
     experiment, served, kept = published
-    assert find_weights(experiment, None, tmp_path) == kept
+    assert found(experiment, None, tmp_path) == kept
     assert kept.read_bytes() == served.read_bytes()
     served.unlink()
-    assert find_weights(experiment, None, tmp_path) == kept
+    assert found(experiment, None, tmp_path) == kept
 
 
 def test_a_download_with_another_digest_is_refused(published, tmp_path):
     experiment, served, kept = published
     served.write_bytes(served.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match=r"cannot be downloaded .*hash"):
-        find_weights(experiment, None, tmp_path)
+        found(experiment, None, tmp_path)
     assert not kept.exists()
 
 
@@ -239,12 +243,12 @@ def test_offline_the_error_says_which_file_belongs_where(published, tmp_path):
     experiment, served, kept = published
     served.rename(tmp_path / "elsewhere.pth")
     with pytest.raises(InputError) as caught:
-        find_weights(experiment, None, tmp_path)
+        found(experiment, None, tmp_path)
     said = str(caught.value)
     assert all(word in said for word in (kept.name, str(kept.parent), str(tmp_path / "weights"), "--weights FILE"))
     (tmp_path / "weights").mkdir()
     (tmp_path / "elsewhere.pth").rename(tmp_path / "weights" / kept.name)
-    assert find_weights(experiment, None, tmp_path).parent == tmp_path / "weights"
+    assert found(experiment, None, tmp_path).parent == tmp_path / "weights"
 
 
 def test_a_published_file_that_is_given_is_the_published_experiment(published, states):

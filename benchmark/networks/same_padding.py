@@ -1,38 +1,15 @@
-"""Torchvision's networks cut into a frozen trunk and a learning upper part, and TensorFlow's padding for them."""
+"""TensorFlow's SAME padding for torchvision's layers: the odd pixel goes to the bottom and to the right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 
-def torchvision_parts(name: str, trunk: Sequence[str], upper: Sequence[str]) -> tuple[nn.Module, nn.Module]:
-    """Make torchvision's network `name` with random weights and take these modules of it, in order.
-
-    Both parts keep torchvision's names, such as `layer1.0.conv1` or `features.3.conv.0.0`; its classifier is left out.
-    """
-    model = torchvision.models.get_model(name, weights=None)
-    return _part(model, trunk), _part(model, upper)
-
-
-def _part(model: nn.Module, paths: Sequence[str]) -> nn.Sequential:
-    part = nn.Sequential()
-    for path in paths:
-        *owners, name = path.split(".")
-        inner: nn.Module = part
-        for owner in owners:
-            if not hasattr(inner, owner):
-                inner.add_module(owner, nn.Sequential())
-            inner = inner.get_submodule(owner)
-        inner.add_module(name, model.get_submodule(path))
-    return part
-
-
 class SameConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow's SAME does: the odd pixel at the bottom and on the right."""
+    """A convolution that pads as TensorFlow's SAME does."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Feature map `(N, in, H, W)` to `(N, out, ceil(H/stride), ceil(W/stride))`."""
