@@ -11,8 +11,7 @@ from .benchmark.commands.rehearsal_command import bench
 from .benchmark.commands.run import check, run
 from .benchmark.commands.runs import runs
 from .benchmark.commands.start_up_command import start_up
-from .benchmark.commands.state import reconcile, status, sync
-from .benchmark.commands.tracking_command import tracking_failures
+from .benchmark.commands.state import status, sync
 from .benchmark.commands.verify import verify
 from .datasets.commands.data import data
 from .methods.commands import methods
@@ -36,7 +35,6 @@ app.add_typer(data, name="data")
 app.command()(run)
 app.add_typer(runs, name="runs")
 app.command()(status)
-app.command()(reconcile)
 app.command()(sync)
 app.command()(verify)
 app.add_typer(study, name="study")
@@ -45,7 +43,6 @@ app.command()(predict)
 app.add_typer(figures, name="figures")
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(check)
-bench.command("tracking-failures")(tracking_failures)
 bench.command("start-up")(start_up)
 bench.command("report")(bench_report)
 app.add_typer(bench, name="bench")

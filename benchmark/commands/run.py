@@ -135,7 +135,7 @@ def run(
         word_vectors=word_vectors,
     )
     options.check()
-    open_results = cache(partial(open_store, resolve_results_root(out), tracking_uri, soon=True))
+    open_results = cache(partial(open_store, resolve_results_root(out), tracking_uri))
     plans = plans_of(options, open_results, data_root=root, device_type=chosen_device.partition(":")[0])
     store = open_results()
     for note in dict.fromkeys(note for plan in plans for planned in plan.experiments for note in planned.weights.notes):

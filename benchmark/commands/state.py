@@ -1,4 +1,4 @@
-"""`mltbench status`, `mltbench reconcile` and `mltbench sync`."""
+"""`mltbench status` and `mltbench sync`."""
 
 from __future__ import annotations
 
@@ -113,77 +113,46 @@ def _tell(rows: list[dict[str, Any]], missing: set[str], store: Store, *, as_jso
         )
 
 
-def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is wrong and mend nothing.")] = False,
-    out: Out = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Find what a crash has left (runs left open in MLflow, journals that it lacks, copies) and mend it.
-
-    \b
-    Example:
-        mltbench reconcile --dry-run
-    """
-    from ...terminal import console
-    from ..executors.claims import open_claims
-    from ..tracking.store import open_store, resolve_results_root
-    from ..tracking.sync import find, mend
-
-    store = open_store(resolve_results_root(out), tracking_uri)
-    found = find(store)
-    for finding in found:
-        console().print(f"{finding.kind}: {finding.name}  {escape(finding.words)}", soft_wrap=True, highlight=False)
-    if not found:
-        console().print("nothing to mend: run folders and MLflow agree.")
-    if dry_run or not found:
-        return
-    claims = open_claims(store.root, store.tracking_uri)
-    try:
-        left = list(mend(store, found, claims))
-    finally:
-        claims.close()
-    for finding in left:
-        words = escape(f"{finding.name}: {finding.words}")
-        console().print(f"[yellow]not mended[/yellow] {words}", soft_wrap=True)
-    mended = sum(finding.kind not in ("interrupted", "unreadable") for finding in found) - len(left)
-    console().print(f"mended {mended}, left {len(found) - mended}")
-    raise typer.Exit(1 if left else 0)
-
-
 def sync(
-    everything: Annotated[bool, typer.Option("--all", help="Replay also what MLflow has: it changes nothing.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Upload also what MLflow has: it changes nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is wrong and change nothing.")] = False,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Replay the journals of ended runs to MLflow, exactly once however often it is given.
+    """Upload ended runs that MLflow lacks, exactly once, and mend what a crash has left there.
 
     \b
     Examples:
         mltbench sync
         mltbench sync --tracking-uri http://127.0.0.1:5000
+        mltbench sync --dry-run
     """
     from ...terminal import console
-    from ..executors.claims import open_claims
-    from ..runs.states import ENDED, read_state
     from ..tracking.store import open_store, resolve_results_root
-    from ..tracking.sync import not_in_mlflow, run_folders
-    from ..tracking.sync import sync as replay
+    from ..tracking.sync import UPLOADED, agree, find
 
     store = open_store(resolve_results_root(out), tracking_uri)
-    ended = [folder for folder in run_folders(store) if read_state(folder).state in ENDED.values()]
-    folders = ended if everything else not_in_mlflow(store)
-    claims = open_claims(store.root, store.tracking_uri)
-    brought = 0
-    try:
-        with console().status(f"bringing {len(folders)} runs to MLflow"):
-            for folder, problem in replay(store, folders, claims):
-                brought += not problem
-                if problem:
-                    console().print(f"[yellow]not brought[/yellow] {folder.name}: {escape(problem)}", soft_wrap=True)
-    finally:
-        claims.close()
-    console().print(f"brought {brought} of {len(folders)} runs to MLflow; {len(ended) - len(folders)} were there")
-    raise typer.Exit(0 if brought == len(folders) else 1)
+    found = find(store, everything=everything)
+    for finding in found:
+        text = f"{finding.kind}: {finding.name}  {escape(finding.message)}"
+        console().print(text, soft_wrap=True, highlight=False)
+    if not found:
+        console().print("run folders and MLflow agree.")
+    if dry_run or not found:
+        return
+    done, failed = Counter[str](), 0
+    for finding, reason in agree(store, found):
+        if reason:
+            failed += 1
+            console().print(f"[yellow]not done[/yellow] {finding.name}: {escape(reason)}", soft_wrap=True)
+        else:
+            done["uploaded" if finding.kind in UPLOADED else finding.kind] += 1
+    left = len(found) - failed - done.total()
+    console().print(
+        f"uploaded {done['uploaded']}, closed {done['left open']}, deleted {done['there twice']}; "
+        f"failed {failed}, left {left} as they are"
+    )
+    raise typer.Exit(1 if failed else 0)
 
 
 def _what(row: dict[str, Any]) -> str:

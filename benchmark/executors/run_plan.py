@@ -18,8 +18,7 @@ from ..runs.journal import is_finished, read_journal
 from ..runs.provenance import command_line
 from ..runs.run import Job
 from ..tracking.store import Store
-from ..tracking.upload import Uploader
-from ..tracking.upload_thread import PATIENCE_SECONDS, UploadThread
+from ..tracking.upload import PATIENCE_SECONDS, UploadThread
 from ..training.execution import Execution
 from .claims import Claims, open_claims
 from .protocol import Executor
@@ -101,21 +100,20 @@ def carry_out(
     """
     _refuse_bootstrapping()
     claims = claims or open_claims(store.root, store.tracking_uri)
-    status = "KILLED"
+    patience = BRIEF_PATIENCE_SECONDS
     try:
         in_mlflow = store.finished(plan.dataset)
         done, missing = _split(plan, store.runs, in_mlflow)
         if not missing and all(planned.experiment.id in in_mlflow for planned in done):
-            return Summary(skipped=done)  # without opening MLflow
+            return Summary(skipped=done)
         work = _Work(plan, store, executor, surroundings, claims, on_end)
         work.summary.skipped = done
         try:
             work.bring(planned for planned in done if planned.experiment.id not in in_mlflow)
             work.train(missing, on_wait)
-            status = "FAILED" if work.summary.failed else "FINISHED"
+            patience = PATIENCE_SECONDS
         finally:
-            patience = BRIEF_PATIENCE_SECONDS if status == "KILLED" else PATIENCE_SECONDS
-            work.summary.not_uploaded = work.uploads.finish(status, patience=patience)
+            work.summary.not_uploaded = work.uploads.finish(patience=patience)
     finally:
         claims.close()
     return work.summary
@@ -141,7 +139,7 @@ class _Work:
     ) -> None:
         self.plan, self.store, self.executor, self.surroundings = plan, store, executor, surroundings
         self.claims, self.on_end, self.summary = claims, on_end, Summary()
-        self.uploads = UploadThread(Uploader(store, plan), on_ended=self._release)
+        self.uploads = UploadThread(store, plan, on_ended=self._release)
         self.began = time.time_ns() // 1_000_000
 
     def bring(self, finished: Iterator[PlannedExperiment]) -> None:

@@ -18,7 +18,7 @@ from ..experiments.plan import Plan
 from ..runs.journal import Journal
 from ..runs.provenance import code_version, machine
 from ..tracking.store import open_store
-from ..tracking.upload import Uploader
+from ..tracking.upload import upload
 from ..training.augmentation import augment_prepared
 from ..training.devices import wait_for
 from ..training.trainer import EpochCourse, Trainer
@@ -131,11 +131,9 @@ def _tracking(plan: Plan, trainer: Trainer, scores: NDArray[np.float32]) -> floa
 
         appended = _timed(write_epochs)
         journal.append("finished", step=epochs)
-        uploader = Uploader(store, plan)
-        uploader.upload(planned)
+        upload(store, planned, plan.name)
         # Again: the first upload also opened the store. Nothing is there twice; the work is the same.
-        uploaded = _timed(lambda: uploader.upload(planned))
-        uploader.close("FINISHED")
+        uploaded = _timed(lambda: upload(store, planned, plan.name))
     return appended + uploaded
 
 

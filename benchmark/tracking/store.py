@@ -1,4 +1,4 @@
-"""The results root and the MLflow store: opened once, by the parent, with a clear word when it cannot be."""
+"""The results root and the MLflow store, opened once; one that cannot be opened is an error that names the cure."""
 
 from __future__ import annotations
 
@@ -9,38 +9,46 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import sqlalchemy
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from ...errors import InputError, without_password
 from ...files import safe_file_name
-from .sqlite_runs import finished_ids, sqlite_file
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+from ..experiments.plan import Kind
 
 DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
-# At the start MLflow asks a server once and waits no longer than we would.
+# Another process makes the tables of a new database within seconds.
+LOCKED_FOR_SECONDS = 60
+# MLflow's own seven tries take minutes: a server is asked once when a store is opened; later, uploads ask again.
 IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS / 2)),
+    "PGCONNECT_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS)),
 }
-# MLflow's own names for runs of the suite; every one of its tags starts so.
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
+# Every tag of the suite starts so.
 TAG = "mltbench."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-# MLflow's own page then opens as one of model training, with a word on how to read it.
+FOLDERS: Mapping[Kind, str] = {"experiment": "runs", "trial": "trials"}
+# MLflow's own page then opens as one of model training, and says how to read it.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "One parent run per plan, one child run per experiment (a method and a seed). "
+    "mlflow.note.content": "One run per experiment: a method, its settings and a seed. "
     "`test/total`, `test/head`, `test/medium` and `test/tail` are mAP on the test split after the last epoch, in 0..1; "
     "`train/loss` and `train/learning_rate` are curves over epochs. Tags `mltbench.method`, `mltbench.seed` and "
-    "`mltbench.overrides` tell rows apart; `mltbench.command` repeats a run.",
+    "`mltbench.overrides` tell runs apart, `mltbench.plan` names the plan that asked for them, and `mltbench.command` "
+    "repeats one. `mltbench.kind` is `experiment`, `trial` (of a search, scored on the validation split alone) or "
+    "`study` (one run per search; its trials have the same `mltbench.study`).",
 }
 
 
@@ -51,91 +59,74 @@ def resolve_results_root(given: Path | None = None) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """An MLflow store with the local folder of journals beside it.
-
-    Attributes:
-        root: results root.
-        tracking_uri: of MLflow.
-        opened_later: whether MLflow opens it when its client is first asked for.
-    """
+    """An MLflow store, and the results root with the journals of its runs."""
 
     root: Path
     tracking_uri: str
-    opened_later: bool = False
+
+    def folders(self, kind: Kind) -> Path:
+        """Where run folders lie, one per experiment id: `runs` for experiments, `trials` for trials."""
+        return self.root / FOLDERS[kind]
 
     @property
     def runs(self) -> Path:
-        """Folder of the run folders, one per experiment id."""
-        return self.root / "runs"
+        """Where the run folders of experiments lie."""
+        return self.folders("experiment")
 
     @property
     def origin(self) -> str:
-        """The machine and the results root on it, by which plans of others in a shared MLflow are told apart."""
+        """The machine and the results root on it, which tell runs of other machines in a shared MLflow apart."""
         return f"{socket.gethostname()}:{self.root.resolve()}"
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The MLflow client.
-
-        Raises:
-            InputError: if the store is opened only now, and MLflow cannot.
-        """
-        if self.opened_later:
-            _let_mlflow_open(self, create=True)
-        from mlflow import MlflowClient
-
+        """The MLflow client."""
         return MlflowClient(self.tracking_uri)
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
-        """Within, no other process is within the same; a tracking server has its own order, and is not asked."""
-        if self.tracking_uri.startswith("postgresql"):
-            from ..executors.database_claims import exclusively
-
-            with exclusively(self.tracking_uri, what):
+        """Keep other processes on the same database out of the same block; a tracking server does so itself."""
+        if self.tracking_uri.startswith("sqlite:"):
+            with FileLock(self.root / f".{what}.lock", timeout=LOCKED_FOR_SECONDS):
                 yield
-        elif self.tracking_uri.startswith("sqlite:"):
-            from filelock import FileLock
-
-            with FileLock(self.root / f".{what}.lock", timeout=60):
+        elif self.tracking_uri.startswith("postgresql"):
+            with sqlalchemy.create_engine(self.tracking_uri, poolclass=sqlalchemy.NullPool).begin() as connection:
+                connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCKED_FOR_SECONDS}s'"))
+                lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+                connection.execute(lock, {"name": f"mltbench {what}"})
                 yield
         else:
             yield
 
     def experiment(self, dataset: str) -> str:
         """Id of the MLflow experiment of a dataset, made when it is missing."""
-        from mlflow.exceptions import MlflowException
-
         name = f"mltbench/{dataset}"
         found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        # A database keeps no files: they lie beside the journals. A server says itself where files go.
-        database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
-        artifacts = (self.root / "artifacts" / safe_file_name(dataset)).resolve().as_uri() if database else None
-        try:
-            return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
-        except MlflowException:
-            # Another process may have made it in this moment.
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+        if found is None:
+            # A database keeps no files: they lie beside the journals. A server says itself where files go.
+            database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
+            artifacts = (self.root / "artifacts" / safe_file_name(dataset)).resolve().as_uri() if database else None
+            try:
+                return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+            except MlflowException:
+                # Another process may have made it in this moment.
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:
         """All runs of the suite of one kind, oldest first; of one dataset, or of all.
 
         Raises:
-            InputError: if the store does not answer any more.
+            InputError: if the store no longer answers.
         """
-        from mlflow.exceptions import MlflowException
-
         try:
             return list(self._search(dataset, kind))
         except (MlflowException, OSError) as error:
             reason = without_password(str(error).partition("\n")[0])
             raise InputError(
-                f"MLflow at {without_password(self.tracking_uri)} has stopped to answer: {reason}; nothing that was "
+                f"MLflow at {without_password(self.tracking_uri)} no longer answers: {reason}; nothing that was "
                 "trained is lost: give the command again when it answers"
             ) from error
 
@@ -159,79 +150,57 @@ class Store:
             if not token:
                 break
 
-    def known(self, dataset: str) -> set[str] | None:
-        """The same ids as `finished`, where they can be told without MLflow; else None."""
-        database = sqlite_file(self.tracking_uri)
-        if database is None:
-            return None
-        if database.exists():
-            return finished_ids(database, dataset)
-        return set() if database.parent == self.root.resolve() else None
-
-    def finished(self, dataset: str) -> set[str]:
+    def finished(self, dataset: str, *, kind: Kind = "experiment") -> set[str]:
         """Experiment ids of the finished runs of a dataset."""
-        if self.opened_later and (known := self.known(dataset)) is not None:
-            return known
-        runs = self.runs_of(dataset)
+        runs = self.runs_of(dataset, kind=kind)
         return {run.data.tags[f"{TAG}experiment_id"] for run in runs if run.info.status == "FINISHED"}
 
 
-def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True, soon: bool = False) -> Store:
+def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
     """Open the store: SQLite under the results root, or any tracking URI of MLflow.
 
     Args:
         root: results root.
         tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or the SQLite file under `root`.
         create: make what is missing; a reader passes False.
-        soon: do not wait for MLflow, which takes seconds, where it has nothing to tell: on a SQLite file in `root` that
-            is not there yet, and on any whose tables are as the installed MLflow makes them. It opens them later.
 
     Raises:
         InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    database = root / DATABASE
     if create:
         _require_writable(root)
     else:
         require_results(root, tracking_uri)
     if uri is not None:
         _require_answer(uri)
-    # MLflow tells of every table that it creates; a newcomer would wonder.
-    # It also logs a traceback for every question that a database did not answer; we say that in our own words.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # MLflow logs every table that it creates, which would only puzzle a newcomer, and a traceback for every question
+    # that a database did not answer, which our own errors replace.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    store = Store(root=root, tracking_uri=uri or f"sqlite:///{database.resolve()}")
-    # A server that fails once work goes on is retried later by the uploader; MLflow's own seven tries take long.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
-    # A line for each run that a server brings to its end would tear the progress bar apart.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    for name, value in PATIENT.items():
+        os.environ.setdefault(name, value)
+    # A line for each run that ends on a server would tear the progress bar apart.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # Nothing of ours is a pickle; what somebody else has put into the store is not executed.
+    # Nothing of ours is a pickle; what anyone else has put into the store is not executed.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    if soon and store.known("") is not None:
-        return replace(store, opened_later=True)
-    _let_mlflow_open(store, create=create)
-    return store
-
-
-def _let_mlflow_open(store: Store, *, create: bool) -> None:
-    from mlflow import MlflowClient
-
+    store = Store(root=root, tracking_uri=uri or f"sqlite:///{(root / DATABASE).resolve()}")
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
     may_create = create or not store.tracking_uri.startswith("sqlite:")
     try:
-        with environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
+        with _environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
             if may_create:
                 _make_database(store.tracking_uri)
-            MlflowClient(store.tracking_uri).search_experiments(max_results=1)
+            store.client.search_experiments(max_results=1)
     except Exception as error:
         reason = str(error).partition("\n")[0]
+        if isinstance(error, ModuleNotFoundError):
+            reason += " (for PostgreSQL: pip install 'mltbench[postgresql]')"
         raise InputError(
             f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
+    return store
 
 
 def require_results(root: Path, tracking_uri: str | None) -> None:
@@ -246,23 +215,21 @@ def require_results(root: Path, tracking_uri: str | None) -> None:
 
 def _make_database(tracking_uri: str) -> None:
     """Let MLflow make a SQLite file's tables aside: killed in the middle, it leaves a file that nobody can open."""
-    from mlflow import MlflowClient
-
-    database = sqlite_file(tracking_uri)
-    if database is None or database.exists():
+    kind, _, path = tracking_uri.partition(":///")
+    if kind != "sqlite" or not path or "?" in path or Path(path).exists():
         return
-    aside = database.with_name(f"{database.name}.new")
-    for left in (aside, aside.with_name(f"{aside.name}-journal")):
+    aside = Path(f"{path}.new")
+    for left in (aside, Path(f"{aside}-journal")):
         left.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
-    aside.replace(database)
+    MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+    aside.replace(path)
 
 
 @contextmanager
-def environment(names: Mapping[str, str]) -> Iterator[None]:
-    """Within, variables of the environment have these values, by which MLflow is told how patient it is."""
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment, from which alone MLflow takes its patience, for the length of a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -297,16 +264,11 @@ def _require_answer(uri: str) -> None:
         if parts.scheme in ("http", "https"):
             address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/health"
             urllib.request.urlopen(address, timeout=ANSWER_WITHIN_SECONDS / 2).close()
-    except urllib.error.HTTPError as error:
-        if error.code < 500:
-            return
-        raise _no_answer(uri, error) from error
     except (OSError, ValueError, HTTPException) as error:
-        raise _no_answer(uri, error) from error
-
-
-def _no_answer(uri: str, error: Exception) -> InputError:
-    return InputError(
-        f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri or "
-        "MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
-    )
+        # A server that wants a login, say, answers.
+        if isinstance(error, urllib.error.HTTPError) and error.code < 500:
+            return
+        raise InputError(
+            f"the tracking server {without_password(uri)} does not answer ({error}); start it, correct --tracking-uri "
+            "or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
+        ) from error

@@ -1,4 +1,4 @@
-"""Where run folders and MLflow disagree: runs that are missing there, left open, or there twice; mending it."""
+"""Where run folders and MLflow disagree, which a crash or a server that was away leaves behind, and the cure."""
 
 from __future__ import annotations
 
@@ -7,169 +7,144 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import get_args
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from ...errors import InputError
-from ..executors.claims import Claims
 from ..experiments.display_names import read_planned
-from ..experiments.plan import Plan, PlannedExperiment
+from ..experiments.plan import Kind, PlannedExperiment
 from ..runs.journal import read_journal
 from ..runs.states import ENDED, State, read_state
 from .store import TAG, Store
-from .upload import Uploader
+from .upload import attempt, status_of, upload
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-EXPERIMENT, TRIAL = "experiment", "trial"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# What `agree` does something about; the rest is left as it is.
+UPLOADED = ("not in MLflow", "in MLflow")
+MENDED = (*UPLOADED, "left open", "there twice")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be.
+    """What a run folder, or a run in MLflow, needs so that both agree.
 
     Attributes:
-        kind: `not in MLflow`, `left open`, `there twice`, `unreadable` or `interrupted`.
+        kind: `not in MLflow`, `left open`, `there twice`, `interrupted`, `unreadable`; `running` and `in MLflow` are
+            as they should be.
         name: experiment id or MLflow run id.
-        words: what it is and what mends it.
+        message: what it is, and what is done about it.
+        run_kind: of the run.
     """
 
     kind: str
     name: str
-    words: str
+    message: str
+    run_kind: Kind = "experiment"
 
 
-def run_folders(store: Store) -> list[Path]:
-    """The run folders under the results root, in order of their names."""
-    return sorted(path for path in store.runs.glob("*") if path.is_dir())
-
-
-def trial_folders(store: Store) -> list[Path]:
-    """The run folders of the trials of studies."""
-    return sorted(path for path in (store.root / "trials").glob("*") if path.is_dir())
+def run_folders(store: Store, kind: Kind = "experiment") -> list[Path]:
+    """The run folders of a kind, in order of their names."""
+    return sorted(path for path in store.folders(kind).glob("*") if path.is_dir())
 
 
 def not_in_mlflow(store: Store) -> list[Path]:
-    """Folders of ended runs whose MLflow run is missing or was not brought to its end."""
-    runs = [*store.runs_of()]
-    there = {run.data.tags.get(f"{TAG}attempt") for run in runs if run.info.status in ("FINISHED", "FAILED")}
-    return [
-        folder
-        for folder in run_folders(store)
-        if (entries := read_journal(folder))
-        and entries[-1].event in ENDED
-        and f"{folder.name}/{entries[0].time}" not in there
-    ]
+    """Folders of experiments that have ended, and whose run in MLflow is missing or was not uploaded to its end."""
+    found = _in_folders(store, "experiment", store.runs_of())
+    return [store.runs / finding.name for finding in found if finding.kind == "not in MLflow"]
 
 
-def sync(store: Store, folders: Sequence[Path], claims: Claims) -> Iterator[tuple[Path, str]]:
-    """Replay journals to MLflow, each exactly once however often it is done; yield each folder and what went wrong.
+def find(store: Store, *, everything: bool = False) -> list[Finding]:
+    """Find everything in which run folders and MLflow disagree, and, on request, the ended runs in which they agree.
 
-    A folder that another process has claimed is left to it. The run that a plan has left open in MLflow becomes theirs
-    again and is closed with them.
+    In a store that machines share, runs that were begun under another results root are left to it.
     """
-    from mlflow.exceptions import MlflowException
-
-    uploaders: dict[tuple[str, str], Uploader] = {}
-    failed: set[tuple[str, str]] = set()
-    for folder in folders:
-        if not claims.take(folder.name):
-            yield folder, f"left to {claims.holder(folder.name)}"
-            continue
-        try:
-            planned, plan = read_planned(folder)
-            key = (plan, planned.experiment.dataset)
-            if key not in uploaders:
-                own = Plan(name=plan, dataset=key[1], experiments=())
-                uploaders[key] = Uploader(store, own, parent=_open_plan_run(store, own))
-            uploaders[key].upload(planned)
-            if read_journal(folder)[-1].event == "failed":
-                failed.add(key)
-            yield folder, ""
-        except (InputError, MlflowException, OSError) as error:
-            yield folder, str(error).partition("\n")[0]
-        finally:
-            claims.release(folder.name)
-    for key, uploader in uploaders.items():
-        uploader.close("FAILED" if key in failed else "FINISHED")
-
-
-def _open_plan_run(store: Store, plan: Plan) -> str | None:
-    """The MLflow run that a plan of this name has left open here, unless it may still be carried out."""
-    open_plans = [run for run in _left_open(store) if run.data.tags.get(f"{TAG}kind") == "plan"]
-    ours = [
-        run for run in open_plans if run.info.run_name == plan.name and run.data.tags[f"{TAG}dataset"] == plan.dataset
-    ]
-    return str(ours[0].info.run_id) if ours else None
-
-
-def find(store: Store) -> list[Finding]:
-    """Everything that is not as it should be, and mends nothing."""
-    found = [
-        Finding(kind="not in MLflow", name=folder.name, words="an ended run that MLflow lacks: bring it there")
-        for folder in not_in_mlflow(store)
-    ]
-    for folder in run_folders(store):
-        if read_state(folder).state is State.INTERRUPTED:
-            words = "begun and not ended: the next `mltbench run` of its plan goes on with it; left as it is"
-            found.append(Finding(kind="interrupted", name=folder.name, words=words))
-        elif not (folder / "experiment.json").exists() and not read_journal(folder):
-            words = "a run folder without an experiment: left as it is; delete it by hand"
-            found.append(Finding(kind="unreadable", name=folder.name, words=words))
-    copies = _there_twice(store)
-    known = {finding.name for finding in found} | {run.info.run_id for run in copies}
-    found += [
-        Finding(kind="left open", name=run.info.run_id, words=f"{run.info.run_name}: close it as KILLED")
-        for run in _left_open(store)
-        if not known & {run.info.run_id, run.data.tags.get(f"{TAG}experiment_id")}
-    ]
-    words = "delete the copy that an answer cut short has left"
-    found += [
-        Finding(kind="there twice", name=run.info.run_id, words=f"{run.info.run_name}: {words}") for run in copies
-    ]
+    found: list[Finding] = []
+    for kind in KINDS:
+        runs = store.runs_of(kind=kind)
+        here = list(_in_folders(store, kind, runs))
+        found += [
+            finding for finding in here if finding.kind != "running" and (everything or finding.kind != "in MLflow")
+        ]
+        copies = _copies(runs)
+        found += [_of_run("there twice", run, "delete this copy, left by a broken connection") for run in copies]
+        # Their MLflow runs are ended by an upload, now or after they were resumed.
+        later = {finding.name for finding in here if finding.kind in ("running", "not in MLflow", "interrupted")}
+        rest = [run for run in runs if run not in copies and run.data.tags.get(f"{TAG}experiment_id") not in later]
+        if kind == "trial" and all(finding.kind != "running" for finding in here):
+            rest += store.runs_of(kind="study")
+        found += [
+            _of_run("left open", run, "close it as KILLED")
+            for run in rest
+            if run.info.status == "RUNNING" and run.data.tags.get(f"{TAG}origin", store.origin) == store.origin
+        ]
     return found
 
 
-def mend(store: Store, found: Sequence[Finding], claims: Claims) -> Iterator[Finding]:
-    """Mend what `find` found; yield what could not be mended, with the reason."""
-    missing = [store.runs / finding.name for finding in found if finding.kind == "not in MLflow"]
-    for folder, problem in sync(store, missing, claims):
-        if problem:
-            yield Finding(kind="not in MLflow", name=folder.name, words=problem)
-    for finding in found:
-        if finding.kind not in ("there twice", "left open"):
-            continue
-        info = store.client.get_run(finding.name).info
-        if finding.kind == "there twice" and info.lifecycle_stage == "active":
-            store.client.delete_run(finding.name)
-        elif finding.kind == "left open" and info.status == "RUNNING":
-            store.client.set_terminated(finding.name, "KILLED")
+def agree(store: Store, found: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
+    """Make run folders and MLflow agree; yield each finding that can be mended, with the reason if it was not.
 
-
-def _left_open(store: Store) -> list[Run]:
-    """Runs, plans, trials and studies that say RUNNING although nobody holds one of their experiments.
-
-    In a store that machines share without a shared folder, runs and plans of others are left to them.
+    Doing it again changes nothing.
     """
-    orphans: list[Run] = []
-    for kind, parent, folders in ((EXPERIMENT, "plan", run_folders(store)), (TRIAL, "study", trial_folders(store))):
-        alive = {folder.name for folder in folders if read_state(folder).state is State.RUNNING}
-        orphans += [run for run in store.runs_of(kind=kind) if run.data.tags.get(f"{TAG}experiment_id") not in alive]
-        orphans += [] if alive else store.runs_of(kind=parent)
-    orphans = [run for run in orphans if run.info.status == "RUNNING"]
-    return [run for run in orphans if run.data.tags.get(f"{TAG}origin", store.origin) == store.origin]
+    for finding in found:
+        if finding.kind in MENDED:
+            try:
+                _mend(store, finding)
+            except (InputError, MlflowException, OSError) as error:
+                yield finding, str(error).partition("\n")[0]
+            else:
+                yield finding, ""
 
 
-def _there_twice(store: Store) -> list[Run]:
-    """All but one of the MLflow runs of the same try; the first finished one stays."""
-    by_attempt = defaultdict[str, list["Run"]](list)
-    for run in (*store.runs_of(kind=EXPERIMENT), *store.runs_of(kind=TRIAL)):
-        if attempt := run.data.tags.get(f"{TAG}attempt"):
-            by_attempt[attempt].append(run)
-    copies: list[Run] = []
-    for runs in by_attempt.values():
-        copies += sorted(runs, key=lambda run: (run.info.status != "FINISHED", run.info.run_id))[1:]
-    return copies
+def _mend(store: Store, finding: Finding) -> None:
+    if finding.kind in UPLOADED:
+        planned, plan = read_planned(store.folders(finding.run_kind) / finding.name)
+        upload(store, planned, plan, kind=finding.run_kind)
+        return
+    info = store.client.get_run(finding.name).info
+    if finding.kind == "there twice" and info.lifecycle_stage == "active":
+        store.client.delete_run(finding.name)
+    elif finding.kind == "left open" and info.status == "RUNNING":
+        store.client.set_terminated(finding.name, "KILLED")
+
+
+def _in_folders(store: Store, kind: Kind, runs: Sequence[Run]) -> Iterator[Finding]:
+    there = {(run.data.tags.get(f"{TAG}attempt"), run.info.status) for run in runs}
+
+    def found(what: str, message: str = "") -> Finding:
+        return Finding(kind=what, name=folder.name, message=message, run_kind=kind)
+
+    for folder in run_folders(store, kind):
+        state, entries = read_state(folder).state, read_journal(folder)
+        if state in ENDED.values():
+            planned = planned_in(folder) if kind == "trial" else None
+            tags = planned.tags if planned else {}
+            if (attempt(folder.name, entries, tags), status_of(entries)) in there:
+                yield found("in MLflow", "upload it again, which changes nothing")
+            # Trials of older versions do not say which study they belong to, and are left to it.
+            elif kind == "experiment" or "study" in tags:
+                yield found("not in MLflow", "a run that has ended: upload it")
+        elif state is State.RUNNING:
+            yield found("running")
+        elif state is State.INTERRUPTED:
+            yield found("interrupted", "begun and not ended: the command that began it resumes it; left as it is")
+        elif not entries and not (folder / "experiment.json").exists():
+            yield found("unreadable", "a run folder without an experiment: left as it is; delete it by hand")
+
+
+def _of_run(kind: str, run: Run, message: str) -> Finding:
+    return Finding(kind=kind, name=run.info.run_id, message=f"{run.info.run_name}: {message}")
+
+
+def _copies(runs: Sequence[Run]) -> list[Run]:
+    """All but one of the MLflow runs of the same attempt; one that has ended stays."""
+    by_attempt = defaultdict[str, list[Run]](list)
+    for run in runs:
+        if its := run.data.tags.get(f"{TAG}attempt"):
+            by_attempt[its].append(run)
+    order = lambda run: (run.info.status == "RUNNING", run.info.run_id)  # noqa: E731
+    return [copy for same in by_attempt.values() for copy in sorted(same, key=order)[1:]]
 
 
 def planned_in(folder: Path) -> PlannedExperiment | None:

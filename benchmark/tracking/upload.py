@@ -1,148 +1,123 @@
-"""The uploader: replays the journal of a run to MLflow, with the journal's own timestamps, so that twice is once."""
+"""Uploads: the journal of a run is replayed to MLflow, exactly once, with the journal's own timestamps.
+
+A run in MLflow is known by its attempt: experiment id and start time. An upload holds the lock of the run folder, looks
+for the attempt, and logs what the journal says; doing it again, or after it was cut short, changes nothing.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
+
+from ...errors import InputError
 from ..experiments.experiment import Experiment
-from ..experiments.plan import Plan, PlannedExperiment
+from ..experiments.plan import Kind, Plan, PlannedExperiment
+from ..runs.heartbeat import HeldError, hold
 from ..runs.journal import Entry, read_journal
 from ..runs.outcome_files import ARTIFACTS
-from ..runs.provenance import command_line
 from .store import TAG, Store
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
-
-# As in `mlflow.utils.mlflow_tags`, whose import takes seconds; a test compares.
-MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME = "mlflow.source.git.commit", "mlflow.source.name"
-MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME = "mlflow.parentRunId", "mlflow.runName"
-MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+# Of a run by the last event of its journal; what ended in no such way has failed.
+STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+# Searches train thousands of networks, whose weights nobody reads again.
+ARTIFACTS_OF: Mapping[Kind, Sequence[str]] = {
+    "experiment": ARTIFACTS,
+    "trial": [name for name in ARTIFACTS if name not in ("test_scores.npz", "weights.pt")],
+}
+# What MLflow takes: points in one batch, characters of a parameter.
 MAX_METRICS = 1000
 MAX_PARAMETER = 6000
+FIRST_WAIT_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 60.0
+# When so long after the last experiment no run could be uploaded, the rest is left to `mltbench sync`.
+PATIENCE_SECONDS = 120.0
+# What asking again does not mend.
+FINAL_ERRORS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_STATE")
+
+NotUploaded = list[tuple[PlannedExperiment, str]]
 
 
-class Uploader:
-    """Brings the runs of one plan to MLflow, as children of the plan's run.
+def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = "experiment") -> str:
+    """Replay the journal of a run, and upload its files.
 
     Args:
-        store: where to.
-        plan: whose runs.
-        kind: tag of the runs: `experiment`, which tables read, or `trial` of a study.
-        runs: folder of the run folders; None takes the store's.
-        parent: MLflow run that the runs become children of; None makes one for the plan.
-        artifacts: which files of a run's folder are kept with it.
+        store: where to, and where the run folder lies.
+        planned: the run's experiment.
+        plan: name of the plan that asked for it.
+        kind: whether it is an experiment or a trial.
+
+    Returns:
+        The id of its run in MLflow.
+
+    Raises:
+        HeldError: if another process trains or uploads it.
+        MlflowException: if MLflow does not answer, or refuses something.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        plan: Plan,
-        *,
-        kind: str = "experiment",
-        runs: Path | None = None,
-        parent: str | None = None,
-        artifacts: Sequence[str] = ARTIFACTS,
-    ) -> None:
-        self.store, self.plan = store, plan
-        self.kind, self.runs, self.artifacts = kind, runs or store.runs, artifacts
-        self.parent = parent
-
-    @property
-    def client(self) -> MlflowClient:
-        """The MLflow client of the store."""
-        return self.store.client
-
-    @cached_property
-    def mlflow_experiment(self) -> str:
-        """Id of the MLflow experiment of the plan's dataset."""
-        return self.store.experiment(self.plan.dataset)
-
-    def upload(self, planned: PlannedExperiment) -> str:
-        """Replay one run's journal and artifacts; return the MLflow run id. Doing it again changes nothing."""
-        folder = self.runs / planned.experiment.id
+    folder, client = store.folders(kind) / planned.experiment.id, store.client
+    with hold(folder):
         entries = read_journal(folder)
         provenance = folder / "provenance.json"
         # A job that no worker could begin has none.
-        tags = _tags(planned, json.loads(provenance.read_text()) if provenance.exists() else {}, entries[-1])
-        run_id = self._run_for(planned, entries[0], tags)
-        _log(self.client, run_id, entries, _parameters(planned), tags)
-        self.client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
-        for name in self.artifacts:
+        made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
+        tags = _tags(planned, plan, made_with, entries[-1])
+        tags |= {
+            f"{TAG}attempt": attempt(folder.name, entries, planned.tags),
+            f"{TAG}kind": kind,
+            f"{TAG}origin": store.origin,
+        }
+        run_id = str(_run_for(client, store.experiment(planned.experiment.dataset), entries[0].time, tags).info.run_id)
+        metrics = [Metric(name, value, e.time, e.step) for e in entries for name, value in e.metrics.items()]
+        params = [Param(name, value[:MAX_PARAMETER]) for name, value in _parameters(planned).items()]
+        run_tags = [RunTag(name, value) for name, value in tags.items()]
+        client.log_batch(run_id, metrics[:MAX_METRICS], params, run_tags, synchronous=True)
+        for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
+            client.log_batch(run_id, metrics[start : start + MAX_METRICS], synchronous=True)
+        client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
+        for name in ARTIFACTS_OF[kind]:
             if (folder / name).exists():
-                self.client.log_artifact(run_id, str(folder / name))
-        status = MLFLOW_STATUS.get(entries[-1].event, "FAILED")
-        self.client.set_terminated(run_id, status, entries[-1].time)
-        return run_id
-
-    def close(self, status: str) -> None:
-        """End the plan's own run, if there is one; a store that has gone away keeps it open and costs nothing else."""
-        if self.parent is not None:
-            from mlflow.exceptions import MlflowException
-
-            with suppress(MlflowException, OSError):
-                self.client.set_terminated(self.parent, status)
-
-    def _run_for(self, planned: PlannedExperiment, start: Entry, tags: Mapping[str, str]) -> str:
-        """The MLflow run of this try: found again if an earlier upload was cut short, else created."""
-        # Trials of several studies may share one training; each has its own run.
-        trial = [planned.tags[key] for key in ("study", "trial") if key in planned.tags]
-        attempt = "/".join([planned.experiment.id, str(start.time), *trial])
-        if (found := self._found(attempt)) is not None:
-            return found
-        run = self.client.create_run(
-            self.mlflow_experiment,
-            start_time=start.time,
-            run_name=tags[MLFLOW_RUN_NAME],
-            tags={
-                MLFLOW_PARENT_RUN_ID: self._parent(),
-                f"{TAG}attempt": attempt,
-                f"{TAG}kind": self.kind,
-                f"{TAG}origin": self.store.origin,
-            },
-        )
-        # An answer that was cut short makes the client ask twice: the server may have made two.
-        return self._found(attempt) or str(run.info.run_id)
-
-    def _found(self, attempt: str) -> str | None:
-        """The MLflow run of a try; copies of it go."""
-        there = f"tags.`{TAG}attempt` = '{attempt}'"
-        runs = self.client.search_runs([self.mlflow_experiment], there, order_by=["attributes.run_id ASC"])
-        for copy in runs[1:]:
-            self.client.delete_run(copy.info.run_id)
-        return str(runs[0].info.run_id) if runs else None
-
-    def _parent(self) -> str:
-        if self.parent is None:
-            tags = {f"{TAG}kind": "plan", f"{TAG}dataset": self.plan.dataset, f"{TAG}command": command_line()}
-            tags |= {MLFLOW_SOURCE_NAME: "mltbench", f"{TAG}origin": self.store.origin}
-            run = self.client.create_run(self.mlflow_experiment, run_name=self.plan.name, tags=tags)
-            self.parent = str(run.info.run_id)
-        return self.parent
+                client.log_artifact(run_id, str(folder / name))
+        client.set_terminated(run_id, status_of(entries), entries[-1].time)
+    return run_id
 
 
-def _log(
-    client: MlflowClient, run_id: str, entries: Sequence[Entry], parameters: Mapping[str, str], tags: Mapping[str, str]
-) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    metrics = [
-        Metric(name, value, entry.time, entry.step) for entry in entries for name, value in entry.metrics.items()
-    ]
-    params = [Param(name, value[:MAX_PARAMETER]) for name, value in parameters.items()]
-    run_tags = [RunTag(name, value) for name, value in tags.items()]
-    client.log_batch(run_id, metrics[:MAX_METRICS], params, run_tags, synchronous=True)
-    for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
-        client.log_batch(run_id, metrics[start : start + MAX_METRICS], synchronous=True)
+def attempt(experiment_id: str, entries: Sequence[Entry], tags: Mapping[str, str]) -> str:
+    """What tells a run apart in MLflow. Trials of several studies may share one training; each has its own run."""
+    trial = [tags[key] for key in ("study", "trial") if key in tags]
+    return "/".join([experiment_id, str(entries[0].time), *trial])
 
 
-def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry) -> dict[str, str]:
+def status_of(entries: Sequence[Entry]) -> str:
+    """MLflow's status of a run that has ended."""
+    return STATUS.get(entries[-1].event, "FAILED")
+
+
+def _run_for(client: MlflowClient, experiment: str, start: int, tags: Mapping[str, str]) -> Run:
+    """The MLflow run of an attempt: found if an earlier upload was cut short, else created."""
+    if (found := _found(client, experiment, tags)) is not None:
+        return found
+    run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=dict(tags))
+    # An answer that was cut short makes the client ask twice: the server may have made two.
+    return _found(client, experiment, tags) or run
+
+
+def _found(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> Run | None:
+    """The MLflow run of an attempt; copies of it are deleted."""
+    its = f"tags.`{TAG}attempt` = '{tags[f'{TAG}attempt']}'"
+    runs = client.search_runs([experiment], its, order_by=["attributes.run_id ASC"])
+    for copy in runs[1:]:
+        client.delete_run(copy.info.run_id)
+    return runs[0] if runs else None
+
+
+def _tags(planned: PlannedExperiment, plan: str, provenance: Mapping[str, str], last: Entry) -> dict[str, str]:
     experiment = planned.experiment
     own = {
         "experiment_id": experiment.id,
@@ -153,6 +128,7 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
         "title": planned.title,
         "overrides": planned.overrides,
         "command": planned.command,
+        "plan": plan,
         "recipe": planned.recipe,
         "backbone": experiment.backbone,
         "weights": planned.weights.name,
@@ -172,30 +148,34 @@ def _tags(planned: PlannedExperiment, provenance: Mapping[str, str], last: Entry
 
 def _parameters(planned: PlannedExperiment) -> dict[str, str]:
     experiment = planned.experiment
-    flat = {"method": experiment.method.name, "dataset": experiment.dataset, "seed": str(experiment.seed)}
-    flat |= {f"method.{name}": _as_text(value) for name, value in experiment.method.parameters.items()}
-    flat |= {"backbone": experiment.backbone, "recipe": planned.recipe, "weights": planned.weights.name}
-    flat |= {"weights_digest": experiment.weights_digest}
-    flat |= {f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()}
-    return flat | _flatten("recipe", experiment.training)
+    return dict(
+        _flatten(
+            {
+                "method": experiment.method.name,
+                "dataset": experiment.dataset,
+                "seed": experiment.seed,
+                **{f"method.{name}": value for name, value in experiment.method.parameters.items()},
+                "backbone": experiment.backbone,
+                "recipe": planned.recipe,
+                "weights": planned.weights.name,
+                "weights_digest": experiment.weights_digest,
+                **{f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()},
+                **{f"recipe.{name}": value for name, value in experiment.training.items()},
+            }
+        )
+    )
 
 
-def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
-    flat: dict[str, str] = {}
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        key = f"{prefix}.{name}"
-        flat |= _flatten(key, value) if isinstance(value, Mapping) else {key: _as_text(value)}
-    return flat
-
-
-def _as_text(value: Any) -> str:
-    """A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling."""
-    return str(tuple(value) if isinstance(value, list) else value)
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            # A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling.
+            yield f"{prefix}{name}", str(tuple(value) if isinstance(value, list) else value)
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
     dataset = Dataset(
         name=experiment.dataset,
         digest=experiment.dataset_digest[:36],
@@ -203,3 +183,84 @@ def _dataset_input(experiment: Experiment) -> DatasetInput:
         source=json.dumps({"mltbench_dataset": experiment.dataset, "sha256": experiment.dataset_digest}),
     )
     return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+
+class UploadThread:
+    """Uploads runs of a plan beside its training, in order; a server that is away is asked again after 2 s, 4 s, ....
+
+    Args:
+        store: where to.
+        plan: whose runs.
+        on_ended: called, in the thread, when a run has been uploaded or given up.
+    """
+
+    def __init__(
+        self, store: Store, plan: Plan, *, on_ended: Callable[[PlannedExperiment], None] = lambda planned: None
+    ) -> None:
+        self.store, self.plan, self.on_ended = store, plan, on_ended
+        self._waiting: deque[PlannedExperiment] = deque()
+        self._given_up: NotUploaded = []
+        self._reason = "not tried"
+        self._news = threading.Condition()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
+        self._thread.start()
+
+    def put(self, planned: PlannedExperiment) -> None:
+        """Ask for the upload of a run that has ended; returns at once."""
+        with self._news:
+            self._waiting.append(planned)
+            self._news.notify()
+
+    def finish(self, *, patience: float = PATIENCE_SECONDS) -> NotUploaded:
+        """Upload what waits, asking once more; return the runs that could not be uploaded, with the reasons.
+
+        Args:
+            patience: seconds without an upload after which the rest is left.
+        """
+        with self._news:
+            self._over = True
+            self._news.notify()
+        left, since = self.waiting, time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - since < patience:
+            self._thread.join(0.1)
+            if self.waiting != left:
+                left, since = self.waiting, time.monotonic()
+        return [*self._given_up, *((planned, self._reason) for planned in self._waiting)]
+
+    @property
+    def waiting(self) -> int:
+        """Number of runs that are still to be uploaded."""
+        return len(self._waiting)
+
+    def _run(self) -> None:
+        pause = FIRST_WAIT_SECONDS
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._over)
+                if not self._waiting:
+                    return
+                last_try = self._over
+            if (again := self._upload(self._waiting[0])) is None:
+                pause = FIRST_WAIT_SECONDS
+            elif last_try and not isinstance(again, HeldError):
+                return
+            else:
+                with self._news:
+                    self._news.wait_for(lambda ended=last_try: self._over and not ended, timeout=pause)
+                pause = min(2 * pause, LONGEST_WAIT_SECONDS)
+
+    def _upload(self, planned: PlannedExperiment) -> Exception | None:
+        """Upload one run; return an error after which it is worth asking again."""
+        # Whatever goes wrong here, the run stays in its folder, and the thread must live on for the others.
+        try:
+            upload(self.store, planned, self.plan.name, kind=self.plan.kind)
+        except Exception as error:
+            self._reason = str(error).partition("\n")[0] or type(error).__name__
+            final = isinstance(error, InputError) or getattr(error, "error_code", None) in FINAL_ERRORS
+            if isinstance(error, HeldError) or not final:
+                return error
+            self._given_up.append((planned, self._reason))
+        self._waiting.popleft()
+        self.on_ended(planned)
+        return None

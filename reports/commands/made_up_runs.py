@@ -30,16 +30,14 @@ def make_up_runs(store: Store, dataset: Dataset, *, number: int, on_run: Callabl
 
     Scores are random, stronger for some methods and for larger classes; their average precision is computed from them.
     """
-    from ...benchmark.tracking.upload import Uploader
+    from ...benchmark.tracking.upload import upload
 
     generator, left = RandomState(0), number
     for plan in _plans(dataset, number):
-        uploader = Uploader(store, plan)
         for planned in plan.experiments[:left]:
             _write_run(store.runs / planned.experiment.id, planned, dataset, generator)
-            uploader.upload(planned)
+            upload(store, planned, plan.name)
             on_run()
-        uploader.close("FINISHED")
         left -= len(plan.experiments)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from ...benchmark.experiments.plan import Plan
 from ...benchmark.runs.journal import read_journal
 from ...benchmark.runs.provenance import command_line
 from ...benchmark.tracking.store import TAG, Store
@@ -21,8 +20,6 @@ from .trials import Laboratory, plan_trial, tagged
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "journal.jsonl")
 
 
 @dataclass(kw_only=True)
@@ -113,25 +110,19 @@ def _bring(study: OpenStudy, arm: Arm, trial: FrozenTrial, store: Store, laborat
     """Bring one trial; return why not, or None."""
     from mlflow.exceptions import MlflowException
 
-    from ...benchmark.tracking.upload import Uploader
+    from ...benchmark.tracking.upload import upload
 
     definition, result = study.definition, result_of(trial)
     seeds = trial.user_attrs.get("seeds") or definition.seeds
     planned = plan_trial(definition, arm, result["settings"], seeds, laboratory)
     try:
-        uploader = Uploader(
-            store,
-            Plan(name=definition.name, dataset=arm.dataset, experiments=tuple(planned)),
-            kind="trial",
-            runs=laboratory.trials,
-            parent=study_run(study, store, arm.dataset),
-            artifacts=ARTIFACTS,
-        )
+        study_run(study, store, arm.dataset)
         default = bool(trial.user_attrs.get("default"))
         for item in planned:
             # Of a pruned trial the later seeds were never begun.
             if read_journal(laboratory.trials / item.experiment.id):
-                uploader.upload(tagged(item, definition, arm, trial.number, result, default))
+                item = tagged(item, definition, arm, trial.number, result, default)
+                upload(store, item, definition.name, kind="trial")
     except (MlflowException, OSError) as error:
         return str(error).partition("\n")[0]
     return None

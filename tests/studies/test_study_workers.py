@@ -141,8 +141,8 @@ def test_workers_without_a_shared_folder_share_a_study_on_postgresql(
         for run in runs
     ]
     assert sorted(in_mlflow) == EVERY_TRIAL
-    (parent,) = store.runs_of(kind="study")
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    (study_run,) = store.runs_of(kind="study")
+    assert {run.data.tags["mltbench.study"] for run in runs} == {study_run.data.tags["mltbench.study"]}
 
 
 def test_ctrl_c_queues_the_trial_again_and_its_training_goes_on(plugin, surroundings, tmp_path):

@@ -2,17 +2,11 @@
 
 import json
 import shutil
-import sqlite3
 from dataclasses import replace
 
-import mlflow.utils.mlflow_tags
-import pytest
 from crashes import small_job
 from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.runs.journal import read_journal
-from mltbench.benchmark.tracking import upload as tracking
-from mltbench.benchmark.tracking.store import open_store
-from mltbench.errors import InputError
 from mltbench.methods.plugins import load_plugins
 from plans import TINY
 
@@ -55,65 +49,3 @@ def test_a_worker_imports_nothing_needless_and_takes_the_environment_and_the_sig
         assert "torch" in modules
         assert {"torch._dynamo", "torchvision", "mlflow", "pandas", "sklearn"} & set(modules) == set()
         assert (environment, blocked) == (value, [])
-
-
-@pytest.fixture
-def database(out):
-    """A SQLite file of MLflow with runs of every kind that a plan meets; gives its path and what is finished."""
-    client = open_store(out).client
-    named = {name: client.create_experiment(f"mltbench/{name}") for name in ("here", "there")}
-
-    def make(identity, *, dataset="here", kind="experiment", status="FINISHED"):
-        tags = {"mltbench.experiment_id": identity, "mltbench.kind": kind}
-        run = client.create_run(named[dataset], tags=tags).info.run_id
-        client.set_terminated(run, status)
-        return run
-
-    make("finished")
-    make("twice", status="FAILED")
-    make("twice")
-    make("failed", status="FAILED")
-    make("trial", kind="trial")
-    make("elsewhere", dataset="there")
-    client.delete_run(make("deleted"))
-    return out / "mlflow.db"
-
-
-def test_what_is_finished_is_known_without_mlflow(database):
-    store = open_store(database.parent, soon=True)
-    assert store.opened_later
-    for dataset in ("here", "there", "nowhere"):
-        assert store.known(dataset) == open_store(database.parent).finished(dataset)
-    assert store.finished("here") == {"finished", "twice"}
-    assert "client" not in vars(store)
-    assert len(store.runs_of("here")) == 4  # now MLflow was asked
-
-
-def test_a_new_folder_needs_no_mlflow_to_begin_with(tmp_path):
-    store = open_store(tmp_path / "new", soon=True)
-    assert (store.opened_later, store.finished("here")) == (True, set())
-    assert not (tmp_path / "new" / "mlflow.db").exists()
-
-
-def test_tables_of_another_mlflow_are_left_to_mlflow(database):
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
-    assert not open_store(database.parent, soon=True).opened_later
-
-
-@pytest.mark.parametrize("trouble", ["no database", "no folder"])
-def test_what_only_mlflow_can_tell_is_told_before_anything_is_trained(trouble, database, tmp_path):
-    uri = f"sqlite:///{database}"
-    if trouble == "no database":
-        database.write_text("not a database, and long enough to be taken for one" * 100)
-    else:
-        (tmp_path / "file").write_text("")
-        uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    with pytest.raises(InputError, match="MLflow cannot open"):
-        open_store(database.parent, uri, soon=True)
-
-
-def test_tags_are_called_as_mlflow_calls_them():
-    names = ("MLFLOW_GIT_COMMIT", "MLFLOW_PARENT_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_SOURCE_NAME")
-    for name in names:
-        assert getattr(tracking, name) == getattr(mlflow.utils.mlflow_tags, name)

@@ -1,12 +1,14 @@
+"""Opening a store: tracking servers that answer, refuse, hang or are none; SQLite; PostgreSQL; passwords."""
+
 import contextlib
 import http.server
 import socket
+import sqlite3
 import sys
 import threading
 import time
 
 import pytest
-from mltbench import __main__
 from mltbench.benchmark.runs.provenance import command_line
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.errors import InputError, without_password
@@ -39,7 +41,7 @@ def healthy(*, answers=True):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append((self.path, self.headers.get("Authorization")))
+            asked.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -74,41 +76,29 @@ def dead(request):
 
 
 @pytest.mark.parametrize("command", ["runs list", "report", "run --method erm --dry-run"])
-def test_a_server_that_does_not_answer_is_an_error_within_five_seconds(
-    dead, command, monkeypatch, capsys, tmp_path, data_root
-):
-    monkeypatch.setenv("MLTBENCH_DATA", str(data_root))
-    monkeypatch.chdir(tmp_path)
-    uri = f"http://127.0.0.1:{dead}"
-    monkeypatch.setattr(sys, "argv", ["mltbench", *command.split(), "--tracking-uri", uri])
+def test_a_server_that_does_not_answer_is_an_error(dead, command, call, own_folder):
+    status, _, shown = call(*command.split(), "--tracking-uri", f"http://127.0.0.1:{dead}")
+    assert status == 2
+    assert shown.startswith(f"error: the tracking server http://127.0.0.1:{dead} does not answer")
+    assert "--tracking-uri" in shown
+    assert shown.count("\n") == 1
+
+
+def test_the_error_comes_within_five_seconds_and_keeps_the_password_to_itself(dead, tmp_path):
     before = time.monotonic()
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert time.monotonic() - before < 5
-    assert ended.value.code == 2
-    shown = capsys.readouterr()
-    assert shown.err.startswith(f"error: the tracking server http://127.0.0.1:{dead} does not answer")
-    assert "--tracking-uri" in shown.err
-    assert shown.err.count("\n") == 1
-
-
-def test_the_error_keeps_the_password_to_itself(dead, tmp_path):
     with pytest.raises(InputError) as caught:
         open_store(tmp_path, f"http://user:{SECRET}@127.0.0.1:{dead}")
+    assert time.monotonic() - before < 5
     assert f"http://user:***@127.0.0.1:{dead}" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
 def test_the_environment_names_the_server_too(monkeypatch, tmp_path):
-    with listening() as port:
+    with listening() as port, listening(b"no web server") as given:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        with pytest.raises(InputError, match=f"127.0.0.1:{port} does not answer"):
-            open_store(tmp_path)
-        with (
-            listening(b"no web server") as given,
-            pytest.raises(InputError, match=f"127.0.0.1:{given} does not answer"),
-        ):
-            open_store(tmp_path, f"http://127.0.0.1:{given}")
+        for uri, asked in ((None, port), (f"http://127.0.0.1:{given}", given)):
+            with pytest.raises(InputError, match=f"127.0.0.1:{asked} does not answer"):
+                open_store(tmp_path, uri)
 
 
 @pytest.mark.parametrize("user", ["", f"user:{SECRET}@"])
@@ -116,18 +106,20 @@ def test_a_server_that_answers_is_taken(user, tmp_path):
     with healthy() as (port, asked):
         uri = f"http://{user}127.0.0.1:{port}"
         assert open_store(tmp_path, uri).tracking_uri == uri
-    assert asked[0][0] == "/health"
+    assert asked[0] == "/health"
 
 
-def test_a_server_that_wants_a_login_is_an_input_error(tmp_path):
-    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
-    with listening(refusal) as port, pytest.raises(InputError, match="401"):
-        open_store(tmp_path, f"http://127.0.0.1:{port}")
-
-
-def test_a_proxy_without_its_server_is_an_input_error(tmp_path):
-    refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-    with listening(refusal) as port, pytest.raises(InputError, match=r"does not answer .*503"):
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "cannot open .*401"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "does not answer .*503"),
+        (b"SSH-2.0-hello\r\n\r\n", "does not answer"),
+    ],
+    ids=["a login is wanted", "a proxy without its server", "no web server"],
+)
+def test_a_server_that_refuses_is_an_error(answer, message, tmp_path):
+    with listening(answer) as port, pytest.raises(InputError, match=message):
         open_store(tmp_path, f"http://127.0.0.1:{port}")
 
 
@@ -138,9 +130,38 @@ def test_a_server_that_is_healthy_but_never_answers_is_an_error_within_five_seco
     assert time.monotonic() - before < 5
 
 
-def test_something_that_is_no_web_server_is_an_input_error(tmp_path):
-    with listening(b"SSH-2.0-hello\r\n\r\n") as port, pytest.raises(InputError, match="does not answer"):
-        open_store(tmp_path, f"http://127.0.0.1:{port}")
+@pytest.mark.parametrize("trouble", ["no database", "no folder", "another version"])
+def test_a_sqlite_file_that_mlflow_cannot_open_is_an_error(trouble, out):
+    database = out / "mlflow.db"
+    if trouble == "no database":
+        database.write_text("not a database, and long enough to be taken for one" * 100)
+    elif trouble == "no folder":
+        (out / "file").write_text("")
+        database = out / "file" / "mlflow.db"
+    else:
+        with sqlite3.connect(database) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+    with pytest.raises(InputError, match="MLflow cannot open"):
+        open_store(out, f"sqlite:///{database}")
+
+
+def test_several_processes_open_a_new_postgresql_store_one_after_the_other(postgresql_uri, tmp_path):
+    inside, most = [], []
+
+    def enter():
+        with stores[0].alone("test"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.pop()
+
+    stores = [open_store(tmp_path, postgresql_uri)]
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
