@@ -21,13 +21,14 @@ from mltbench.benchmark.tracking import store as store_module
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.datasets import registry
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.methods import catalogue
 from mltbench.reports.results.quoted import QuotedRow
-from mltbench.reports.results.results import COLUMNS, GROUPS
+from mltbench.reports.results.runs import COLUMNS
 
 MAKE_DATABASE = store_module._make_database
 
@@ -262,11 +263,11 @@ def small_runs():
         for seed, marks in seeds.items():
             labels = {"dataset": "digits-mlt", "method": method, "title": title, "overrides": "", "recipe": "digits"}
             ids = {"experiment_id": f"{method}-{seed}".ljust(16, "0"), "configuration_id": method.ljust(16, "0")}
-            results = dict(zip(GROUPS, marks, strict=True))
+            results = dict(zip(SCORE_NAMES, marks, strict=True))
             records.append({**MADE_WITH, **labels, **ids, "seed": seed, "state": "finished", **results})
     overridden = {"overrides": "mu=0.2", "configuration_id": "f" * 16, "experiment_id": "e" * 16}
     records.append({**records[-2], "method": "db", "title": "DB", **overridden})
-    failed = {"method": "rw", "title": "RW", "state": "failed", **dict.fromkeys(GROUPS, math.nan)}
+    failed = {"method": "rw", "title": "RW", "state": "failed", **dict.fromkeys(SCORE_NAMES, math.nan)}
     records.append({**records[0], "experiment_id": "f" * 16, "configuration_id": "d" * 16, **failed})
     return pd.DataFrame(records, columns=list(COLUMNS))
 

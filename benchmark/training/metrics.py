@@ -15,6 +15,8 @@ from ...errors import InputError
 # once do not. Three times the cells took the same time, at 50,000 x 1,000 and at 1,000,000 x 20.
 CLASSES_AT_ONCE = 64
 CELLS_AT_ONCE = 2**20
+# Names under which the mean AP of all classes and of each group is stored and shown.
+SCORE_NAMES = ("total", *GROUPS)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -99,7 +99,7 @@ def _source_of_dataset(
     from ...benchmark.tracking.store import open_store, resolve_results_root
     from ...datasets.registry import get_dataset_entry
     from ..figures.source import dataset_source
-    from ..results.results import runs_frame
+    from ..results.runs import runs_frame
 
     get_dataset_entry(name)
     root = resolve_results_root(out)

@@ -45,9 +45,9 @@ def submit(
     from ...benchmark.tracking.store import open_store, resolve_results_root
     from ...errors import InputError
     from ..leaderboard.check import check as faults_of
-    from ..leaderboard.known import known_datasets
+    from ..leaderboard.check import known_datasets
     from ..leaderboard.submit import make_submission
-    from ..results.results import runs_frame
+    from ..results.runs import runs_frame
 
     store = open_store(resolve_results_root(out), tracking_uri, create=False)
     runs = _choose(runs_frame(store), method, dataset, recipe, overrides)
@@ -152,8 +152,7 @@ def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, o
 def _faults_of_file(path: Path, scores: list[str], datasets: Path | None, data_root: Path | None) -> list[Any]:
     from ...errors import InputError
     from ..leaderboard.check import check as faults_of
-    from ..leaderboard.check import check_scores
-    from ..leaderboard.known import known_datasets
+    from ..leaderboard.check import check_scores, known_datasets
     from ..leaderboard.submission import read_json
 
     try:
@@ -177,9 +176,9 @@ def _rescored(
     """Average precision by class in percent, and training images by class."""
     from ...datasets.registry import load_dataset
     from ...errors import InputError
-    from ..leaderboard.check import require_scores_file, rescore
+    from ..leaderboard.check import read_scores, rescore
 
-    found, ids, classes = require_scores_file(path)
+    found, ids, classes = read_scores(path)
     opened = load_dataset(dataset, data_root=data_root)
     if digest is not None and opened.digest != digest:
         raise InputError(f"{dataset} has digest {opened.digest[:12]} here, the submission says {digest[:12]}")

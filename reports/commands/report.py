@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...benchmark.tracking.store import Store
     from ..pages.report import DatasetReport
-    from ..results.resampling import Results
+    from ..results.bootstrap import Results
 
 # Each takes 2 seconds to start and 300 MB.
 DRAWERS_AT_MOST = 3
@@ -57,13 +57,12 @@ def report(
     from ...benchmark.experiments.recipe import get_recipe
     from ...benchmark.tracking.store import open_store, require_results, resolve_results_root
     from ...terminal import console
-    from ..pages.output import own_folder, write_report
+    from ..pages.output import own_folder, print_failures, write_report
     from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations
-    from ..results.per_class import per_class_frame
     from ..results.quoted import read_quoted
-    from ..results.results import runs_frame
-    from ..results.tuned import tuned_frame, tuned_table
-    from ..tables.terminal import print_failures, terminal
+    from ..results.runs import per_class_frame, runs_frame
+    from ..tables.terminal import terminal
+    from ..tables.tuned import tuned_frame, tuned_table
 
     # Everything that is read stays until the end; looking for garbage in it took a tenth of the CPU time (500 runs).
     gc.disable()
@@ -140,7 +139,7 @@ def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamp
     from rich.progress import Progress
 
     from ...terminal import console
-    from ..results.resampling import bootstrap_runs
+    from ..results.bootstrap import bootstrap_runs
 
     with Progress(console=console()) as progress:
         task = progress.add_task("bootstrap over test images", total=int((runs.state == "finished").sum()))
@@ -162,7 +161,7 @@ def _with_figures(
     from ..figures.registry import draw_figures
     from ..figures.source import dataset_source
     from ..pages.dark_figures import adapt_figures
-    from ..tables.chosen_runs import left_out_of_figures
+    from ..tables.build import left_out_of_figures
 
     source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:

@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..results.results import GROUPS
-from ..tables.rows import ResultTable
-from ..tables.table import build_table
+from ...benchmark.training.metrics import SCORE_NAMES
+from ..tables.build import build_table
+from ..tables.result_table import ResultTable
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .style import group_style, legend_above, name_rows, new_figure, plain, style
@@ -19,7 +19,7 @@ def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in table.rows:
         own = runs[runs.experiment_id.isin(row.experiments)]
-        long = own.melt(["experiment_id", "seed"], list(GROUPS), var_name="group", value_name="value")
+        long = own.melt(["experiment_id", "seed"], list(SCORE_NAMES), var_name="group", value_name="value")
         rows.append(long.assign(dataset=table.dataset, method=row.label))
     columns = ["dataset", "method", "experiment_id", "seed", "group", "value"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
@@ -30,7 +30,7 @@ def draw_groups(frame: pd.DataFrame) -> Figure:
     """Draw one line per method: small points are seeds, large ones their mean."""
     names = list(frame.method.unique())
     figure, axes = new_figure(9, 1.2 + 0.34 * len(names))
-    for group in GROUPS:
+    for group in SCORE_NAMES:
         own = frame[frame.group == group]
         axes.scatter(own.value, own.method.map(names.index), s=12, alpha=0.35, **group_style(group))
         means = own.groupby("method").value.mean().reindex(names)
@@ -48,7 +48,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
 
 def _describe(frame: pd.DataFrame) -> str:
     means = frame.groupby(["group", "method"]).value.mean()
-    best = {group: means[group] for group in GROUPS if group in means.index}
+    best = {group: means[group] for group in SCORE_NAMES if group in means.index}
     parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
     return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..results.artifacts import local_artifact
+from ..results.runs import local_artifact
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, MissingDataError
 from .style import curve_with_band, legend_above, line_style, new_figure, plain, style

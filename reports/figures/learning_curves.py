@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...benchmark.tracking.store import Store
-from ..results.results import GROUPS
+from ...benchmark.training.metrics import SCORE_NAMES
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, need_rows
 from .style import BLACK, curve_with_band, group_style, new_figure, plain, round_numbers, style
 
 LOSS = "train/loss"
-TOTAL, *OTHERS = (f"validation/{group}" for group in GROUPS)
+TOTAL, *OTHERS = (f"validation/{group}" for group in SCORE_NAMES)
 PANELS_A_ROW = 4
 
 
@@ -53,7 +53,7 @@ def draw_validation_curves(frame: pd.DataFrame) -> Figure:
     """
     figure, panels = _panels(frame, sharey=True)
     for axes, (_, own) in zip(panels, frame.groupby("method", sort=False), strict=True):
-        for group in GROUPS:
+        for group in SCORE_NAMES:
             curve = own[own.measure == f"validation/{group}"]
             _draw_curve(axes, curve.assign(value=100 * curve.value), **group_style(group), markersize=3.5, label=group)
     handles, names = panels[0].get_legend_handles_labels()

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ...errors import InputError
 from ...files import replacing
 from ...registry import NamedEntries
-from ..tables.formats import spreadsheet_text
+from ..tables.result_table import spreadsheet_text
 from .source import FigureSource, MissingDataError
 from .style import DOTS_PER_INCH, arrange, as_svg
 

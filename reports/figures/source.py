@@ -11,16 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...benchmark.tracking.store import TAG, Store
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.dataset import Dataset, Split
 from ...datasets.importing.label_files import read_label_file
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.registry import load_dataset
 from ...errors import InputError
 from ...methods.catalogue import list_methods
-from ..results.artifacts import local_artifact, read_arrays
-from ..results.per_class import per_class_frame
-from ..results.results import GROUPS
-from ..tables.chosen_runs import usual_recipe
+from ..results.runs import local_artifact, per_class_frame, read_arrays
+from ..tables.build import usual_recipe
 
 TRIAL_LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method", "title", "trial", "outcome",
                 "default", "parameters", "values", "experiment_id")  # fmt: skip
@@ -107,9 +106,9 @@ class FigureSource:
             tags, metrics = run.data.tags, run.data.metrics
             row: dict[str, Any] = {label: tags.get(f"{TAG}{label}", "") for label in TRIAL_LABELS}
             row |= {"seed": int(tags[f"{TAG}seed"]), "run_id": run.info.run_id, "artifact_uri": run.info.artifact_uri}
-            row |= {group: 100 * metrics.get(f"validation/{group}", float("nan")) for group in GROUPS}
+            row |= {group: 100 * metrics.get(f"validation/{group}", float("nan")) for group in SCORE_NAMES}
             rows.append(row | {"default": row["default"] == "true"})
-        frame = pd.DataFrame(rows, columns=[*TRIAL_LABELS, "seed", *GROUPS, "run_id", "artifact_uri"])
+        frame = pd.DataFrame(rows, columns=[*TRIAL_LABELS, "seed", *SCORE_NAMES, "run_id", "artifact_uri"])
         return frame[(frame.study_dataset == self.dataset) & (frame.outcome == "complete")]
 
     def sweep(self, name: str) -> pd.DataFrame:
@@ -124,7 +123,7 @@ class FigureSource:
         frame = need_rows(self.trials[self.trials.purpose == "tune"], lacking)
         keys = ["study", "dataset", "method", "title", "trial", "default", "parameters", "values"]
         last = frame[frame.study == frame.study.iloc[-1]]
-        return last.groupby(keys, sort=False)[list(GROUPS)].mean().reset_index()
+        return last.groupby(keys, sort=False)[list(SCORE_NAMES)].mean().reset_index()
 
     def need_store(self) -> Store:
         """The store of the runs."""

@@ -6,9 +6,9 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...methods.catalogue import get_method
-from ..results.results import GROUPS
 from .registry import FigureEntry, register_figure
 from .source import FigureSource
 from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain, style
@@ -35,7 +35,7 @@ def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
     The trials are those of `FigureSource.sweep`, the key is that of the setting, such as `method.beta`.
     """
     long = trials.assign(x=[float(json.loads(text)[key]) for text in trials.parameters]).melt(
-        ["title", "method", "x", "seed"], list(GROUPS), var_name="group", value_name="value"
+        ["title", "method", "x", "seed"], list(SCORE_NAMES), var_name="group", value_name="value"
     )
     paper = {method: _paper_value(method, key, dataset) for method in long.method.unique()}
     columns = ["dataset", "title", "x", "seed", "group", "value", "paper"]
@@ -52,7 +52,7 @@ def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
     figure, panels = new_figure(5.6 * number, 4.0, 1, number, squeeze=False, sharey=True)
     positive = frame.x[frame.x > 0]
     for axes, (title, own) in zip(panels[0], frame.groupby("title", sort=False), strict=True):
-        for group in GROUPS:
+        for group in SCORE_NAMES:
             line = {**group_style(group), "label": group, "markersize": 5, "linewidth": 1.4}
             curve_with_band(axes, own[own.group == group], "x", "value", **line)
         if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..results.results import GROUPS
-from ..results.tuned import tuned_frame
+from ...benchmark.training.metrics import SCORE_NAMES
+from ..tables.tuned import tuned_frame
 from .registry import FigureEntry, register_figure
 from .source import FigureSource, need_rows
 from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain, style
@@ -17,7 +17,7 @@ def draw_tuned(frame: pd.DataFrame) -> Figure:
     labels = frame.title + " (" + frame.objective + ", " + frame.study + ")"
     names = list(labels.unique())
     figure, axes = new_figure(9, 1.3 + 0.62 * len(names))
-    for i, group in enumerate(GROUPS):
+    for i, group in enumerate(SCORE_NAMES):
         own = frame[frame.group == group]
         rows = labels[own.index].map(names.index) + 0.17 * (i - 1.5)
         reach = np.array([own.difference - own.low, own.high - own.difference])
@@ -39,7 +39,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
 def _describe(frame: pd.DataFrame) -> str:
     parts = [
         f"{row['title']} {row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}], {row['n']} seeds"
-        for row in frame[frame.group == GROUPS[0]].to_dict("records")
+        for row in frame[frame.group == SCORE_NAMES[0]].to_dict("records")
     ]
     return f"Tuned minus default, total mAP in points with 95 % intervals: {'; '.join(parts)}."
 

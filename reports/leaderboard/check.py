@@ -1,36 +1,45 @@
 """Checking a submission: schema, digest, seeds, arithmetic; each fault names the field, the value and the cure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 
-from ...datasets.long_tail.statistics import GROUPS
+from ...benchmark.training.metrics import SCORE_NAMES, average_precision
 from ...errors import InputError
-from .known import KnownDataset
-from .submission import class_groups, group_means
+from .submission import class_groups, group_means, read_json
 
+OWN_FILE = "datasets.json"
 # Two decimals in, two decimals out: a mean of rounded values may be off by so much.
 ROUNDING = 0.011
 LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What is wrong with a submission.
+class KnownDataset:
+    """A dataset that results may be submitted on.
 
     Attributes:
-        field: where, such as `runs[0].total`.
-        value: what stands there, shortened.
-        cure: what should stand there.
+        digests: its accepted versions.
+        training_images: by class; empty where they are unknown.
+        without_test_images: classes that have no average precision; None where they are unknown.
     """
+
+    digests: list[str]
+    training_images: dict[str, int] = field(default_factory=dict)
+    without_test_images: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is wrong with a submission: where (such as `runs[0].total`), the value, shortened, and what is right."""
 
     field: str
     value: str
@@ -40,16 +49,44 @@ class Fault:
         return f"{self.field} = {self.value}: {self.cure}"
 
 
+def known_datasets(folder: Path | None = None) -> dict[str, KnownDataset]:
+    """Datasets that the suite knows, and those of `datasets.json` in a folder of submissions.
+
+    The file holds, by dataset: `digests` (a list), and perhaps `training_images` (by class) and
+    `without_test_images` (a list of classes).
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    found = json.loads((files(__package__) / "known.json").read_text(encoding="utf-8"))
+    own = folder / OWN_FILE if folder is not None else None
+    if own is not None and own.is_file():
+        found |= read_json(own)
+    try:
+        return {
+            name: KnownDataset(
+                digests=list(entry["digests"]),
+                training_images=dict(entry.get("training_images", {})),
+                without_test_images=None if (empty := entry.get("without_test_images")) is None else list(empty),
+            )
+            for name, entry in found.items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{own}: each dataset needs `digests`, a list of SHA-256, and may have `training_images` (by class) and "
+            f"`without_test_images` ({type(error).__name__}: {error})"
+        ) from error
+
+
 def check(data: Any, known: Mapping[str, KnownDataset]) -> list[Fault]:
-    """Return all faults of a submission's JSON; none means that it may stand on the board.
+    """Return all faults of a submission's JSON; none means that it is accepted.
 
     Args:
         data: the parsed JSON.
         known: accepted datasets, as `known_datasets` returns them.
     """
-    broken = [_schema_fault(error) for error in _validator().iter_errors(data)]
     return (
-        broken
+        [_schema_fault(error) for error in _validator().iter_errors(data)]
         or [*_dataset_faults(data, known), *_seed_faults(data), *_class_faults(data, known)]
         or [*_arithmetic_faults(data)]
     )
@@ -63,42 +100,47 @@ def check_scores(data: Mapping[str, Any], seed: int, rescored: Mapping[str, floa
         seed: of the run.
         rescored: by class, in percent, as `rescore` returns it.
     """
-    runs = [(i, run) for i, run in enumerate(data["runs"]) if run["seed"] == seed]
-    if not runs:
-        return [_fault("runs", sorted(run["seed"] for run in data["runs"]), f"has no seed {seed}, but scores of it")]
-    i, run = runs[0]
-    return [
-        _fault(f"runs[{i}].ap[{name!r}]", run["ap"].get(name), f"the scores of seed {seed} give {_shown(value)}")
-        for name, value in rescored.items()
-        if not _same(run["ap"].get(name), value)
-    ]
+    for i, run in enumerate(data["runs"]):
+        if run["seed"] == seed:
+            wrong = [name for name, value in rescored.items() if not _same(run["ap"].get(name), value)]
+            cures = {name: f"the scores of seed {seed} give {_shown(rescored[name])}" for name in wrong}
+            return [_fault(f"runs[{i}].ap[{name!r}]", run["ap"].get(name), cures[name]) for name in wrong]
+    return [_fault("runs", sorted(run["seed"] for run in data["runs"]), f"has no seed {seed}, but scores of it")]
+
+
+def read_scores(path: Path) -> tuple[NDArray[np.float32], list[str], tuple[str, ...]]:
+    """Read per-image scores: `scores` (N, C), `ids` (N,), `classes` (C,), as `test_scores.npz` of a run holds them.
+
+    Raises:
+        InputError: if the file does not hold them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            scores = np.asarray(arrays["scores"], dtype=np.float32)
+            return scores, [str(i) for i in arrays["ids"].tolist()], tuple(str(c) for c in arrays["classes"].tolist())
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} must hold the arrays scores (N, C), ids (N,) and classes (C,): {error}") from error
 
 
 def rescore(
     scores: NDArray[np.float32], labels: NDArray[np.uint8], classes: tuple[str, ...]
 ) -> dict[str, float | None]:
     """Average precision of each class in percent from per-image scores; None for a class without positives."""
-    from ...benchmark.training.metrics import average_precision
-
     values = 100 * average_precision(scores, labels)
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
 
 
 @cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    schema = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
-    return Draft202012Validator(schema)
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8")))
 
 
 def _schema_fault(error: Any) -> Fault:
-    field = error.json_path.removeprefix("$").removeprefix(".") or "(the file)"
+    place = error.json_path.removeprefix("$").removeprefix(".") or "(the file)"
     if error.validator == "pattern":
         hint = error.schema.get("description", "control characters and blank texts are not allowed")
-        return _fault(field, error.instance, f"must match {error.validator_value[:70]} ({hint})")
-    message = error.message.replace(repr(error.instance), "it", 1)
-    return _fault(field, error.instance, message[:200])
+        return _fault(place, error.instance, f"must match {error.validator_value[:70]} ({hint})")
+    return _fault(place, error.instance, error.message.replace(repr(error.instance), "it", 1)[:200])
 
 
 def _dataset_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) -> Iterator[Fault]:
@@ -116,20 +158,18 @@ def _seed_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     seeds = [run["seed"] for run in data["runs"]]
     for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
         yield _fault("runs", f"seed {seed} {seeds.count(seed)} times", "give every seed once")
-    aps = [json.dumps(run["ap"], sort_keys=True) for run in data["runs"]]
-    if len(set(aps)) < len(aps):
-        yield _fault(
-            "runs", "the same ap for several seeds", "different seeds give different numbers; give each its own"
-        )
+    if len({json.dumps(run["ap"], sort_keys=True) for run in data["runs"]}) < len(seeds):
+        cure = "different seeds give different numbers; give each its own"
+        yield _fault("runs", "the same ap for several seeds", cure)
 
 
 def _class_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) -> Iterator[Fault]:
-    classes = data["training_images"]
-    facts = known.get(data["dataset"])
-    if facts is not None and facts.training_images and dict(facts.training_images) != classes:
-        wrong = [n for n in {**facts.training_images, **classes} if facts.training_images.get(n) != classes.get(n)]
-        wanted = {name: facts.training_images.get(name) for name in wrong[:3]}
-        yield _fault("training_images", {n: classes.get(n) for n in wrong[:3]}, f"{data['dataset']} has {wanted}")
+    classes, facts = data["training_images"], known.get(data["dataset"])
+    if facts is not None and facts.training_images and facts.training_images != classes:
+        right = facts.training_images
+        wrong = [name for name in {**right, **classes} if right.get(name) != classes.get(name)][:3]
+        cure = f"{data['dataset']} has { {name: right.get(name) for name in wrong} }"
+        yield _fault("training_images", {name: classes.get(name) for name in wrong}, cure)
     empty = {name for name in classes if all(run["ap"].get(name) is None for run in data["runs"])}
     for i, run in enumerate(data["runs"]):
         if set(run["ap"]) != set(classes):
@@ -137,25 +177,23 @@ def _class_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) ->
             yield _fault(f"runs[{i}].ap", odd, "must have exactly the classes of training_images")
             continue
         missing = {name for name, value in run["ap"].items() if value is None}
-        allowed = empty if facts is None or facts.without_test_images is None else set(facts.without_test_images)
-        if missing - allowed:
-            yield _fault(
-                f"runs[{i}].ap", sorted(missing - allowed)[:3], "have test images: give their average precision"
-            )
+        missing -= empty if facts is None or facts.without_test_images is None else set(facts.without_test_images)
+        if missing:
+            yield _fault(f"runs[{i}].ap", sorted(missing)[:3], "have test images: give their average precision")
     if empty == set(classes):
         yield _fault("runs", "no average precision at all", "give the average precision of every class")
 
 
 def _arithmetic_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    groups = class_groups(data["training_images"])
+    groups = list(class_groups(data["training_images"]).values())
     for i, run in enumerate(data["runs"]):
         means = group_means(run["ap"], data["training_images"])
-        for group in ("total", *GROUPS):
-            claimed, computed = run.get(group), means.get(group)
-            of = "all classes" if group == "total" else f"its {list(groups.values()).count(group)} classes"
+        for name in SCORE_NAMES:
+            claimed, computed = run.get(name), means.get(name)
             if claimed is not None and not _same(claimed, computed):
+                of = "all classes" if name == "total" else f"its {groups.count(name)} classes"
                 cure = f"the mean of ap over {of} is {_shown(computed)}; correct one of them"
-                yield _fault(f"runs[{i}].{group}", claimed, cure)
+                yield _fault(f"runs[{i}].{name}", claimed, cure)
 
 
 def _same(claimed: float | None, computed: float | None) -> bool:
@@ -168,22 +206,7 @@ def _shown(value: float | None) -> str:
     return "undefined (no such class)" if value is None else f"{value:.2f}"
 
 
-def _fault(field: str, value: Any, cure: str) -> Fault:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=True, default=str)
-    shown = repr(text) if isinstance(value, str) else text
+def _fault(place: str, value: Any, cure: str) -> Fault:
+    shown = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=True, default=str)
     short = shown if len(shown) <= LONGEST_VALUE else shown[: LONGEST_VALUE - 3] + "..."
-    return Fault(field=field[:LONGEST_VALUE], value=short, cure=cure)
-
-
-def require_scores_file(path: Any) -> tuple[NDArray[np.float32], list[str], tuple[str, ...]]:
-    """Read per-image scores: `scores` (N, C), `ids` (N,), `classes` (C,), as `test_scores.npz` of a run holds them.
-
-    Raises:
-        InputError: if it does not.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            scores = np.asarray(arrays["scores"], dtype=np.float32)
-            return scores, [str(i) for i in arrays["ids"].tolist()], tuple(str(c) for c in arrays["classes"].tolist())
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} must hold the arrays scores (N, C), ids (N,) and classes (C,): {error}") from error
+    return Fault(field=place[:LONGEST_VALUE], value=short, cure=cure)

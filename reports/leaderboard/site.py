@@ -1,12 +1,10 @@
-"""The static site: a table, one page per method, the rules, a machine-readable index."""
-
-from __future__ import annotations
+"""The static site: a ranked table, one page per method, the rules, a machine-readable index."""
 
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ... import __version__
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
 from ...errors import InputError
 from ..figures.class_size import class_size, draw_class_size
@@ -21,33 +20,24 @@ from ..figures.groups import draw_groups
 from ..figures.registry import write_data
 from ..figures.style import as_svg
 from ..pages.dark_figures import adapt_figures
-from ..pages.page import page_files
-from .check import Fault, check
-from .known import OWN_FILE, KnownDataset, known_datasets
-from .ranking import rank_submissions
+from ..pages.page import page_files, templates
+from ..results.significance import paired_difference
+from .check import OWN_FILE, Fault, check, known_datasets
 from .submission import Submission, class_groups, read_json
 
-GROUPS = ("total", "head", "medium", "tail")
 FILTERS = {"dataset": "dataset", "backbone": "backbone", "pretraining": "pre-training", "recipe": "protocol"}
 INDEX_FORMAT = "mltbench-leaderboard-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A file that is left out.
-
-    Attributes:
-        file: its name.
-        faults: why.
-    """
+    """Name of a file that is left out, and why."""
 
     file: str
     faults: tuple[str, ...]
 
 
-def read_folder(
-    folder: Path, known: Mapping[str, KnownDataset] | None = None
-) -> tuple[list[Submission], list[Rejected]]:
+def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
     """Read and check every `*.json` of a folder; the second of two with one id is rejected.
 
     Raises:
@@ -60,23 +50,42 @@ def read_folder(
         )
     accepted: dict[str, Submission] = {}
     rejected = []
-    facts = known_datasets(folder) if known is None else known
+    known = known_datasets(folder)
     for path in paths:
         try:
             data = read_json(path)
-            faults = [str(fault) for fault in check(data, facts)]
+            faults = check(data, known)
             if not faults and data["id"] in accepted:
-                faults = [
-                    str(Fault(field="id", value=repr(data["id"]), cure="another submission has it; choose another"))
-                ]
+                faults = [Fault(field="id", value=repr(data["id"]), cure="another submission has it; choose another")]
         except InputError as error:
-            faults = [str(error)]
+            rejected.append(Rejected(file=path.name, faults=(str(error),)))
+            continue
         if faults:
-            rejected.append(Rejected(file=path.name, faults=tuple(faults)))
+            rejected.append(Rejected(file=path.name, faults=tuple(map(str, faults))))
         else:
             accepted[data["id"]] = Submission(data=data)
     order = sorted(accepted.values(), key=lambda s: (s.data["dataset"], -(s.mean("total") or 0)))
     return order, rejected
+
+
+def ranks_within_noise(results: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
+    """Rank of each: one more than how many others are better beyond noise.
+
+    Another is better beyond noise if the 95 % interval of the paired difference over shared seeds lies above zero.
+    Results without at least two shared seeds cannot be ranked against each other.
+
+    Args:
+        results: by name, mAP by seed.
+
+    >>> ranks_within_noise({"a": {0: 70.0, 1: 71.0, 2: 72.0}, "b": {0: 60.0, 1: 61.0, 2: 62.5}, "c": {0: 71.0}})
+    {'a': 1, 'b': 2, 'c': 1}
+    """
+
+    def is_better(other: Mapping[int, float], own: Mapping[int, float]) -> bool:
+        shared = sorted(set(other) & set(own))
+        return len(shared) > 1 and paired_difference([other[s] for s in shared], [own[s] for s in shared]).low > 0
+
+    return {name: 1 + sum(is_better(other, own) for other in results.values()) for name, own in results.items()}
 
 
 def build_site(
@@ -88,7 +97,7 @@ def build_site(
         InputError: if there is no submission, or `site` holds something else, or cannot be written.
     """
     submissions, rejected = read_folder(folder)
-    if site.exists() and not _is_ours(site):
+    if site.exists() and not _is_leaderboard(site):
         raise InputError(f"{site} holds something that is no leaderboard; give an empty or new folder with --out")
     try:
         site.parent.mkdir(parents=True, exist_ok=True)
@@ -105,11 +114,10 @@ def build_site(
     return submissions, rejected
 
 
-def _is_ours(site: Path) -> bool:
-    if not site.is_dir():
-        return False
-    if not any(site.iterdir()):
-        return True
+def _is_leaderboard(site: Path) -> bool:
+    """Whether a folder may be replaced: it is empty, or `build_site` wrote it."""
+    if not site.is_dir() or not any(site.iterdir()):
+        return site.is_dir()
     try:
         index = json.loads((site / "index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -121,28 +129,28 @@ def _write_site(
     site: Path, submissions: Sequence[Submission], rejected: Sequence[Rejected], on_page: Callable[[str], None]
 ) -> None:
     (site / "methods").mkdir(parents=True)
-    ranks = rank_submissions(submissions)
-    rows = [_row(submission, ranks[submission.id]) for submission in submissions]
     for name, text in zip(("page.css", "page.js"), page_files(), strict=True):
         (site / name).write_text(text, encoding="utf-8")
     for name in ("leaderboard.css", "schema.json"):
         shutil.copyfile(str(files(__package__) / name), site / name)
-    shared: dict[str, Any] = {"version": __version__, "groups": GROUPS, "root": ""}
-    _page(site / "index.html", "index", rows=rows, filters=FILTERS, rejected=rejected, **shared)
-    bounds = {"head": HEAD_AT_LEAST, "tail": TAIL_BELOW}
-    _page(site / "rules.html", "rules", bounds=bounds, **shared)
-    for submission, row in zip(submissions, rows, strict=True):
-        on_page(submission.id)
-        rivals = [other for other in submissions if other.board == submission.board]
-        _write_method(site / "methods", submission, row, rivals, shared | {"root": "../"})
-    adapt_figures(site / "methods")
-    index = {
-        "format": INDEX_FORMAT,
-        "version": __version__,
-        "submissions": rows,
-        "rejected": [{"file": item.file, "faults": list(item.faults)} for item in rejected],
+    boards: dict[tuple[str, ...], list[Submission]] = {}
+    for submission in submissions:
+        boards.setdefault(submission.board, []).append(submission)
+    ranks = {
+        board: ranks_within_noise({one.id: one.by_seed["total"] for one in ranked}) for board, ranked in boards.items()
     }
-    (site / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    rows = []
+    for submission in submissions:
+        on_page(submission.id)
+        of_board = ranks[submission.board]
+        shared = list(of_board.values()).count(of_board[submission.id]) > 1
+        rows.append(_row(submission, f"{of_board[submission.id]}{'=' * shared}"))
+        _write_method(site / "methods", submission, rows[-1], boards[submission.board])
+    adapt_figures(site / "methods")
+    _page(site / "index.html", "index", rows=rows, filters=FILTERS, rejected=rejected)
+    _page(site / "rules.html", "rules", bounds={"head": HEAD_AT_LEAST, "tail": TAIL_BELOW})
+    index = {"format": INDEX_FORMAT, "version": __version__, "submissions": rows}
+    _write_json(site / "index.json", index | {"rejected": [asdict(item) for item in rejected]})
 
 
 def _row(submission: Submission, rank: str) -> dict[str, Any]:
@@ -154,58 +162,53 @@ def _row(submission: Submission, rank: str) -> dict[str, Any]:
         "rank": rank,
         "page": f"methods/{submission.id}.html",
         "seeds": sorted(run["seed"] for run in data["runs"]),
-        "mean": {group: submission.mean(group) for group in GROUPS},
-        "deviation": {group: submission.deviation(group) for group in GROUPS},
+        "mean": {name: submission.mean(name) for name in SCORE_NAMES},
+        "deviation": {name: submission.deviation(name) for name in SCORE_NAMES},
     }
 
 
-def _write_method(
-    folder: Path,
-    submission: Submission,
-    row: Mapping[str, Any],
-    rivals: Sequence[Submission],
-    shared: Mapping[str, Any],
-) -> None:
+def _write_method(folder: Path, submission: Submission, row: Mapping[str, Any], rivals: Sequence[Submission]) -> None:
+    data = submission.data
     best = max(rivals, key=lambda s: s.mean("total") or 0)
     compared = [submission] if best is submission else [submission, best]
     sizes = class_size(_per_class(compared), methods=[one.id for one in compared])
-    groups = _groups(rivals)
     figures = []
     for name, title, frame, draw, text in (
         ("class-size", "Average precision against class size", sizes, draw_class_size,
          f"Average precision of {row['method']} against class size; the table below holds the numbers."),
-        ("groups", "mAP by group, among submissions that it is ranked with", groups, draw_groups,
+        ("groups", "mAP by group, among submissions that it is ranked with", _groups(rivals), draw_groups,
          f"mAP by group of {len(rivals)} submissions; the leaderboard's table holds the numbers."),
     ):  # fmt: skip
-        stem = f"{submission.id}.{name}"
-        (folder / f"{stem}.svg").write_text(as_svg(draw(frame)), encoding="utf-8")
-        write_data(frame, folder / f"{stem}.csv")
-        figures.append({"stem": stem, "title": title, "text": text})
-    classes = class_groups(submission.data["training_images"])
+        file = f"{submission.id}.{name}"
+        (folder / f"{file}.svg").write_text(as_svg(draw(frame)), encoding="utf-8")
+        write_data(frame, folder / f"{file}.csv")
+        figures.append({"file": file, "title": title, "text": text})
     per_class = [
-        {"name": name, "group": group, "size": submission.data["training_images"][name],
-         "ap": [run["ap"][name] for run in submission.data["runs"]]}
-        for name, group in classes.items()
+        {"name": name, "group": group, "size": data["training_images"][name],
+         "ap": [run["ap"][name] for run in data["runs"]]}
+        for name, group in class_groups(data["training_images"]).items()
     ]  # fmt: skip
     per_class.sort(key=lambda item: -int(item["size"]))
-    (folder / f"{submission.id}.json").write_text(json.dumps(submission.data, indent=1), encoding="utf-8")
+    _write_json(folder / f"{submission.id}.json", data)
     page = folder / f"{submission.id}.html"
-    _page(page, "method", row=row, data=submission.data, figures=figures, per_class=per_class, **shared)
+    _page(page, "method", row=row, data=data, figures=figures, per_class=per_class, root="../")
 
 
 def _per_class(submissions: Sequence[Submission]) -> pd.DataFrame:
+    """The classes of submissions as `load_per_class` returns those of runs."""
     rows = []
-    for one in submissions:
-        groups = class_groups(one.data["training_images"])
-        for run in one.data["runs"]:
-            for name, ap in run["ap"].items():
-                values = (one.data["dataset"], one.id, one.data["method"], run["seed"], name, groups[name])
-                rows.append((*values, one.data["training_images"][name], float("nan") if ap is None else ap))
+    for data in (one.data for one in submissions):
+        groups = class_groups(data["training_images"])
+        for run in data["runs"]:
+            labels = (data["dataset"], data["id"], data["method"], run["seed"])
+            rows += [(*labels, name, groups[name], data["training_images"][name], ap) for name, ap in run["ap"].items()]
     columns = ["dataset", "method", "title", "seed", "class_name", "group", "class_size", "ap"]
-    return pd.DataFrame(rows, columns=columns).assign(overrides="", split="test")
+    frame = pd.DataFrame(rows, columns=columns).assign(overrides="", split="test")
+    return frame.astype({"ap": "float64"})
 
 
 def _groups(submissions: Sequence[Submission]) -> pd.DataFrame:
+    """The scores of submissions as `groups_frame` returns those of a table."""
     rows = [
         (one.data["dataset"], one.data["method"], seed, group, value)
         for one in submissions
@@ -215,11 +218,11 @@ def _groups(submissions: Sequence[Submission]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "method", "seed", "group", "value"])
 
 
-def _page(path: Path, template: str, **values: Any) -> None:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _page(path: Path, template: str, *, root: str = "", **values: Any) -> None:
+    page = templates(str(__package__)).get_template(f"{template}.html.jinja")
+    text = page.render(version=__version__, groups=SCORE_NAMES, root=root, **values)
+    path.write_text(text, encoding="utf-8")
 
-    environment = Environment(
-        loader=PackageLoader("mltbench.reports.leaderboard", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    path.write_text(environment.get_template(f"{template}.html.jinja").render(**values), encoding="utf-8")
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,7 +1,5 @@
 """A submission as a value: read from JSON, with the means that tables show."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
 from ...errors import InputError
 
@@ -20,11 +19,7 @@ MOST_BYTES = 20_000_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Submission:
-    """A submission that has passed its check.
-
-    Attributes:
-        data: its JSON.
-    """
+    """The JSON of a submission that has passed its check."""
 
     data: Mapping[str, Any]
 
@@ -36,32 +31,26 @@ class Submission:
     @property
     def board(self) -> tuple[str, ...]:
         """What must be equal for two submissions to be ranked against each other."""
-        data = self.data
-        return (
-            data["dataset"],
-            data["dataset_digest"],
-            data["backbone"],
-            data["pretraining"],
-            data["protocol"]["recipe"],
-        )
+        keys = ("dataset", "dataset_digest", "backbone", "pretraining")
+        return (*(self.data[key] for key in keys), self.data["protocol"]["recipe"])
 
     @cached_property
     def by_seed(self) -> dict[str, dict[int, float]]:
-        """Percent mAP by group (`total` first) and seed, computed from the per-class values."""
-        found: dict[str, dict[int, float]] = {"total": {}, **{group: {} for group in GROUPS}}
+        """Percent mAP by `SCORE_NAMES` and seed, computed from the per-class values."""
+        found: dict[str, dict[int, float]] = {name: {} for name in SCORE_NAMES}
         for run in self.data["runs"]:
-            for group, value in group_means(run["ap"], self.data["training_images"]).items():
-                found[group][run["seed"]] = value
+            for name, value in group_means(run["ap"], self.data["training_images"]).items():
+                found[name][run["seed"]] = value
         return found
 
-    def mean(self, group: str) -> float | None:
-        """Mean over seeds, or None for a group without classes."""
-        values = list(self.by_seed[group].values())
+    def mean(self, name: str) -> float | None:
+        """Mean of one of `SCORE_NAMES` over seeds, or None for a group without classes."""
+        values = list(self.by_seed[name].values())
         return float(np.mean(values)) if values else None
 
-    def deviation(self, group: str) -> float | None:
+    def deviation(self, name: str) -> float | None:
         """Sample standard deviation over seeds, or None for fewer than two."""
-        values = list(self.by_seed[group].values())
+        values = list(self.by_seed[name].values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -80,12 +69,9 @@ def group_means(ap: Mapping[str, float | None], training_images: Mapping[str, in
     """
     groups = class_groups(training_images)
     known = {name: float(value) for name, value in ap.items() if value is not None}
-    means = {"total": float(np.mean(list(known.values())))} if known else {}
-    for group in GROUPS:
-        values = [value for name, value in known.items() if groups[name] == group]
-        if values:
-            means[group] = float(np.mean(values))
-    return means
+    values = {"total": list(known.values())}
+    values |= {group: [value for name, value in known.items() if groups[name] == group] for group in GROUPS}
+    return {name: float(np.mean(of_group)) for name, of_group in values.items() if of_group}
 
 
 def read_json(path: Path) -> Any:

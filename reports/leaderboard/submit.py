@@ -1,21 +1,16 @@
 """A submission made from the runs of one method in MLflow."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from ...benchmark.tracking.store import Store
 from ...errors import InputError
-from ..results.artifacts import local_artifact
-from ..results.per_class import per_class_frame
+from ..results.runs import local_artifact, per_class_frame, read_json
 from .submission import FORMAT, group_means
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...benchmark.tracking.store import Store
 
 DECIMALS = 4
 
@@ -24,7 +19,7 @@ def make_submission(store: Store, runs: pd.DataFrame, *, author: str, code: str,
     """Gather the finished runs of one configuration.
 
     Args:
-        store: that the runs come from.
+        store: that the runs are in.
         runs: of one configuration on one dataset, one per seed, as `load_runs` returns them.
         author: who submits.
         code: address of the code, http or https.
@@ -38,11 +33,14 @@ def make_submission(store: Store, runs: pd.DataFrame, *, author: str, code: str,
     sizes = test.drop_duplicates("class_name").set_index("class_name").class_size
     if test.empty or sizes.isna().any():
         raise InputError(
-            "the runs' per-class average precision or class sizes are not at hand; is the dataset prepared?"
+            "the runs' per-class average precision or class sizes are not available; is the dataset prepared?"
         )
     training_images = {str(name): int(size) for name, size in sizes.items()}
     first = runs.iloc[0]
     title = f"{first.title} ({first.overrides})" if first.overrides else str(first.title)
+    settings = {name: str(value)[:500] for name, value in json.loads(first.settings).items()}
+    seconds = runs.train_seconds.dropna()
+    devices = {json.loads(text).get("device_name", "") for text in runs.provenance} - {""}
     return {
         "format": FORMAT,
         "id": slug(f"{title} {first.dataset} {first.backbone} {first.recipe}"),
@@ -54,8 +52,11 @@ def make_submission(store: Store, runs: pd.DataFrame, *, author: str, code: str,
         "protocol": {"recipe": str(first.recipe), "split": "test", "epoch": "last", "chosen_on": chosen_on},
         "backbone": str(first.backbone),
         "pretraining": _pretraining(store, first),
-        "hyperparameters": _hyperparameters(first),
-        "cost": _cost(runs),
+        "hyperparameters": {n: value for n, value in settings.items() if n.startswith(("method.", "recipe."))},
+        "cost": {
+            "train_seconds": round(float(seconds.mean()), 1) if len(seconds) else None,
+            "device": ", ".join(sorted(devices))[:120] or "unknown",
+        },
         "training_images": training_images,
         "runs": [_run(run, test, training_images) for run in runs.sort_values("seed").itertuples()],
     }
@@ -84,19 +85,5 @@ def _run(run: Any, test: pd.DataFrame, training_images: dict[str, int]) -> dict[
 
 def _pretraining(store: Store, run: Any) -> str:
     path = local_artifact(store, run, "experiment.json")
-    digest = json.loads(path.read_text(encoding="utf-8"))["deciding"].get("weights_digest") if path else None
+    digest = read_json(path, "deciding")["deciding"].get("weights_digest") if path else None
     return "unknown" if not digest else "none" if digest == "random" else f"weights {str(digest)[:12]}"
-
-
-def _hyperparameters(run: Any) -> dict[str, Any]:
-    settings = json.loads(run.settings)
-    return {name: str(value)[:500] for name, value in settings.items() if name.startswith(("method.", "recipe."))}
-
-
-def _cost(runs: pd.DataFrame) -> dict[str, Any]:
-    seconds = runs.train_seconds.dropna()
-    devices = {json.loads(text).get("device_name", "") for text in runs.provenance} - {""}
-    return {
-        "train_seconds": round(float(seconds.mean()), 1) if len(seconds) else None,
-        "device": ", ".join(sorted(devices))[:120] or "unknown",
-    }

@@ -1,24 +1,32 @@
-"""Writing a report: one folder that needs nothing else."""
+"""A report as files: one folder that needs nothing else, with the page, the tables, and JSON for programs."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.text import Text
 
+from ... import __version__
 from ...errors import InputError
-from ..tables.formats import FORMATS, quoted_comma_separated
-from ..tables.pairs import pairs_csv
-from ..tables.results_json import results_json
+from ...files import replacing
+from ..tables.pairs import COLUMNS, pairs_csv
+from ..tables.result_table import FORMATS, Cell, Row, quoted_comma_separated
 from .page import render_page
 from .report import Report, Section
+
+# Raised when a field of results.json changes its meaning or goes away.
+SCHEMA_VERSION = 1
 
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[None]:
-    """Within, no other process writes a report to this folder; it is made where it is missing.
+    """Within, no other process writes a report to this folder; it is created if missing.
 
     Raises:
         InputError: if another process does, or the folder cannot be written.
@@ -45,21 +53,53 @@ def write_report(report: Report, folder: Path) -> Path:
     Raises:
         InputError: if the folder cannot be written; the page is written last, so that an old one stays whole.
     """
+    texts = {
+        name: text for dataset in report.datasets for section in dataset.sections for name, text in _files(section)
+    }
+    texts |= {"results.json": results_json(report), "index.html": render_page(report)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for dataset in report.datasets:
-            for section in dataset.sections:
-                for name, text in section_files(section):
-                    _replace(folder / name, text)
-        _replace(folder / "results.json", results_json(report))
-        page = folder / "index.html"
-        _replace(page, render_page(report))
-        return page
+        for name, text in texts.items():
+            with replacing(folder / name) as file:
+                file.write(text.encode())
     except OSError as error:
         raise _unwritable(folder, error) from error
+    return folder / "index.html"
 
 
-def section_files(section: Section) -> Iterator[tuple[str, str]]:
+def print_failures(console: Console, report: Report) -> bool:
+    """Name the figures that could not be drawn, with their errors; whether there are any."""
+    for dataset in report.datasets:
+        for name, reason in dataset.failed.items():
+            text = f"failed: figure {name} of {dataset.dataset}: {reason}"
+            console.print(Text(text, style="bold red"), soft_wrap=True)
+    return any(dataset.failed for dataset in report.datasets)
+
+
+def results_json(report: Report) -> str:
+    """The whole report as JSON text; numbers unrounded and in percent, null for what does not exist."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "mltbench": __version__,
+        "split": "test",
+        "unit": "percent",
+        "bootstrap_resamples": report.resamples,
+        "tables": [_section(section) for dataset in report.datasets for section in dataset.sections],
+        "figures": [
+            {**asdict(figure), "dataset": dataset.dataset, "folder": dataset.folder}
+            for dataset in report.datasets
+            for figure in dataset.figures
+        ],
+        "figures_failed": [
+            {"name": name, "dataset": dataset.dataset, "reason": reason}
+            for dataset in report.datasets
+            for name, reason in dataset.failed.items()
+        ],
+        "configurations": report.configurations,
+    }
+    return json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _files(section: Section) -> Iterator[tuple[str, str]]:
     """Name and text of every file of one table."""
     for ending, write in FORMATS.items():
         yield f"{section.name}.{ending}", write(section.table)
@@ -68,14 +108,47 @@ def section_files(section: Section) -> Iterator[tuple[str, str]]:
         yield f"{section.name}-quoted.csv", quoted_comma_separated(section.table)
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _section(section: Section) -> dict[str, Any]:
+    table = section.table
+    return {
+        "table": table.number,
+        "dataset": table.dataset,
+        "title": table.title,
+        "rows": [_row(row) for row in table.rows],
+        "pairs": section.pairs[list(COLUMNS)].to_dict("records"),
+        "quoted": [asdict(row) for row in table.quoted],
+        "notes": table.notes,
+        "left_out": table.left_out,
+        "summary": [asdict(summary) for summary in section.summary],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    kept = ("label", "method", "configuration", "seeds", "missing", "failed", "experiments")
+    return {name: getattr(row, name) for name in kept} | {"results": {n: _cell(cell) for n, cell in row.cells.items()}}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "mean": cell.mean,
+        "std": cell.deviation,
+        "n": cell.n,
+        "best": cell.best,
+        "within_noise_of_best": cell.within_noise,
+        "behind_best": asdict(cell.behind) if cell.behind else None,
+        "standing": cell.standing,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same value as JSON can hold it: null for infinite and undefined numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    # NumPy's numbers become Python's.
+    plain = value.item() if hasattr(value, "item") else value
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _unwritable(folder: Path, error: Exception) -> InputError:

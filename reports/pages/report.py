@@ -1,32 +1,26 @@
-"""Everything that a report shows, collected from the store; what writes it comes after."""
+"""Everything that a report shows, collected from runs."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from ...benchmark.tracking.store import Store
 from ...files import safe_file_name
 from ..figures.registry import DrawnFigure
-from ..results.provenance import ConfigurationRecord, configuration_records
+from ..results.bootstrap import Results
+from ..results.provenance import configuration_records
 from ..results.quoted import QuotedRow
-from ..tables.pairs import Resampled, pairs_frame
-from ..tables.rows import ResultTable
+from ..tables.build import build_table
+from ..tables.pairs import pairs_frame
+from ..tables.result_table import ResultTable
 from ..tables.summary import GroupSummary, summarise
-from ..tables.table import build_table
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """One table of the report.
-
-    Attributes:
-        table: the table.
-        summary: what it shows, in words.
-        pairs: paired differences of its rows, as `pairs_frame` returns them.
-    """
+    """One table of the report with its summary, and the paired differences of its rows from `pairs_frame`."""
 
     table: ResultTable
     summary: tuple[GroupSummary, ...]
@@ -43,12 +37,9 @@ class DatasetReport:
     """One dataset of the report.
 
     Attributes:
-        dataset: its name.
-        sections: its tables.
-        figures: what was drawn for it.
         without: figures that had nothing to draw, with the reasons.
         failed: figures that met an error, with it.
-        left_out: runs that the figures of results do not show, in sentences.
+        left_out: sentences on the runs that the figures of results do not show.
     """
 
     dataset: str
@@ -66,16 +57,10 @@ class DatasetReport:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Report:
-    """A whole report.
-
-    Attributes:
-        datasets: in order.
-        configurations: what the numbers come from.
-        resamples: of the bootstrap over test images; 0 for none.
-    """
+    """A whole report; `configurations` record how its numbers were made, and `resamples` is 0 without a bootstrap."""
 
     datasets: tuple[DatasetReport, ...]
-    configurations: tuple[ConfigurationRecord, ...]
+    configurations: Sequence[Mapping[str, Any]]
     resamples: int = 0
 
 
@@ -87,7 +72,7 @@ def collect_sections(
     recipe: str | None = None,
     per_class: pd.DataFrame | None = None,
     quoted: Sequence[QuotedRow] = (),
-    resampled: Resampled | None = None,
+    resampled: Mapping[str, Results] | None = None,
 ) -> tuple[Section, ...]:
     """Tables of one dataset with their summaries and pairs; arguments as for `build_table` and `pairs_frame`."""
     tables = [
@@ -99,9 +84,7 @@ def collect_sections(
     )
 
 
-def shown_configurations(
-    store: Store, runs: pd.DataFrame, datasets: Sequence[DatasetReport]
-) -> tuple[ConfigurationRecord, ...]:
+def shown_configurations(store: Store, runs: pd.DataFrame, datasets: Sequence[DatasetReport]) -> list[dict[str, Any]]:
     """Records of the experiments that the tables show, each once."""
     shown = {name for d in datasets for s in d.sections for row in s.table.rows for name in row.experiments}
-    return tuple(configuration_records(store, runs[runs.experiment_id.isin(shown)]))
+    return configuration_records(store, runs[runs.experiment_id.isin(shown)])

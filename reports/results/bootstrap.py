@@ -4,18 +4,58 @@ Resampling copies of scores would sort them anew every time. Here each resample 
 one sorting of the scores serves all of them.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.random import RandomState
 from numpy.typing import NDArray
+
+from ...benchmark.tracking.store import Store
+from ...datasets.registry import load_dataset
+from ...errors import InputError
+from ...files import replacing, safe_file_name
+from .runs import CACHE_FOLDER, local_artifact, read_arrays
 
 # Weights of this many resamples are gathered at once: (64, 5,000) of float64 are 2.5 MB, which stay in cache.
 RESAMPLES_AT_ONCE = 64
 LEVEL = 0.95
+# Results of one run on resampled test images: by group, `(resamples,)` in percent.
+Results = dict[str, NDArray[np.float64]]
+
+
+def bootstrap_runs(
+    store: Store,
+    runs: pd.DataFrame,
+    per_class: pd.DataFrame,
+    *,
+    resamples: int,
+    on_run: Callable[[], None] = lambda: None,
+) -> dict[str, Results]:
+    """Score every finished run on the same resampled test images, from its stored scores.
+
+    Results are kept under the results root, and computed once.
+
+    Args:
+        store: that the runs are in.
+        runs: as `load_runs` returns them.
+        per_class: as `load_per_class` returns them, for the groups of the classes.
+        resamples: how many.
+        on_run: called after each run.
+
+    Returns:
+        Results by experiment id; runs without stored scores are left out.
+    """
+    groups = dict(per_class.drop_duplicates(["dataset", "class_name"]).set_index(["dataset", "class_name"]).group)
+    found = {}
+    for run in runs[runs.state == "finished"].itertuples():
+        results = _resampled(store, run, groups, resamples)
+        if results is not None:
+            found[str(run.experiment_id)] = results
+        on_run()
+    return found
 
 
 def resample_weights(images: int, resamples: int, *, seed: int = 0) -> NDArray[np.int32]:
@@ -50,6 +90,61 @@ def weighted_average_precision(
     return np.stack(columns, axis=1)
 
 
+def group_means(per_class: NDArray[np.float64], groups: Sequence[str]) -> Results:
+    """Mean AP over all classes and over each group, per resample, in percent: `(B,)` each.
+
+    Args:
+        per_class: `(B, C)` in 0..1; classes that are NaN in a resample are left out of it.
+        groups: C names.
+    """
+    masks = {"total": np.ones(len(groups), dtype=bool)}
+    masks |= {group: np.array([name == group for name in groups]) for group in dict.fromkeys(groups)}
+    present = ~np.isnan(per_class)
+    with np.errstate(invalid="ignore"):
+        return {
+            name: 100 * np.where(present, per_class, 0)[:, mask].sum(axis=1) / present[:, mask].sum(axis=1)
+            for name, mask in masks.items()
+        }
+
+
+def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of the interval that holds the middle 95 % of the resamples; NaN ones are left out."""
+    low, high = np.nanpercentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
+def _resampled(store: Store, run: Any, groups: Mapping[Any, str], resamples: int) -> Results | None:
+    kept = store.root / CACHE_FOLDER / "bootstrap" / safe_file_name(f"{run.experiment_id}-{resamples}.npz")
+    if kept.is_file():
+        # A damaged file only costs the time to score again.
+        with suppress(InputError):
+            return read_arrays(kept)
+    path = local_artifact(store, run, "test_scores.npz")
+    if path is None:
+        return None
+    stored = read_arrays(path)
+    scores, ids, classes = stored["scores"], stored["ids"], stored["classes"]
+    labels = stored["labels"] if "labels" in stored else _labels_of_dataset(run, ids)
+    weights = resample_weights(len(scores), resamples)
+    names = [str(groups.get((run.dataset, str(name)), "")) for name in classes]
+    results = group_means(weighted_average_precision(scores, labels, weights), names)
+    # Only saves time: a results folder that cannot be written still gives its numbers.
+    with suppress(OSError), replacing(kept) as file:
+        np.savez(file, **results)  # type: ignore[arg-type]
+    return results
+
+
+def _labels_of_dataset(run: Any, ids: NDArray[np.str_]) -> NDArray[np.uint8]:
+    """Test labels for older runs, which do not store them with the scores."""
+    test = load_dataset(str(run.dataset)).split("test")
+    if not np.array_equal(test.ids, ids):
+        raise InputError(
+            f"experiment {run.experiment_id} scored other test images than {run.dataset} has here; prepare the dataset "
+            "that it was trained on, or leave out --bootstrap"
+        )
+    return test.labels
+
+
 def _one_class(
     scores: NDArray[np.float32], positive: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -60,52 +155,13 @@ def _one_class(
     # Every image of a tie has the precision at the tie's last rank.
     last_of_tie = np.searchsorted(-ordered, -ordered[hits], side="right") - 1
     hits_above = np.searchsorted(hits, last_of_tie, side="right") - 1
-    parts = [
-        _precisions(weights[i : i + RESAMPLES_AT_ONCE, order], hits, last_of_tie, hits_above)
-        for i in range(0, len(weights), RESAMPLES_AT_ONCE)
-    ]
+    parts = []
+    for i in range(0, len(weights), RESAMPLES_AT_ONCE):
+        drawn = weights[i : i + RESAMPLES_AT_ONCE, order]
+        of_hits = drawn[:, hits]
+        true, taken = of_hits.cumsum(axis=1)[:, hits_above], drawn.cumsum(axis=1)[:, last_of_tie]
+        total = of_hits.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            terms = np.where(of_hits > 0, of_hits * true / taken, 0.0)
+            parts.append(np.where(total > 0, terms.sum(axis=1) / total, np.nan))
     return np.concatenate(parts)
-
-
-def _precisions(
-    ordered: NDArray[np.float64], hits: NDArray[np.int64], last: NDArray[np.int64], hits_above: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    taken = ordered.cumsum(axis=1)[:, last]
-    of_hits = ordered[:, hits]
-    true = of_hits.cumsum(axis=1)[:, hits_above]
-    total = of_hits.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        terms = np.where(of_hits > 0, of_hits * true / taken, 0.0)
-        return np.where(total > 0, terms.sum(axis=1) / total, np.nan)
-
-
-def group_means(per_class: NDArray[np.float64], groups: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Mean AP over all classes and over each group, per resample, in percent: `(B,)` each.
-
-    Args:
-        per_class: `(B, C)` in 0..1; classes that are NaN in a resample are left out of it.
-        groups: C names.
-    """
-    masks = {"total": np.ones(len(groups), dtype=bool)}
-    masks |= {group: np.array([name == group for name in groups]) for group in dict.fromkeys(groups)}
-    return {name: 100 * _mean(per_class[:, mask]) for name, mask in masks.items()}
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    present = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(present, values, 0).sum(axis=1) / present.sum(axis=1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A percentile interval over resamples."""
-
-    low: float
-    high: float
-
-
-def percentile_interval(values: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
-    """Interval that holds the middle `level` of the resamples; NaN ones are left out."""
-    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
-    return Interval(low=float(low), high=float(high))

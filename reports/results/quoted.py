@@ -1,7 +1,5 @@
 """Numbers that others published, quoted with their source: the paper's Tables 1 and 2, and rows from a user's CSV."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping
@@ -10,12 +8,12 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
-from .results import GROUPS
 from .significance import class_weighted_total
 
 SOURCE = "Wu et al., Distribution-Balanced Loss for Multi-Label Classification in Long-Tailed Datasets, ECCV 2020"
-REQUIRED = ("method", "dataset", *GROUPS, "source")
+REQUIRED = ("method", "dataset", *SCORE_NAMES, "source")
 # Classes per group, head to tail, of the paper's datasets (Sec. 4.1).
 CLASSES_PER_GROUP = {"voc-mlt": (6, 6, 8), "coco-mlt": (22, 33, 25)}
 # Four numbers rounded to two decimals differ from their exact mean by at most 0.01; twice that is no rounding.
@@ -29,10 +27,8 @@ class QuotedRow:
     Attributes:
         table: 1 or 2.
         title: method as printed.
-        dataset: such as `voc-mlt`.
         values: mAP in percent by group; None where the source gives none.
         suspect: why the row contradicts itself or another, or empty.
-        source: where it was published.
     """
 
     table: int
@@ -98,7 +94,7 @@ def _quoted(row: Mapping[str, str | None], place: str) -> QuotedRow:
         table=int(table),
         title=given["method"],
         dataset=given["dataset"],
-        values={group: _percent(given[group], group, place) for group in GROUPS},
+        values={group: _percent(given[group], group, place) for group in SCORE_NAMES},
         suspect=given.get("suspect", ""),
         source=given["source"],
     )
@@ -118,7 +114,7 @@ def _percent(text: str, group: str, place: str) -> float | None:
 
 def _checked(row: QuotedRow) -> QuotedRow:
     """The row, marked when its total contradicts its groups."""
-    groups = [row.values[group] for group in GROUPS[1:]]
+    groups = [row.values[group] for group in SCORE_NAMES[1:]]
     sizes, total = CLASSES_PER_GROUP.get(row.dataset), row.values["total"]
     if row.suspect or total is None or None in groups:
         return row

@@ -4,28 +4,25 @@ Pure functions of numbers. Seeds are paired: the same seed gives methods with th
 and initial weights, so that differences vary less than the methods themselves.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
 
 LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A paired difference, first minus second, with its confidence interval.
+    """Mean of a paired difference, first minus second, over n pairs, with its confidence interval `low` to `high`.
 
-    Attributes:
-        mean: over the pairs.
-        low, high: ends of the interval; infinite where a single pair tells nothing of noise.
-        n: pairs.
-        p: two-sided p-value of the paired t-test, not corrected for the number of comparisons; NaN for a single pair.
+    The interval of a single pair is infinite. `p` is the two-sided p-value of the paired t-test, not corrected for the
+    number of comparisons, and NaN for a single pair.
     """
 
     mean: float
@@ -58,8 +55,6 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = LEV
     >>> round(d.mean, 3), round(d.low, 3), round(d.high, 3)
     (1.667, 0.232, 3.101)
     """
-    from scipy import special
-
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     n, mean = len(differences), float(differences.mean()) if len(differences) else math.nan
     if n == 0:
@@ -80,13 +75,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     [0.03, 0.06, 0.06]
     """
     values = np.asarray(p_values, dtype=np.float64)
-    order = [int(i) for i in np.argsort(values) if not math.isnan(values[i])]
+    # NaN sorts last.
+    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
     corrected = np.full(len(values), math.nan)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * float(values[i])))
-        corrected[i] = largest
-    return [float(value) for value in corrected]
+    corrected[order] = np.minimum(np.maximum.accumulate(np.arange(len(order), 0, -1) * values[order]), 1.0)
+    return corrected.tolist()
 
 
 def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
@@ -100,22 +93,16 @@ def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.D
         Columns `first`, `second`, `difference` (first minus second), `low`, `high`, `n`, `p` and `p_holm` (corrected
         for all comparisons of the table), as `paired_difference` gives them; pairs without a shared seed are left out.
     """
-    from scipy import special
-
-    values = results.to_numpy(dtype=np.float64)
-    one, other = np.triu_indices(len(values), k=1)
-    differences = values[one] - values[other]
-    n = (~np.isnan(differences)).sum(axis=1)
-    one, other, differences, n = (part[n > 0] for part in (one, other, differences, n))
-    mean = np.nansum(differences, axis=1) / n
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(np.nansum((differences - mean[:, None]) ** 2, axis=1) / (n - 1) / n)
-        half = np.where(n > 1, special.stdtrit(n - 1, (1 + level) / 2) * error, math.inf)
-        p = 2 * special.stdtr(n - 1, -np.abs(mean) / error)
-    p = np.where(n == 1, np.nan, np.where(error == 0, (mean == 0).astype(float), p))
-    columns = {"first": results.index[one], "second": results.index[other], "difference": mean}
-    columns |= {"low": mean - half, "high": mean + half, "n": n, "p": p, "p_holm": holm(p.tolist())}
-    return pd.DataFrame(columns)
+    values = dict(zip(results.index, results.to_numpy(dtype=np.float64), strict=True))
+    pairs = []
+    for first, second in combinations(results.index, 2):
+        shared = ~np.isnan(values[first] - values[second])
+        if shared.any():
+            found = paired_difference(values[first][shared], values[second][shared], level=level)
+            pairs.append((first, second, found.mean, found.low, found.high, found.n, found.p))
+    columns = ["first", "second", "difference", "low", "high", "n", "p"]
+    frame = pd.DataFrame(pairs, columns=columns)
+    return frame.assign(p_holm=holm(frame.p.tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +110,10 @@ class AverageRanks:
     """Average ranks of methods over blocks, with Friedman's test and Nemenyi's critical difference.
 
     Attributes:
-        ranks: average rank by method, best (lowest) first; 1 is best in every block.
-        blocks: over how many.
+        ranks: by method, best (lowest) first; 1 is best in every block.
         p: of Friedman's test that all methods rank alike.
-        critical_difference: average ranks closer than this are not told apart at the 5 % level.
-        cliques: runs of neighbours in `ranks` that are not told apart, the longest ones only.
+        critical_difference: average ranks closer than this do not differ at the 5 % level.
+        cliques: the longest runs of neighbours in `ranks` that are closer than that.
     """
 
     ranks: dict[str, float]
@@ -151,8 +137,6 @@ def average_ranks(results: pd.DataFrame, *, level: float = LEVEL) -> AverageRank
     Raises:
         ValueError: for fewer than 3 methods or 2 blocks, or a missing value.
     """
-    from scipy import stats
-
     blocks, k = results.shape
     if k < 3 or blocks < 2 or bool(results.isna().to_numpy().any()):
         raise ValueError(f"average ranks need 3 methods and 2 blocks without gaps; got {k} methods, {blocks} blocks")
@@ -163,9 +147,8 @@ def average_ranks(results: pd.DataFrame, *, level: float = LEVEL) -> AverageRank
     critical = quantile * math.sqrt(k * (k + 1) / (6 * blocks))
     means = pd.Series(ranked.mean(axis=0), index=results.columns).sort_values(kind="stable")
     ranks = {str(name): float(value) for name, value in means.items()}
-    return AverageRanks(
-        ranks=ranks, blocks=blocks, p=p, critical_difference=critical, cliques=cliques_of(ranks, critical)
-    )
+    cliques = cliques_of(ranks, critical)
+    return AverageRanks(ranks=ranks, blocks=blocks, p=p, critical_difference=critical, cliques=cliques)
 
 
 def cliques_of(ranks: dict[str, float], critical: float) -> tuple[tuple[str, ...], ...]:

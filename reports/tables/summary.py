@@ -1,26 +1,17 @@
-"""What a table shows, in words."""
-
-from __future__ import annotations
+"""What a table shows, in sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..results.results import GROUPS
-from .rows import DECIMALS, ResultTable, Row
+from ...benchmark.training.metrics import SCORE_NAMES
+from .result_table import DECIMALS, ResultTable, Row
 
 NAMED_AT_MOST = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSummary:
-    """The best of one group, and who is as good as far as the seeds can tell.
-
-    Attributes:
-        group: `total`, `head`, `medium` or `tail`.
-        number: best mean with its spread, as tables print it.
-        best: labels of the best rows.
-        rest: a sentence or two on the others.
-    """
+    """The best mean of one of `SCORE_NAMES` as tables print it, the labels of its rows, and a sentence on the rest."""
 
     group: str
     number: str
@@ -31,18 +22,12 @@ class GroupSummary:
 def summarise(table: ResultTable) -> list[GroupSummary]:
     """The best of every group that was measured, and how the others stand against it."""
     summaries = []
-    for group in GROUPS:
-        best = table.best(group)
-        if best:
+    for group in SCORE_NAMES:
+        if best := table.best(group):
             others = [row for row in table.measured if not row.cells[group].best and row.cells[group].mean is not None]
-            summaries.append(
-                GroupSummary(
-                    group=group,
-                    number=best[0].cells[group].text,
-                    best=join_words([row.short for row in best]),
-                    rest=_others(others, group),
-                )
-            )
+            names = join_words([row.short for row in best])
+            number = best[0].cells[group].text
+            summaries.append(GroupSummary(group=group, number=number, best=names, rest=_others(others, group)))
     return summaries
 
 
@@ -52,13 +37,13 @@ def seeds_in_words(table: ResultTable) -> str:
     if not rows:
         return "Nothing was measured yet."
     numbers = sorted({len(row.seeds) for row in rows})
-    seeds = f"{numbers[0]} to {numbers[-1]} seeds each" if len(numbers) > 1 else number_of(numbers[0], "seed") + " each"
-    lacking = [row.short for row in rows if row.missing]
-    missing = f" Seeds are missing of {_named(lacking)}." if lacking else ""
-    failed = sum(row.failed for row in table.rows)
-    return f"{number_of(len(rows), 'method')}, {seeds}.{missing}" + (
-        f" {number_of(failed, 'run')} failed." if failed else ""
-    )
+    seeds = f"{numbers[0]} to {numbers[-1]} seeds" if len(numbers) > 1 else number_of(numbers[0], "seed")
+    sentences = [f"{number_of(len(rows), 'method')}, {seeds} each."]
+    if lacking := [row.short for row in rows if row.missing]:
+        sentences.append(f"Seeds are missing of {_named(lacking)}.")
+    if failed := sum(row.failed for row in table.rows):
+        sentences.append(f"{number_of(failed, 'run')} failed.")
+    return " ".join(sentences)
 
 
 def join_words(words: Sequence[str]) -> str:
@@ -70,19 +55,27 @@ def join_words(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def number_of(number: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> number_of(2, "run")
+    '2 runs'
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _others(others: Sequence[Row], group: str) -> str:
     noise = [row.short for row in others if row.cells[group].within_noise]
-    apart = [row for row in others if (d := row.cells[group].behind) and d.n > 1 and d.low > 0]
-    unknown = len(others) - len(noise) - len(apart)
+    distances = sorted(d.mean for row in others if (d := row.cells[group].behind) and d.n > 1 and d.low > 0)
+    unknown = len(others) - len(noise) - len(distances)
     sentences = []
     if noise:
         sentences.append(f"Within noise of it: {_named(noise)}.")
-    elif apart:
+    elif distances:
         sentences.append("No other method is within noise of it.")
-    if apart:
-        distances = sorted(behind.mean for row in apart if (behind := row.cells[group].behind))
+    if distances:
         span = " to ".join(dict.fromkeys(f"{value:.{DECIMALS}f}" for value in (distances[0], distances[-1])))
-        sentences.append(f"{number_of(len(apart), 'method')} behind by {span}.")
+        sentences.append(f"{number_of(len(distances), 'method')} behind by {span}.")
     if unknown:
         sentences.append(f"{number_of(unknown, 'method')} cannot be compared: too few shared seeds.")
     return " ".join(sentences)
@@ -92,12 +85,3 @@ def _named(labels: Sequence[str]) -> str:
     if len(labels) <= NAMED_AT_MOST:
         return join_words(labels)
     return f"{', '.join(labels[:NAMED_AT_MOST])} and {len(labels) - NAMED_AT_MOST} more"
-
-
-def number_of(number: int, what: str) -> str:
-    """A number with its noun.
-
-    >>> number_of(2, "run")
-    '2 runs'
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

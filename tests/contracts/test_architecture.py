@@ -44,9 +44,6 @@ def test_every_data_file_of_the_package_is_installed_with_it():
     [
         ("mltbench.__main__", ("torch", "mlflow", "pandas")),
         ("mltbench.benchmark.commands.plan_terminal", ("torch", "mlflow", "pandas")),
-        ("mltbench.reports.commands.report", ("torch", "mlflow")),
-        ("mltbench.reports.results.results", ("torch",)),
-        ("mltbench.reports.tables.table", ("torch",)),
         ("mltbench", ("torch", "mlflow", "pandas", "numpy")),
     ],
 )

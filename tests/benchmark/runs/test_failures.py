@@ -12,7 +12,7 @@ from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.runs.run import Job
 from mltbench.benchmark.training.execution import Execution
 from mltbench.methods import plugins
-from mltbench.reports.results.results import runs_frame
+from mltbench.reports.results.runs import runs_frame
 from plans import make_plan
 
 # The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.

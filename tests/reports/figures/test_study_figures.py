@@ -10,8 +10,8 @@ from mltbench.reports.figures.pareto_front import front_frame
 from mltbench.reports.figures.registry import draw_figures, list_figures
 from mltbench.reports.figures.sensitivity import sensitivity_frame
 from mltbench.reports.figures.source import dataset_source
-from mltbench.reports.results.results import runs_frame
-from mltbench.reports.results.tuned import tuned_frame, tuned_table
+from mltbench.reports.results.runs import runs_frame
+from mltbench.reports.tables.tuned import tuned_frame, tuned_table
 
 matplotlib.use("Agg")
 GROUPS = ("total", "head", "medium", "tail")

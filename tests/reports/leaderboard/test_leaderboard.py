@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from mltbench.datasets.registry import load_dataset
 from mltbench.errors import InputError
-from mltbench.reports.leaderboard.check import check, check_scores
-from mltbench.reports.leaderboard.known import known_datasets
-from mltbench.reports.leaderboard.ranking import ranks_within_noise
-from mltbench.reports.leaderboard.site import build_site, read_folder
+from mltbench.reports.leaderboard.check import check, check_scores, known_datasets
+from mltbench.reports.leaderboard.site import build_site, ranks_within_noise, read_folder
 from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
 
 KNOWN = known_datasets()

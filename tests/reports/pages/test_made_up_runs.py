@@ -2,9 +2,8 @@ import json
 
 import pytest
 from mltbench.reports.commands.made_up_runs import make_up_runs
-from mltbench.reports.results.per_class import per_class_frame
-from mltbench.reports.results.results import runs_frame
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.results.runs import per_class_frame, runs_frame
+from mltbench.reports.tables.build import build_table
 
 LEFT_OUT = "No method was run without overrides; rows without any run are left out."
 

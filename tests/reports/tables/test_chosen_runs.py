@@ -7,9 +7,8 @@ import pytest
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.datasets.registry import load_dataset
 from mltbench.reports.commands.made_up_runs import make_up_runs
-from mltbench.reports.results.results import runs_frame
-from mltbench.reports.tables.chosen_runs import left_out_of_figures
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.results.runs import runs_frame
+from mltbench.reports.tables.build import build_table, left_out_of_figures
 
 SHORT = "3 runs of recipe photos-short are not in this table: --recipe photos-short"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from mltbench import __version__
+from mltbench.reports.pages.output import results_json
 from mltbench.reports.pages.page import render_page
 from mltbench.reports.pages.report import DatasetReport, Report, collect_sections
-from mltbench.reports.tables.formats import comma_separated, latex, markdown, quoted_comma_separated
+from mltbench.reports.tables.build import build_table
 from mltbench.reports.tables.pairs import pairs_csv
-from mltbench.reports.tables.results_json import results_json
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.tables.result_table import comma_separated, latex, markdown, quoted_comma_separated
 from mltbench.reports.tables.terminal import terminal
 from rich.console import Console
 

@@ -5,9 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from mltbench.reports.tables.formats import latex
-from mltbench.reports.tables.rows import Cell, ResultTable, Row
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.tables.build import build_table
+from mltbench.reports.tables.result_table import Cell, ResultTable, Row, latex
 
 pytestmark = pytest.mark.skipif(
     shutil.which("pdflatex") is None or shutil.which("pdftotext") is None,

@@ -5,16 +5,15 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.reports.figures.groups import draw_groups, groups_frame
 from mltbench.reports.figures.registry import DrawnFigure
 from mltbench.reports.figures.style import as_svg
 from mltbench.reports.pages.page import content_policy, page_files, render_page
 from mltbench.reports.pages.report import DatasetReport, Report, Section
-from mltbench.reports.results.provenance import ConfigurationRecord, ExperimentRecord
-from mltbench.reports.results.results import COLUMNS, GROUPS, VALIDATION
-from mltbench.reports.tables.formats import comma_separated, latex, markdown
+from mltbench.reports.results.runs import COLUMNS, VALIDATION
 from mltbench.reports.tables.pairs import COLUMNS as PAIR_COLUMNS
-from mltbench.reports.tables.rows import Cell, ResultTable, Row
+from mltbench.reports.tables.result_table import Cell, ResultTable, Row, comma_separated, latex, markdown
 from mltbench.reports.tables.summary import summarise
 from mltbench.reports.tables.terminal import terminal
 from rich.console import Console
@@ -23,7 +22,7 @@ HOSTILE = ["<script>alert(1)</script>", "=1+1", "a|b", "a_b", "a & b", "100% #1 
 
 
 def row(label, means, *, best=(), deviations=(None,) * 4, **changes):
-    numbers = zip(GROUPS, means, deviations, strict=True)
+    numbers = zip(SCORE_NAMES, means, deviations, strict=True)
     cells = {group: Cell(mean=mean, deviation=deviation, best=group in best) for group, mean, deviation in numbers}
     values = {"method": "erm", "seeds": (0,), "missing": (), "failed": 0, "experiments": ("0123456789abcdef",)}
     return Row(label=label, cells=cells, **{**values, **changes})
@@ -84,24 +83,19 @@ def test_figures_show_dollars_as_dollars():
 
 
 def figure_of(label):
-    runs = pd.DataFrame([{"experiment_id": "0123456789abcdef", **dict.fromkeys(GROUPS, 5.0)}], columns=list(COLUMNS))
+    runs = pd.DataFrame(
+        [{"experiment_id": "0123456789abcdef", **dict.fromkeys(SCORE_NAMES, 5.0)}], columns=list(COLUMNS)
+    )
     return as_svg(draw_groups(groups_frame(table_of(row(label, (1, 2, 3, 4))), runs)))
 
 
 def record_of(text):
-    experiment = ExperimentRecord(
-        id=text,
-        seed=0,
-        results=dict.fromkeys((*GROUPS, *VALIDATION), 5.0),
-        train_seconds=1.0,
-        command=text,
-        run_id=text,
-        link=None,
-        started="2026-01-01 00:00:00",
-        provenance={"commit": text},
-    )
+    experiment = {
+        "id": text, "seed": 0, "results": dict.fromkeys((*SCORE_NAMES, *VALIDATION), 5.0), "train_seconds": 1.0,
+        "command": text, "run_id": text, "link": None, "started": "2026-01-01 00:00:00", "provenance": {"commit": text},
+    }  # fmt: skip
     labels = {"id": text, "label": text, "dataset": text, "digests": {"dataset_digest": text}, "settings": {text: text}}
-    return ConfigurationRecord(**labels, experiments=(experiment,))
+    return {**labels, "experiments": [experiment]}
 
 
 def figure_named(text):

@@ -5,10 +5,11 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
+from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.methods.catalogue import TABLES, get_method, list_methods
 from mltbench.reports.results.quoted import quoted_rows
-from mltbench.reports.results.results import COLUMNS, GROUPS
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.results.runs import COLUMNS
+from mltbench.reports.tables.build import build_table
 
 TITLES = {method.name: method.title for method in list_methods()}
 
@@ -20,7 +21,7 @@ def record(method, seed, marks=(50.0, 60.0, 50.0, 40.0), **changes):
         "configuration_id": f"c-{method}{changes.get('overrides', '')}",
         "dataset": "digits-mlt", "method": method, "title": TITLES.get(method, method), "overrides": "",
         "recipe": "digits", "seed": seed,
-        "state": "finished", **dict(zip(GROUPS, marks, strict=True)),
+        "state": "finished", **dict(zip(SCORE_NAMES, marks, strict=True)),
     }  # fmt: skip
     return row | changes
 
@@ -35,7 +36,7 @@ def row_of(table, label):
 
 
 def texts(row):
-    return [row.cells[group].text for group in GROUPS]
+    return [row.cells[group].text for group in SCORE_NAMES]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -43,7 +44,7 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
     generator = random.Random(seed)
     methods = list(TABLES[1])
     marks = {
-        (method, number): [generator.uniform(0, 100) for _ in GROUPS]
+        (method, number): [generator.uniform(0, 100) for _ in SCORE_NAMES]
         for method in methods
         for number in range(5)
         if generator.random() < 0.6
@@ -64,14 +65,14 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
         assert row.missing == tuple(number for number in everywhere if number not in have)
         assert row.failed == sum(method == row.method for method, _ in failed)
         assert row.experiments == tuple(f"{row.method}{number}" for number in have)
-        for i, group in enumerate(GROUPS):
+        for i, group in enumerate(SCORE_NAMES):
             values = [marks[row.method, number][i] for number in have]
             mean = statistics.fmean(values) if values else None
             deviation = statistics.stdev(values) if len(values) > 1 else None
             assert row.cells[group].mean == (mean and pytest.approx(mean, abs=1e-9))
             assert row.cells[group].deviation == (deviation and pytest.approx(deviation, abs=1e-9))
             expected_means[row.method, group] = mean
-    for group in GROUPS:
+    for group in SCORE_NAMES:
         highest = max(expected_means[m, group] for m in methods if expected_means[m, group] is not None)
         best = [row.method for row in table.rows if row.cells[group].best]
         assert best == [m for m in methods if f"{expected_means[m, group] or -1:.2f}" == f"{highest:.2f}"]
@@ -99,7 +100,7 @@ def test_what_was_not_measured_is_a_dash_and_missing_seeds_are_counted():
     assert (row_of(table, "RW").number, texts(row_of(table, "RW"))[0]) == ("1 of 3", f"{12.345:.2f}")
     assert (row_of(table, "DB").number, texts(row_of(table, "DB"))) == ("0 of 3, 1 failed", ["–"] * 4)
     assert (row_of(table, "LDAM").number, texts(row_of(table, "LDAM"))) == ("0 of 3", ["–"] * 4)
-    assert not any(row_of(table, "LDAM").cells[group].best for group in GROUPS)
+    assert not any(row_of(table, "LDAM").cells[group].best for group in SCORE_NAMES)
 
 
 def test_a_group_that_the_dataset_lacks_is_a_dash():
@@ -258,7 +259,7 @@ def test_standing_is_decided_by_the_paired_interval():
         "LDAM": "10.00 behind; noise unknown from one shared seed",
         "DB": "best",
     }
-    assert [row.label for row in table.rows if row.cells["total"].mark] == ["ERM"]
+    assert [row.label for row in table.rows if row.cells["total"].within_noise] == ["ERM"]
 
 
 def test_a_best_mean_over_other_seeds_may_be_behind_on_the_shared_ones():

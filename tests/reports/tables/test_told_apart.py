@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from mltbench.reports.tables.table import build_table
+from mltbench.reports.tables.build import build_table
 
 
 @pytest.fixture

@@ -1,0 +1,226 @@
+"""What MLflow holds of the suite's runs: a line per run, a line per class of each run, and artifacts as local files."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...benchmark.tracking.store import TAG, Store, open_store, resolve_results_root
+from ...benchmark.training.metrics import SCORE_NAMES
+from ...datasets.long_tail.statistics import ClassStatistics
+from ...datasets.registry import load_dataset
+from ...errors import InputError
+
+VALIDATION = tuple(f"validation_{name}" for name in SCORE_NAMES)
+LABELS = ("experiment_id", "configuration_id", "dataset", "dataset_digest", "method", "title", "overrides",
+          "recipe", "backbone", "numerics_version", "seed", "state", "reason", "study", "trial", "parameters",
+          "command")  # fmt: skip
+COSTS = ("train_seconds", "images_per_second")
+COLUMNS = (*LABELS, "run_id", "started", *SCORE_NAMES, *VALIDATION, *COSTS, "settings", "provenance", "artifact_uri",
+           "mlflow_experiment")  # fmt: skip
+CLASS_COLUMNS = ("experiment_id", "dataset", "method", "title", "overrides", "recipe", "seed", "split", "class_name",
+                 "group", "class_size", "ap")  # fmt: skip
+PROVENANCE = f"{TAG}provenance."
+CACHE_FOLDER = "report-cache"
+
+
+def load_runs(
+    out: Path | str | None = None, *, tracking_uri: str | None = None, kind: str = "experiment"
+) -> pd.DataFrame:
+    """Load all runs of the suite, oldest first: labels, mAP in percent, cost.
+
+    An experiment that was tried several times has one line: its finished run, else the last. Columns `total`, `head`,
+    `medium` and `tail` are mAP on the test split, `validation_...` on the validation split, both after the last epoch;
+    `study`, `trial` and `parameters` (JSON) are filled for runs of a study; `settings` (hyper-parameters) and
+    `provenance` are JSON.
+
+    Args:
+        out: results root; None takes MLTBENCH_HOME or `mltbench-results`.
+        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or SQLite under `out`.
+        kind: `experiment`, or `trial` for the trials of studies.
+
+    Raises:
+        InputError: if there are no results.
+
+    Example:
+        runs = load_runs("mltbench-results")
+        runs.groupby("method").total.mean()
+    """
+    return runs_frame(_open(out, tracking_uri), kind=kind)
+
+
+def load_per_class(
+    out: Path | str | None = None, *, tracking_uri: str | None = None, kind: str = "experiment"
+) -> pd.DataFrame:
+    """Load the average precision of every class: one line per finished run, split and class.
+
+    `ap` is in percent, NaN for a class without positives; `class_size` counts training images, and `group` is `head`,
+    `medium` or `tail` by it. Arguments as for `load_runs`.
+
+    Raises:
+        InputError: if there are no results.
+
+    Example:
+        per_class = load_per_class("mltbench-results")
+        per_class[per_class.split == "test"].groupby(["title", "class_name"]).ap.mean()
+    """
+    store = _open(out, tracking_uri)
+    return per_class_frame(store, runs_frame(store, kind=kind))
+
+
+def runs_frame(store: Store, *, kind: str = "experiment") -> pd.DataFrame:
+    """Load all runs of an open store; see `load_runs`."""
+    frame = pd.DataFrame([_record(run) for run in store.runs_of(kind=kind)], columns=list(COLUMNS))
+    frame = frame.sort_values(["state", "started"], key=lambda c: c == "finished" if c.name == "state" else c)
+    # An experiment has one result however often it was tried; trials of several studies may share an experiment.
+    same = ["experiment_id"] if kind == "experiment" else ["experiment_id", "study", "trial"]
+    return frame.drop_duplicates(same, keep="last").sort_values("started").reset_index(drop=True)
+
+
+def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
+    """Load per-class average precision for runs that are loaded already; see `load_per_class`."""
+    found = []
+    for run in runs[runs.state == "finished"].itertuples():
+        path = local_artifact(store, run, "per_class.json")
+        if path is not None:
+            found.append((run, read_json(path, "average_precision")))
+    sizes = _class_sizes(found)
+    records = [line for run, data in found for line in _lines(run, data, sizes[str(run.dataset_digest)])]
+    return pd.DataFrame(records, columns=list(CLASS_COLUMNS)).astype({"class_size": "Int64", "ap": "float64"})
+
+
+def local_artifact(store: Store, run: Any, name: str) -> Path | None:
+    """Path of one artifact of a run, or None if the run has none of that name.
+
+    Artifacts of a local store are read where they are. Those of a server are fetched once, into a cache under the
+    results root: artifacts of a finished run do not change.
+
+    Args:
+        store: that the run is in.
+        run: a row of `load_runs`, as a named tuple or a Series.
+        name: file name, such as `per_class.json`.
+
+    Raises:
+        InputError: if MLflow does not deliver what it lists.
+    """
+    address = urlsplit(str(run.artifact_uri))
+    is_local = address.scheme in ("", "file")
+    cached = store.root / CACHE_FOLDER / str(run.run_id) / name
+    candidates = [Path(url2pathname(address.path)) / name] if is_local else []
+    for candidate in (*candidates, store.runs / str(run.experiment_id) / name, cached):
+        if candidate.is_file():
+            return candidate
+    if is_local:
+        return None
+    try:
+        if name not in [file.path for file in store.client.list_artifacts(run.run_id)]:
+            return None
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        return Path(store.client.download_artifacts(run.run_id, name, str(cached.parent)))
+    except (MlflowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"cannot fetch {name} of MLflow run {run.run_id}: {reason}; is the tracking server up?"
+        ) from error
+
+
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """Content of a JSON artifact, which holds an object under `key`.
+
+    Raises:
+        InputError: if the file is damaged, or another version wrote it in another way.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+        raise InputError(
+            f"{path} holds no {key!r}: another version of mltbench has written it; read these results with that "
+            f"version (`mltbench runs show` names the version of a run; this is {__version__})"
+        )
+    return content
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Content of an array artifact; nothing in it is executed.
+
+    Raises:
+        InputError: if the file is damaged: its checksums are compared.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _open(out: Path | str | None, tracking_uri: str | None) -> Store:
+    return open_store(resolve_results_root(Path(out) if out is not None else None), tracking_uri, create=False)
+
+
+def _record(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    record: dict[str, Any] = {label: tags.get(f"{TAG}{label}", "") for label in LABELS}
+    provenance = {key.removeprefix(PROVENANCE): value for key, value in tags.items() if key.startswith(PROVENANCE)}
+    percent = {name: 100 * metrics.get(f"test/{name}", float("nan")) for name in SCORE_NAMES}
+    percent |= {f"validation_{name}": 100 * metrics.get(f"validation/{name}", float("nan")) for name in SCORE_NAMES}
+    return record | {
+        "run_id": run.info.run_id,
+        "started": run.info.start_time,
+        "seed": int(record["seed"] or -1),
+        **percent,
+        **{cost: metrics.get(f"cost/{cost}") for cost in COSTS},
+        "settings": json.dumps(run.data.params, sort_keys=True),
+        "provenance": json.dumps(provenance, sort_keys=True),
+        "artifact_uri": run.info.artifact_uri,
+        "mlflow_experiment": run.info.experiment_id,
+    }
+
+
+def _lines(run: Any, data: Mapping[str, Any], sizes: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Any, ...]]:
+    labels = tuple(getattr(run, column) for column in CLASS_COLUMNS[:7])
+    for split, by_class in data["average_precision"].items():
+        for name, ap in by_class.items():
+            size, group = sizes.get(name, (None, ""))
+            yield (*labels, split, name, group, size, float("nan") if ap is None else 100 * ap)
+
+
+def _class_sizes(runs: list[tuple[Any, dict[str, Any]]]) -> dict[str, dict[str, tuple[int, str]]]:
+    """Training images and group of each class, by dataset digest."""
+    found: dict[str, dict[str, tuple[int, str]]] = {}
+    # Older runs do not hold class sizes; a newer run on the same dataset does.
+    for run, data in sorted(runs, key=lambda item: "training_images_per_class" not in item[1]):
+        if run.dataset_digest not in found:
+            counts = data.get("training_images_per_class") or _counts_of_dataset(run)
+            images = data.get("training_images") or sum(counts.values())
+            groups = ClassStatistics.from_counts(list(counts.values()), images).group_names if counts else ()
+            found[run.dataset_digest] = {
+                name: (size, group) for (name, size), group in zip(counts.items(), groups, strict=True)
+            }
+    return found
+
+
+def _counts_of_dataset(run: Any) -> dict[str, int]:
+    """Class sizes from the dataset itself, or nothing if this version of it is not on this machine."""
+    try:
+        dataset = load_dataset(str(run.dataset))
+    except (InputError, OSError):
+        return {}
+    counts = dict(zip(dataset.classes, dataset.statistics.counts.tolist(), strict=True))
+    return counts if dataset.digest == run.dataset_digest else {}
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} cannot be read ({error}); restore it, or delete its run and train it again")
