@@ -2,74 +2,118 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
 
-import typer
+from cyclopts import App, CycloptsError, Parameter
 
-from .benchmark.commands.predict import predict
-from .benchmark.commands.rehearsal_command import bench
-from .benchmark.commands.run import check, run
-from .benchmark.commands.runs import runs
-from .benchmark.commands.start_up_command import start_up
-from .benchmark.commands.state import status, sync
-from .benchmark.commands.verify import verify
-from .datasets.commands.data import data
-from .methods.commands import methods
-from .reports.commands.bench import bench_report
-from .reports.commands.figures import figures
-from .reports.commands.leaderboard import leaderboard
-from .reports.commands.report import report
-from .studies.commands import study
+from . import __version__
+from .errors import InputError, unknown_name
+from .terminal import console
 
-app = typer.Typer(
-    name="mltbench",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="The benchmark suite for long-tailed multi-label image recognition.\n\n"
-    "Start with:  mltbench run --table 1 --table 2 --seeds 3  and then  mltbench report",
-)
-app.command()(methods)
-app.add_typer(data, name="data")
-app.command()(run)
-app.add_typer(runs, name="runs")
-app.command()(status)
-app.command()(sync)
-app.command()(verify)
-app.add_typer(study, name="study")
-app.command()(report)
-app.command()(predict)
-app.add_typer(figures, name="figures")
-app.add_typer(leaderboard, name="leaderboard")
-app.command()(check)
-bench.command("start-up")(start_up)
-bench.command("report")(bench_report)
-app.add_typer(bench, name="bench")
+HELP = """The benchmark suite for long-tailed multi-label image recognition.
+
+Start with:  mltbench run --table 1 --table 2 --seeds 3  and then  mltbench report
+"""
+GROUPS = {
+    "data": "Datasets: what there is, what they look like, and making your own.",
+    "runs": "Runs: what is in MLflow.",
+    "study": "Studies: hyper-parameters tuned and swept, on the validation split alone.",
+    "figures": "Figures: what there is, and how to draw them.",
+    "leaderboard": "Leaderboard: make, check and show submissions.",
+    "bench": "Benchmarks of this suite's own speed.",
+}
+# A command's module, with torch, MLflow and pandas, is loaded when the command is called.
+COMMANDS = {
+    "methods": "methods.commands:methods",
+    "data list": "datasets.commands.show:list_all",
+    "data show": "datasets.commands.show:show",
+    "data import": "datasets.commands.importing:import_dataset",
+    "data prepare": "datasets.commands.preparing:prepare_dataset",
+    "data verify": "datasets.commands.preparing:verify_dataset",
+    "data select": "datasets.commands.select:select",
+    "run": "benchmark.commands.run:run",
+    "runs list": "benchmark.commands.runs:list_runs",
+    "runs show": "benchmark.commands.runs:show",
+    "runs delete": "benchmark.commands.runs:delete",
+    "status": "benchmark.commands.status:status",
+    "sync": "benchmark.commands.sync:sync",
+    "verify": "benchmark.commands.verify:verify",
+    "study tune": "studies.commands:tune",
+    "study run": "studies.commands:run",
+    "study worker": "studies.commands:worker",
+    "study show": "studies.commands:show",
+    "study list": "studies.commands:list_studies",
+    "report": "reports.commands.report:report",
+    "predict": "benchmark.commands.predict:predict",
+    "figures list": "reports.commands.figures:list_all",
+    "figures draw": "reports.commands.figures:draw",
+    "leaderboard submit": "reports.commands.leaderboard:submit",
+    "leaderboard check": "reports.commands.leaderboard:check",
+    "leaderboard build": "reports.commands.leaderboard:build",
+    "check": "benchmark.commands.run:check",
+    "bench loop": "benchmark.commands.bench:loop",
+    "bench breakdown": "benchmark.commands.bench:breakdown",
+    "bench metrics": "benchmark.speed.bench_data_commands:metrics",
+    "bench scale": "benchmark.speed.bench_data_commands:scale",
+    "bench rehearsal": "benchmark.commands.rehearsal_command:rehearsal",
+}
 
 
-@app.callback(invoke_without_command=True)
-def version(
-    context: typer.Context,
-    show_version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-) -> None:
-    """Print the version when asked; otherwise hand on to the command."""
-    if show_version:
-        from . import __version__
+def command_line(arguments: Sequence[str]) -> App:
+    """The command line, to be called with these arguments.
 
-        typer.echo(__version__)
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    Raises:
+        InputError: if they name no command; cyclopts would load all of them to say so.
+    """
+    words = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    depth = 2 if words[:1] and words[0] in GROUPS else 1
+    for i, word in enumerate(words[:depth]):
+        known = dict.fromkeys(name.split()[i] for name in COMMANDS if name.split()[:i] == words[:i])
+        if word not in known:
+            raise unknown_name(" ".join(["command", *words[:i]]), word, known)
+    app = App(
+        name="mltbench",
+        version=__version__,
+        help=HELP,
+        help_format="markdown",
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
+        console=console(),
+    )
+    groups: dict[str, App] = {}
+    for position, (name, path) in enumerate(COMMANDS.items()):
+        *above, word = name.split()
+        for group in set(above) - set(groups):
+            groups[group] = App(name=group, help=GROUPS[group], sort_key=position)
+            app.command(groups[group])
+        parent = groups[above[0]] if above else app
+        summary = _summary(path) if above == words else None  # only a list of commands needs it
+        parent.command(f"{__package__}.{path}", name=word, help=summary, sort_key=position)
+    return app
+
+
+def _summary(path: str) -> str:
+    """The first line of a command's docstring, read from its source, because to import it takes seconds."""
+    module, _, function = path.partition(":")
+    file = Path(__file__).parent / f"{module.replace('.', '/')}.py"
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    raise LookupError(path)
+
+
+def _shown_default(value: object) -> str | None:
+    return None if value is None or value is False or value == () else str(value)
 
 
 def main() -> None:
     """Run the command line; an error that a user can mend is one paragraph and exit status 2."""
-    from .errors import InputError
-
     try:
-        app()
-    except InputError as error:
+        command_line(sys.argv[1:])(sys.argv[1:], exit_on_error=False, print_error=False)
+    except (InputError, CycloptsError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
 

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
 
-import typer
+from rich import box
+from rich.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.table import Table
-
-    from .method import Method
-    from .search_space import Range
+from ..errors import unknown_name
+from ..terminal import Json, console, print_json, table_of
+from .catalogue import DEFAULT_VALUES, VALUES, get_method, list_methods
+from .method import PARTS, Method
+from .search_space import Range
 
 
-def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method with its parts and hyper-parameters.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Whose hyper-parameters of the paper to show.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: Json = False) -> None:
     """List the methods with their sources, or show one with its hyper-parameters and its search space.
 
-    \b
-    Examples:
+    For example:
+
         mltbench methods
         mltbench methods db-focal --dataset coco-mlt
-    """
-    from ..errors import unknown_name
-    from ..terminal import console
-    from .catalogue import VALUES, get_method, list_methods
 
+    Args:
+        name: Show one method with its parts and hyper-parameters.
+        dataset: Whose hyper-parameters of the paper to show.
+    """
     if dataset is not None and dataset not in VALUES:
         raise unknown_name("dataset with hyper-parameters of its own", dataset, VALUES)
     names = [name] if name else [method.name for method in list_methods()]
@@ -42,57 +36,46 @@ def methods(
             | {"search_space": {name: searched.as_json() for name, searched in m.search_space.items()}}
             for m in chosen
         ]
-        typer.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     console().print(_parameters(chosen[0], dataset) if name else _overview(chosen))
 
 
 def _overview(chosen: Sequence[Method]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, caption="mltbench methods NAME shows hyper-parameters", caption_justify="left")
-    table.add_column("name", no_wrap=True)
-    for column in ("what it is", "equation or source", "sampler"):
-        table.add_column(column, overflow="fold")
-    for m in chosen:
-        table.add_row(m.name, m.summary, m.reference, m.sampler.kind)
+    rows = [(m.name, m.summary, m.reference, m.sampler.kind) for m in chosen]
+    caption = "mltbench methods NAME shows hyper-parameters"
+    table = table_of(
+        ("name", "what it is", "equation or source", "sampler"), rows, box=box.SIMPLE_HEAD, caption=caption
+    )
+    table.columns[0].no_wrap = True
     return table
 
 
 def _parameters(method: Method, dataset: str | None) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    from .catalogue import DEFAULT_VALUES
-    from .method import PARTS
-
     title = f"{method.title}: {method.summary} ({method.reference})"
     caption = (
         f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE\n"
         "searched by mltbench study tune; (in brackets: not unless asked for with --parameter)"
     )
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption=caption, caption_justify="left")
-    for column in ("part", "kind", "hyper-parameter", "value", "paper", "allowed", "searched"):
-        table.add_column(column, overflow="fold")
+    rows: list[tuple[str, ...]] = []
     for slot in PARTS:
         part = getattr(method, slot)
         if part is None:
             continue
         ranges = getattr(part, "ranges", {})
-        table.add_row(slot, part.kind, *[""] * 5)
+        rows.append((slot, part.kind, *[""] * 5))
         for name, value in method.parameters_of(slot).items():
             low, high = ranges.get(name, (None, None))
             searched = part.search_space.get(name)
             allowed = "" if low is None else f"{low:g} to {high:g}"
-            table.add_row("", "", name, str(value), _paper_value(name, searched, dataset), allowed, _searched(searched))
-    table.add_row("schedule", method.schedule, *[""] * 5)
-    return table
+            paper = _paper_value(name, searched, dataset)
+            rows.append(("", "", name, str(value), paper, allowed, _searched(searched)))
+    rows.append(("schedule", method.schedule, *[""] * 5))
+    columns = ("part", "kind", "hyper-parameter", "value", "paper", "allowed", "searched")
+    return table_of(columns, rows, box=box.SIMPLE_HEAD, title=title, caption=caption)
 
 
 def _paper_value(name: str, searched: Range | None, dataset: str | None) -> str:
-    from .catalogue import DEFAULT_VALUES, VALUES
-
     if searched is None or searched.paper is None:
         return "-"
     return str(VALUES[dataset or DEFAULT_VALUES].get(name, searched.paper))

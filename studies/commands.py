@@ -3,324 +3,228 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
-from ..benchmark.commands.run import BackboneName, Out, Plugins, TrackingUri, Weights, WeightsInput, WeightsPadding
-from ..datasets.commands.preparing import DataRoot
-from .tuning.storage import GRACE_SECONDS
-
-if TYPE_CHECKING:
-    from ..benchmark.executors.run_plan import Surroundings
-    from ..benchmark.networks.initial_weights import BackboneChoice
-    from .tuning.definition import Budget, StudyDefinition
-    from .tuning.designs import Setting
-
-study = typer.Typer(
-    no_args_is_help=True,
-    help="Studies: hyper-parameters tuned and swept, on the validation split alone.",
+from ..benchmark.commands.options import (
+    FileOptions,
+    MethodOptions,
+    ResultsOptions,
+    SettingOptions,
+    StoreOptions,
+    ThreadOptions,
+    parse_seeds,
 )
-Name = Annotated[str, typer.Argument(help="Name of the study; `mltbench study list` shows them.")]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the study [default: from what it does].")]
+from ..benchmark.executors.run_plan import Surroundings
+from ..benchmark.experiments.plan import choose_methods
+from ..benchmark.training.devices import default_workers
+from ..benchmark.training.execution import Execution
+from ..datasets.commands.options import AtLeastOne, DataOptions, NotNegative
+from ..terminal import console
+from .sweeps.registry import get_sweep
+from .tuning.carrying import carry_out_study, tell_plan, work_here
+from .tuning.definition import Budget, StudyDefinition, equal_budget
+from .tuning.designs import Setting, sweeping, tuning
+from .tuning.open_study import join_study
+from .tuning.showing import studies_table, sweeps_table, tables_of
+from .tuning.storage import GRACE_SECONDS
+from .tuning.worker import WorkerTask, dataset_opener
+
+STUDY = Group("Study", sort_key=0)
 StorageUrl = Annotated[
     str | None,
-    typer.Option(
-        "--storage",
-        envvar="MLTBENCH_STUDIES",
+    Parameter(
+        name="--storage",
+        env_var="MLTBENCH_STUDIES",
         help="Database for many machines, such as postgresql://user@host/studies [default: a journal file].",
     ),
 ]
-RecipeName = Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")]
-Overrides = Annotated[
-    list[str] | None, typer.Option(help="method.KEY=VALUE or recipe.KEY=VALUE of every trial; repeatable.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Trials at once [default: cores, or 1 on CUDA].")]
-Threads = Annotated[int, typer.Option(min=1, help="Torch threads per trial; they change the last bits.")]
-WordVectors = Annotated[Path | None, typer.Option(help="GloVe text or .npz for ML-GCN.")]
-Hours = Annotated[float | None, typer.Option(min=0.0, help="Begin no trial after so many hours of this command.")]
-Grace = Annotated[
-    int, typer.Option(min=3, help="Seconds without a sign of life after which another worker's trial is taken over.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be searched and train nothing.")]
+StudyName = Annotated[str, Parameter(help="Name of the study; `mltbench study list` shows them.")]
 
 
-@study.command()
+@Parameter(name="*", group=STUDY)
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """Where and how long a study is worked on."""
+
+    hours: Annotated[float | None, NotNegative] = None
+    """Begin no trial after so many hours of this command."""
+    storage: StorageUrl = None
+    grace: Annotated[int, Parameter(validator=Number(gte=3))] = GRACE_SECONDS
+    """Seconds without a sign of life after which another worker's trial is taken over."""
+    training: ThreadOptions = ThreadOptions()
+    files: FileOptions = FileOptions()
+    store: StoreOptions = StoreOptions()
+    data: DataOptions = DataOptions()
+
+    @property
+    def deadline(self) -> float | None:
+        """When no trial is begun any more, as `time.time` counts."""
+        return None if self.hours is None else time.time() + 3600 * self.hours
+
+    @property
+    def root(self) -> Path:
+        """The folder of the results, for workers in other folders too."""
+        return self.store.root.resolve()
+
+    def surroundings(self) -> Surroundings:
+        """What each training needs."""
+        return Surroundings(
+            data_root=self.data.root.resolve(),
+            execution=Execution(device=self.training.chosen, threads=self.training.threads, score_test=False),
+            plugins=self.files.load(),
+            word_vectors=self.files.word_vectors.resolve() if self.files.word_vectors else None,
+        )
+
+
+@Parameter(name="*", group=STUDY)
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(WorkOptions):
+    """What tuning and sweeps have in common."""
+
+    dataset: str = "digits-mlt"
+    """A dataset by name."""
+    name: str | None = None
+    """Name of the study [default: from what it does]."""
+    workers: Annotated[int | None, AtLeastOne] = None
+    """Trials at once [default: cores, or 1 on CUDA]."""
+    dry_run: bool = False
+    """Show what would be searched and train nothing."""
+    setting: SettingOptions = SettingOptions()
+
+    def place(self, surroundings: Surroundings) -> Setting:
+        """What every trial has in common."""
+        return Setting(
+            dataset=self.dataset,
+            open_dataset=dataset_opener(surroundings.data_root),
+            recipe=self.setting.recipe,
+            overrides=self.setting.override,
+            backbone=self.setting.backbone_choice,
+        )
+
+
 def tune(
-    method: Annotated[list[str] | None, typer.Option(help="A method by name; repeatable.")] = None,
-    table: Annotated[list[int] | None, typer.Option(help="Methods of the paper's Table 1 or 2; repeatable.")] = None,
-    dataset: Annotated[str, typer.Option(help="A dataset by name.")] = "digits-mlt",
-    trials: Annotated[
-        int,
-        typer.Option(min=1, help="Budget of each method, in full trials; pruned ones leave images to further ones."),
-    ] = 40,
-    hours: Hours = None,
-    seeds_per_trial: Annotated[int, typer.Option(min=1, help="Trainings of each trial; their mean counts.")] = 1,
-    objective: Annotated[str, typer.Option(help="total, tail, or both (a Pareto front; no pruning).")] = "total",
-    sampler: Annotated[str, typer.Option(help="tpe, random or grid.")] = "tpe",
-    parameter: Annotated[
-        list[str] | None, typer.Option(help="Search this setting alone, such as method.mu; repeatable.")
-    ] = None,
-    no_pruning: Annotated[bool, typer.Option("--no-pruning", help="Train every trial to its end.")] = False,
-    name: NameOption = None,
-    recipe: RecipeName = None,
-    override: Overrides = None,
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    weights_input: WeightsInput = None,
-    weights_padding: WeightsPadding = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    threads: Threads = 1,
-    word_vectors: WordVectors = None,
-    plugin: Plugins = None,
-    storage: StorageUrl = None,
-    grace: Grace = GRACE_SECONDS,
-    dry_run: DryRun = False,
-    out: Out = None,
-    data_root: DataRoot = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
+    *,
+    methods: MethodOptions = MethodOptions(),
+    trials: Annotated[int, AtLeastOne] = 40,
+    seeds_per_trial: Annotated[int, AtLeastOne] = 1,
+    objective: str = "total",
+    sampler: str = "tpe",
+    parameter: tuple[str, ...] = (),
+    no_pruning: bool = False,
+    options: StudyOptions = StudyOptions(),
+) -> int:
     """Tune methods, each over its own space, all with the same number of training images.
 
-    The validation split alone is scored. The default hyper-parameters are trial 0. The same command goes on with a
-    study that was interrupted; with more --trials it goes further.
+    The validation split alone is scored. The default hyper-parameters are trial 0. The same command resumes a study
+    that was interrupted; with more --trials it goes further.
 
-    \b
-    Examples:
+    For example:
+
         mltbench study tune --method erm --method db-focal --trials 40
         mltbench study tune --table 1 --dataset digits-mlt --seeds-per-trial 2 --hours 2
         mltbench study tune --method db --objective both --parameter method.mu --parameter method.negative_scale
-    """
-    from ..benchmark.experiments.plan import choose_methods
-    from ..benchmark.networks.initial_weights import BackboneChoice
-    from .tuning.definition import equal_budget
-    from .tuning.designs import tuning
 
-    surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
-    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
-    setting = _setting(dataset, recipe, override, choice, surroundings)
+    Args:
+        trials: Budget of each method, in full trials; pruned ones leave images to further ones.
+        seeds_per_trial: Trainings of each trial; their mean counts.
+        objective: total, tail, or both (a Pareto front; no pruning).
+        sampler: tpe, random or grid.
+        parameter: Search this setting alone, such as method.mu; repeatable.
+        no_pruning: Train every trial to its end.
+    """
+    surroundings = options.surroundings()
     definition = tuning(
-        name or f"tune-{dataset}",
-        choose_methods(table or [], method or []),
-        setting,
+        options.name or f"tune-{options.dataset}",
+        choose_methods(methods.table, methods.method),
+        options.place(surroundings),
         objective=objective,
         sampler=sampler,
         seeds_per_trial=seeds_per_trial,
-        parameters=parameter or [],
+        parameters=parameter,
         prune=not no_pruning,
     )
-    budget = equal_budget(definition.arms, trials, seeds_per_trial)
-    _carry_out(definition, budget, surroundings, workers, hours, storage, grace, dry_run, out, tracking_uri)
+    return _carry_out(definition, equal_budget(definition.arms, trials, seeds_per_trial), surroundings, options)
 
 
-@study.command()
-def run(
-    sweep: Annotated[str, typer.Argument(help="A sweep by name; `mltbench study list` shows them.")],
-    dataset: Annotated[str, typer.Option(help="A dataset by name.")] = "digits-mlt",
-    seeds: Annotated[str, typer.Option(help="How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.")] = "3",
-    hours: Hours = None,
-    name: NameOption = None,
-    recipe: RecipeName = None,
-    override: Overrides = None,
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    weights_input: WeightsInput = None,
-    weights_padding: WeightsPadding = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    threads: Threads = 1,
-    word_vectors: WordVectors = None,
-    plugin: Plugins = None,
-    storage: StorageUrl = None,
-    grace: Grace = GRACE_SECONDS,
-    dry_run: DryRun = False,
-    out: Out = None,
-    data_root: DataRoot = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
+def run(sweep: str, /, *, seeds: str = "3", options: StudyOptions = StudyOptions()) -> int:
     """Run one of the paper's sweeps; what is finished, in whatever study, is not trained again.
 
-    \b
-    Examples:
+    For example:
+
         mltbench study run beta --dataset digits-mlt --seeds 3
         mltbench study run stepwise --seeds 3 --dry-run
+
+    Args:
+        sweep: A sweep by name; `mltbench study list` shows them.
+        seeds: How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.
     """
-    from ..benchmark.commands.terminal import parse_seeds
-    from ..benchmark.networks.initial_weights import BackboneChoice
-    from .sweeps.registry import get_sweep
-    from .tuning.definition import equal_budget
-    from .tuning.designs import sweeping
-
-    surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
-    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
-    setting = _setting(dataset, recipe, override, choice, surroundings)
-    definition = sweeping(name or f"{sweep}-{dataset}", get_sweep(sweep), setting, seeds=parse_seeds(seeds))
+    surroundings = options.surroundings()
+    name = options.name or f"{sweep}-{options.dataset}"
+    definition = sweeping(name, get_sweep(sweep), options.place(surroundings), seeds=parse_seeds(seeds))
     points = max(len(arm.points) for arm in definition.arms)
-    budget = equal_budget(definition.arms, points, len(definition.seeds))
-    _carry_out(definition, budget, surroundings, workers, hours, storage, grace, dry_run, out, tracking_uri)
+    return _carry_out(definition, equal_budget(definition.arms, points, len(definition.seeds)), surroundings, options)
 
 
-@study.command()
-def worker(
-    name: Name,
-    hours: Hours = None,
-    device: Device = "auto",
-    threads: Threads = 1,
-    word_vectors: WordVectors = None,
-    plugin: Plugins = None,
-    storage: StorageUrl = None,
-    grace: Grace = GRACE_SECONDS,
-    out: Out = None,
-    data_root: DataRoot = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
+def worker(name: StudyName, /, *, options: WorkOptions = WorkOptions()) -> None:
     """Join a study and work on it until it wants no more; any number of workers may, on any machine.
 
-    \b
-    Examples:
+    For example:
+
         mltbench study worker tune-digits-mlt
         mltbench study worker tune-digits-mlt --storage postgresql://user@host/studies --tracking-uri http://host:5000
     """
-    from ..terminal import console
-    from .tuning.carrying import work_here
+    work_here(
+        console(),
+        name,
+        options.root,
+        options.storage,
+        options.surroundings(),
+        options.store.tracking_uri,
+        deadline=options.deadline,
+        grace=options.grace,
+    )
 
-    surroundings = _surroundings(device, threads, word_vectors, plugin, data_root)
-    work_here(console(), name, _root(out), storage, surroundings, tracking_uri, deadline=_deadline(hours), grace=grace)
 
-
-@study.command()
-def show(name: Name, storage: StorageUrl = None, out: Out = None) -> None:
+def show(name: StudyName, /, *, storage: StorageUrl = None, results: ResultsOptions = ResultsOptions()) -> None:
     """Show a study: its trials, what is best by each objective, and which settings matter.
 
-    \b
-    Example:
+    For example:
+
         mltbench study show tune-digits-mlt
     """
-    from ..terminal import console
-    from .tuning.open_study import join_study
-    from .tuning.showing import tables_of
-
-    for table in tables_of(join_study(name, _root(out), storage)):
+    for table in tables_of(join_study(name, results.root.resolve(), storage)):
         console().print(table)
 
 
-@study.command()
-def overhead(
-    method: Annotated[str, typer.Option(help="A method by name.")] = "db-focal",
-    dataset: Annotated[str, typer.Option(help="A dataset by name.")] = "digits-mlt",
-    trials: Annotated[int, typer.Option(min=3, help="How many trials.")] = 100,
-    data_root: DataRoot = None,
-) -> None:
-    """Measure what a trial costs beside its training: TPE, journal, lease and plan.
-
-    \b
-    Example:
-        mltbench study overhead --trials 100
-    """
-    from ..terminal import console
-    from .tuning.overhead import describe, trial_overheads
-
-    surroundings = _surroundings("cpu", 1, None, None, data_root)
-    console().print(
-        describe(trial_overheads(surroundings, dataset=dataset, method=method, trials=trials)), soft_wrap=True
-    )
-
-
-@study.command("list")
-def list_studies(storage: StorageUrl = None, out: Out = None) -> None:
+def list_studies(*, storage: StorageUrl = None, results: ResultsOptions = ResultsOptions()) -> None:
     """List the sweeps that can be run, and the studies that there are.
 
-    \b
-    Example:
+    For example:
+
         mltbench study list
     """
-    from ..terminal import console
-    from .tuning.showing import studies_table, sweeps_table
-
     console().print(sweeps_table())
-    console().print(studies_table(_root(out), storage))
+    console().print(studies_table(results.root.resolve(), storage))
 
 
-def _carry_out(
-    definition: StudyDefinition,
-    budget: Budget,
-    surroundings: Surroundings,
-    workers: int | None,
-    hours: float | None,
-    storage: str | None,
-    grace: int,
-    dry_run: bool,
-    out: Path | None,
-    tracking_uri: str | None,
-) -> None:
-    from ..benchmark.training.devices import default_workers
-    from ..terminal import console
-    from .tuning.carrying import carry_out_study, tell_plan
-    from .tuning.worker import WorkerTask
-
+def _carry_out(definition: StudyDefinition, budget: Budget, surroundings: Surroundings, options: StudyOptions) -> int:
     tell_plan(console(), definition, budget)
-    if dry_run:
+    if options.dry_run:
         console().print("Nothing was trained.")
-        return
-    root = _root(out)
+        return 0
     task = WorkerTask(
         name=definition.name,
-        root=root,
-        url=storage,
+        root=options.root,
+        url=options.storage,
         surroundings=surroundings,
-        deadline=_deadline(hours),
-        grace=grace,
+        deadline=options.deadline,
+        grace=options.grace,
     )
-    chosen = workers or default_workers(surroundings.execution.device)
-    if not carry_out_study(console(), definition, budget, task, workers=chosen, tracking_uri=tracking_uri):
-        raise typer.Exit(1)
-
-
-def _surroundings(
-    device: str, threads: int, word_vectors: Path | None, plugin: list[str] | None, data_root: Path | None
-) -> Surroundings:
-    from ..benchmark.executors.run_plan import Surroundings
-    from ..benchmark.training.devices import resolve_device
-    from ..benchmark.training.execution import Execution
-    from ..datasets.registry import resolve_data_root
-    from ..methods.plugins import load_plugins
-
-    load_plugins(plugin or [])
-    return Surroundings(
-        data_root=resolve_data_root(data_root).resolve(),
-        execution=Execution(device=resolve_device(device), threads=threads, score_test=False),
-        plugins=tuple(str(Path(file).resolve()) for file in plugin or []),
-        word_vectors=word_vectors.resolve() if word_vectors else None,
-    )
-
-
-def _setting(
-    dataset: str,
-    recipe: str | None,
-    override: list[str] | None,
-    backbone: BackboneChoice,
-    surroundings: Surroundings,
-) -> Setting:
-    from .tuning.designs import Setting
-    from .tuning.worker import dataset_opener
-
-    return Setting(
-        dataset=dataset,
-        open_dataset=dataset_opener(surroundings.data_root),
-        recipe=recipe,
-        overrides=tuple(override or []),
-        backbone=backbone,
-    )
-
-
-def _root(out: Path | None) -> Path:
-    from ..benchmark.tracking.store import resolve_results_root
-
-    return resolve_results_root(out).resolve()
-
-
-def _deadline(hours: float | None) -> float | None:
-    return None if hours is None else time.time() + 3600 * hours
+    workers = options.workers or default_workers(surroundings.execution.device)
+    tracking_uri = options.store.tracking_uri
+    return int(not carry_out_study(console(), definition, budget, task, workers=workers, tracking_uri=tracking_uri))

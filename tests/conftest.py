@@ -6,16 +6,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mltbench import __main__
 from mltbench.benchmark.executors.run_plan import Surroundings
 from mltbench.benchmark.tracking import store as store_module
 from mltbench.benchmark.tracking.store import open_store
@@ -148,17 +147,9 @@ def own_folder(monkeypatch, tmp_path, data_root):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call():
     """Run the command line in this process; give its exit status, standard output and error."""
-
-    def calling(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mltbench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return calling
+    return command_line.call
 
 
 @pytest.fixture

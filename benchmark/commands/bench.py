@@ -5,41 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
+import torch
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
 
-from ...datasets.commands.preparing import DataRoot
-from .run import BackboneName, Weights, WeightsInput, WeightsPadding
+from ...datasets.commands.options import AtLeastOne, DataOptions
+from ...datasets.dataset import Dataset
+from ...datasets.registry import load_dataset
+from ...datasets.word_vectors import hashed_word_vectors
+from ...errors import InputError
+from ...terminal import console, print_line
+from ..experiments.plan import Plan, build_plan
+from ..networks.initial_weights import find_weights
+from ..runs.provenance import code_version, machine
+from ..speed.loop_benchmark import LoopComparison, compare_loops
+from ..speed.step_breakdown import break_down
+from ..training.devices import usable_cores
+from ..training.execution import Execution
+from ..training.trainer import Trainer
+from .options import DeviceOptions, SettingOptions, ThreadOptions
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ..speed.loop_benchmark import LoopComparison
-
-DatasetName = Annotated[str, typer.Option(help="The dataset to train on.")]
-MethodName = Annotated[str, typer.Option(help="The method to train.")]
-RecipeName = Annotated[str | None, typer.Option(help="Training recipe [default: the dataset's own].")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write this JSON file.")]
-
-bench = typer.Typer(no_args_is_help=True, help="Benchmarks of this suite's own speed.")
+JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write this JSON file.")]
 
 
-@bench.command()
 def loop(
-    dataset: DatasetName = "digits-mlt",
-    method: MethodName = "erm",
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    weights_input: WeightsInput = None,
-    weights_padding: WeightsPadding = None,
-    recipe: RecipeName = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time measured per variant.")] = 6.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each variant, in turns; the median counts.")] = 5,
-    device: Device = "auto",
+    *,
+    dataset: str = "digits-mlt",
+    method: str = "erm",
+    setting: SettingOptions = SettingOptions(),
+    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 6.0,
+    rounds: Annotated[int, AtLeastOne] = 5,
+    device: DeviceOptions = DeviceOptions(),
     json_file: JsonFile = None,
-    data_root: DataRoot = None,
+    data: DataOptions = DataOptions(),
 ) -> None:
     """Compare our trainer with the loop that people write: same network, batch, images and augmentation.
 
@@ -49,101 +50,80 @@ def loop(
     image counts once for each. The ratio is to the fastest plain loop that runs alone; it holds where the speeds
     themselves move with the load.
 
-    \b
-    Example:
+    For example:
+
         mltbench bench loop --seconds 6 --json loop.json
         mltbench bench loop --dataset photos --backbone mobilenet_v2 --weights mobilenet_v2_imagenet.pt --seconds 60
-    """
-    from ...datasets.registry import load_dataset, resolve_data_root
-    from ...terminal import console
-    from ..experiments.plan import build_plan
-    from ..networks.initial_weights import BackboneChoice, find_weights
-    from ..runs.provenance import code_version, machine
-    from ..speed.loop_benchmark import compare_loops
-    from ..training.devices import resolve_device, usable_cores
-    from .progress import working
 
+    Args:
+        dataset: The dataset to train on.
+        method: The method to train.
+        seconds: Time measured per variant.
+        rounds: Measurements of each variant, in turns; the median counts.
+    """
     require_folder(json_file)
-    root, chosen, cores = resolve_data_root(data_root), resolve_device(device), usable_cores()
-    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
-    opened = load_dataset(dataset, data_root=root)
-    plan = build_plan(opened, [method], seeds=[0], recipe=recipe, backbone=choice, device_type=chosen.partition(":")[0])
+    chosen, cores = device.chosen, usable_cores()
+    _, plan = _small_plan(dataset, method, setting, device, data)
     experiment = plan.experiments[0].experiment
-    with working(console(), "measuring all variants in turns"):
+    with console().status("measuring all variants in turns"):
         comparison = compare_loops(
             experiment,
-            data_root=root,
+            data_root=data.root,
             device=chosen,
             cores=cores,
             seconds=seconds,
             rounds=rounds,
-            weights=find_weights(experiment.backbone, experiment.weights_digest, weights, root),
+            weights=find_weights(experiment.backbone, experiment.weights_digest, setting.weights, data.root),
         )
     training = experiment.training
-    setting = (
+    size = (
         f"batch {training['batch_size']}, {training['image_size']} x {training['image_size']}, {training['precision']}"
     )
     here = {**machine(chosen, cores), **code_version()}
-    console().print(_table(comparison, title=f"{method} on {dataset}: {setting}"))
+    console().print(_table(comparison, title=f"{method} on {dataset}: {size}"))
     content = {"experiment": json.loads(experiment.to_json()), "variants": comparison.as_json()}
     tell_machine(here, content, json_file)
 
 
-@bench.command()
 def breakdown(
-    dataset: DatasetName = "digits-mlt",
-    method: MethodName = "db-focal",
-    backbone: BackboneName = None,
-    weights: Weights = None,
-    weights_input: WeightsInput = None,
-    weights_padding: WeightsPadding = None,
-    recipe: RecipeName = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps measured, after as many as warm up.")] = 60,
-    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
-    device: Device = "auto",
+    *,
+    dataset: str = "digits-mlt",
+    method: str = "db-focal",
+    setting: SettingOptions = SettingOptions(),
+    steps: Annotated[int, AtLeastOne] = 60,
+    device: ThreadOptions = ThreadOptions(),
     json_file: JsonFile = None,
-    data_root: DataRoot = None,
+    data: DataOptions = DataOptions(),
 ) -> None:
     """Show where the time of a training goes, as shares of the step.
 
     Metrics (validation and test split once) and tracking (journal and upload to MLflow) are those of a whole run,
     spread over its steps.
 
-    \b
-    Example:
+    For example:
+
         mltbench bench breakdown --method db-focal --json breakdown.json
         mltbench bench breakdown --dataset photos --backbone mobilenet_v2 --weights random --steps 5
+
+    Args:
+        dataset: The dataset to train on.
+        method: The method to train.
+        steps: Steps measured, after as many as warm up.
     """
-    import torch
-
-    from ...datasets.registry import load_dataset, resolve_data_root
-    from ...datasets.word_vectors import hashed_word_vectors
-    from ...terminal import console
-    from ..experiments.plan import build_plan
-    from ..networks.initial_weights import BackboneChoice, find_weights
-    from ..runs.provenance import code_version, machine
-    from ..speed.step_breakdown import break_down
-    from ..training.devices import resolve_device
-    from ..training.execution import Execution
-    from ..training.trainer import Trainer
-    from .progress import working
-
     require_folder(json_file)
-    root, chosen = resolve_data_root(data_root), resolve_device(device)
-    opened = load_dataset(dataset, data_root=root)
-    choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
-    plan = build_plan(opened, [method], seeds=[0], recipe=recipe, backbone=choice, device_type=chosen.partition(":")[0])
+    chosen, threads = device.chosen, device.threads
+    opened, plan = _small_plan(dataset, method, setting, device, data)
     experiment = plan.experiments[0].experiment
     needed = experiment.method.head.needs_word_vectors
     before = torch.get_num_threads()
-    with working(console(), "taking steps"):
+    with console().status("taking steps"):
         torch.set_num_threads(threads)
         trainer = Trainer(
             experiment,
             opened,
             Execution(device=chosen, threads=threads),
             word_vectors=hashed_word_vectors(opened.classes).vectors if needed else None,
-            weights=find_weights(experiment.backbone, experiment.weights_digest, weights, root),
+            weights=find_weights(experiment.backbone, experiment.weights_digest, setting.weights, data.root),
         )
         found = break_down(plan, trainer, steps=steps)
         torch.set_num_threads(before)
@@ -156,31 +136,41 @@ def breakdown(
     tell_machine({**machine(chosen, threads), **code_version()}, {**content, "steps": found.steps}, json_file)
 
 
+def _small_plan(
+    dataset: str, method: str, setting: SettingOptions, device: DeviceOptions, data: DataOptions
+) -> tuple[Dataset, Plan]:
+    opened = load_dataset(dataset, data_root=data.root)
+    plan = build_plan(
+        opened,
+        [method],
+        seeds=[0],
+        recipe=setting.recipe,
+        backbone=setting.backbone_choice,
+        overrides=setting.override,
+        device_type=device.kind,
+    )
+    return opened, plan
+
+
 def require_folder(json_file: Path | None) -> None:
     """Check, before anything is measured, that a JSON file can be written.
 
     Raises:
         InputError: if it has no folder.
     """
-    from ...errors import InputError
-
     if json_file and not json_file.resolve().parent.is_dir():
         raise InputError(f"--json {json_file}: there is no folder {json_file.parent}; make it, or choose another file")
 
 
 def tell_machine(here: Mapping[str, str], content: Mapping[str, Any], json_file: Path | None) -> None:
     """Print on which machine something was measured; write it with the measurements, where asked."""
-    from ...terminal import console
-
-    console().print(_machine_line(here), highlight=False, soft_wrap=True)
+    print_line(_machine_line(here))
     if json_file:
         json_file.write_text(json.dumps({"machine": here, **content}, indent=1))
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> Table:
     """A table whose first column is words and the others numbers."""
-    from rich.table import Table
-
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")

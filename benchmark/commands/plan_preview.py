@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.markup import escape
+from rich.table import Table
+
+from ...datasets.dataset import Dataset
+from ...terminal import console, table_of
 from ..executors.run_plan import split_plan
+from ..experiments.plan import Plan, PlannedExperiment
 from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
-from .progress import working
-from .terminal import plan_table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ...datasets.dataset import Dataset
-    from ..experiments.plan import Plan, PlannedExperiment
-    from ..tracking.store import Store
-    from ..training.execution import Execution
+from ..tracking.store import Store
+from ..training.execution import Execution
 
 
-def show_plan(
-    console: Console, plan: Plan, dataset: Dataset, store: Store, execution: Execution, *, workers: int
-) -> None:
+def show_plan(plan: Plan, dataset: Dataset, store: Store, execution: Execution, *, workers: int) -> None:
     """Print a plan, its images and the hours that it takes here, from a few timed steps; nothing is trained.
 
     Args:
-        console: where to.
         plan: to show.
         dataset: of the plan; its labels are enough.
         store: says what is finished.
@@ -32,28 +27,43 @@ def show_plan(
         workers: experiments at once.
     """
     done, missing = split_plan(plan, store)
-    console.print(plan_table(plan, {planned.experiment.id for planned in done}))
+    console().print(_plan_table(plan, {planned.experiment.id for planned in done}))
     images = sum(planned.images for planned in missing)
-    console.print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
+    console().print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
     if not missing:
         return
     kinds = {rate_key(planned.experiment): planned for planned in missing}
     rates: dict[tuple[Any, ...], Rate] = {}
     for key, planned in kinds.items():
-        with working(console, f"timing a few steps of {planned.experiment.backbone}"):
+        with console().status(f"timing a few steps of {planned.experiment.backbone}"):
             rates[key] = measure_rate(planned.experiment, dataset, execution)
-        console.print(_rate_line(planned, rates[key], execution), soft_wrap=True, highlight=False)
+        console().print(_rate_line(planned, rates[key], execution), soft_wrap=True, highlight=False)
     sizes = {name: len(dataset.labels(name)) for name in ("validation", "test")}
     scored = sum(planned_scorings(planned, execution) * sizes["validation"] + sizes["test"] for planned in missing)
     seconds = expected_seconds(missing, rates) + scored / min(rate.scoring for rate in rates.values())
     at_once = min(workers, len(missing))
     together = f" with {at_once} at once, if these do not slow each other down" if at_once > 1 else ""
-    console.print(
+    console().print(
         f"estimated: [bold]{_duration(seconds / at_once)}[/bold] on this machine{together}: {images:,} training images "
         f"and {scored:,} scored ones",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _plan_table(plan: Plan, finished: set[str]) -> Table:
+    configurations: dict[str, list[PlannedExperiment]] = {}
+    for planned in plan.experiments:
+        configurations.setdefault(planned.experiment.configuration_id, []).append(planned)
+    rows = []
+    for group in configurations.values():
+        first = group[0]
+        seeds = " ".join(f"{p.experiment.seed}{'*' if p.experiment.id in finished else ''}" for p in group)
+        ids = " ".join(p.experiment.id[:8] for p in group)
+        rows.append((first.label, first.recipe, first.experiment.backbone, seeds, f"{first.images:,}", ids))
+    columns = ("method", "recipe", "backbone", "seeds", "images each", "experiment ids")
+    title = f"Plan: {escape(plan.name)}"
+    return table_of(columns, rows, numbers=("images each",), title=title, caption="* is finished")
 
 
 def planned_scorings(planned: PlannedExperiment, execution: Execution) -> int:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.markup import escape
 
-from ..speed.bench_data_commands import bench
-from .bench import Device, JsonFile, plain_table, require_folder, tell_machine
+from ...terminal import console
+from ..runs.provenance import code_version, machine
+from ..speed.rehearsal import Rehearsal, Result, rehearse
+from ..speed.rehearsal_data import full_setting, small_setting
+from ..training.devices import usable_cores
+from .bench import JsonFile, plain_table, require_folder, tell_machine
+from .options import DeviceOptions
 
-if TYPE_CHECKING:
-    from ..speed.rehearsal import Rehearsal, Result
 
-__all__ = ["bench"]
-
-
-@bench.command()
 def rehearsal(
-    miniature: Annotated[
-        bool, typer.Option("--miniature", help="The same code with ResNet-18 at 32 pixels, in 1.5 minutes.")
-    ] = False,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Time after which nothing runs any more.")] = 9.0,
-    device: Device = "auto",
+    *,
+    miniature: bool = False,
+    minutes: Annotated[float, Parameter(validator=Number(gte=0.1))] = 9.0,
+    device: DeviceOptions = DeviceOptions(),
     json_file: JsonFile = None,
 ) -> None:
     """Measure every way to train DB-Focal on a GPU, and what both tables on both datasets would take with each.
@@ -30,19 +30,17 @@ def rehearsal(
     bfloat16 on CUDA. Needs no network and no data. Each variant runs in processes of its own; one that fails is
     reported with its reason. A miniature shows that the code runs; its numbers say nothing of the paper.
 
-    \b
-    Example:
+    For example:
+
         mltbench bench rehearsal --device cuda --json rehearsal.json
         mltbench bench rehearsal --miniature --device cpu
-    """
-    from ...terminal import console
-    from ..runs.provenance import code_version, machine
-    from ..speed.rehearsal import rehearse
-    from ..speed.rehearsal_data import full_setting, small_setting
-    from ..training.devices import resolve_device, usable_cores
 
+    Args:
+        miniature: The same code with ResNet-18 at 32 pixels, in 1.5 minutes.
+        minutes: Time after which nothing runs any more.
+    """
     require_folder(json_file)
-    chosen, cores = resolve_device(device), usable_cores()
+    chosen, cores = device.chosen, usable_cores()
     setting = small_setting(chosen) if miniature else full_setting(chosen, cores)
     with console().status("starting") as status:
         found = rehearse(setting, minutes=minutes, tell=status.update)
@@ -51,10 +49,6 @@ def rehearsal(
 
 
 def _print(found: Rehearsal, *, miniature: bool) -> None:
-    from rich.markup import escape
-
-    from ...terminal import console
-
     setting, names = found.setting, [shape.name for shape in found.setting.shapes]
     counted = [found.flop_per_image(name) for name in names]
     flop = next((f"{value / 1e9:,.3g} GFLOP per image" for value in counted if value), "operations not counted")

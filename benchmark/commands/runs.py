@@ -2,118 +2,91 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
+from cyclopts import Parameter
+from mlflow.entities import Run
 from rich.markup import escape
+from rich.prompt import Confirm
 
-from .run import Out, TrackingUri
+from ...errors import InputError
+from ...files import safe_file_name
+from ...terminal import Json, console, print_json, print_line, table_of
+from ..tracking.store import TAG, Store
+from .options import StoreOptions
+from .plan_terminal import GROUP_COLUMNS
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-    from ..tracking.store import Store
-
-runs = typer.Typer(no_args_is_help=True, help="Runs: what is in MLflow.")
-Dataset = Annotated[str | None, typer.Option(help="Only runs on this dataset.")]
-Name = Annotated[str, typer.Argument(help="Experiment id or MLflow run id; a unique beginning is enough.")]
+COLUMNS = ("experiment", "dataset", "method", "seed", "state", *GROUP_COLUMNS, "seconds")
+Name = Annotated[str, Parameter(help="Experiment id or MLflow run id; a unique beginning is enough.")]
 
 
-@runs.command("list")
 def list_runs(
-    dataset: Dataset = None,
-    method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    out: Out = None,
-    tracking_uri: TrackingUri = None,
+    *,
+    dataset: str | None = None,
+    method: str | None = None,
+    as_json: Json = False,
+    options: StoreOptions = StoreOptions(),
 ) -> None:
     """List the runs, oldest first.
 
-    \b
-    Example:
+    For example:
+
         mltbench runs list --method db-focal
+
+    Args:
+        dataset: Only runs on this dataset.
+        method: Only runs of this method.
     """
-    from rich.table import Table
-
-    from ...terminal import console
-
-    store = _open(out, tracking_uri)
+    store = options.open(create=False)
     found = [_summary(run) for run in store.runs_of(dataset)]
     found = [row for row in found if method is None or row["method"].split(" ")[0] == method]
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        print_json(found)
         return
-    table = Table()
-    columns = ("experiment", "dataset", "method", "seed", "state", "total", "head", "medium", "tail", "seconds")
-    for column in columns:
-        table.add_column(column, justify="left" if column in columns[:5] else "right", overflow="fold")
     for row in found:
-        marks = {c: 100 * row[c] for c in ("total", "head", "medium", "tail") if row[c] is not None}
-        table.add_row(*(_cell({**row, **marks}[column]) for column in columns))
-    console().print(table)
+        row |= {group: 100 * row[group] for group in GROUP_COLUMNS if row[group] is not None}
+    console().print(table_of(COLUMNS, ([row[name] for name in COLUMNS] for row in found), numbers=COLUMNS[5:]))
     console().print(f"{len(found)} runs in {store.root}")
 
 
-@runs.command()
-def show(name: Name, out: Out = None, tracking_uri: TrackingUri = None) -> None:
+def show(name: Name, /, *, options: StoreOptions = StoreOptions()) -> None:
     """Show one run: its parameters, metrics, provenance, and how to repeat it.
 
-    \b
-    Example:
+    For example:
+
         mltbench runs show 3f2a91c0
     """
-    from rich.table import Table
-
-    from ...terminal import console
-    from ..tracking.store import TAG
-
-    run = find_run(_open(out, tracking_uri), name)
-    table = Table(show_header=False, title=escape(run.info.run_name), title_justify="left")
-    table.add_row("MLflow run", run.info.run_id)
-    table.add_row("status", run.info.status)
-    for key, value in sorted(run.data.metrics.items()):
-        table.add_row(key, f"{value:.6g}")
-    for key, value in sorted(run.data.params.items()):
-        table.add_row(key, escape(value))
-    for key, value in sorted(run.data.tags.items()):
-        if key.startswith(TAG) and value:
-            table.add_row(key.removeprefix(TAG), escape(value))
-    table.add_row("artifacts", run.info.artifact_uri)
-    console().print(table)
+    run = find_run(options.open(create=False), name)
+    rows = [("MLflow run", run.info.run_id), ("status", run.info.status)]
+    rows += [(key, f"{value:.6g}") for key, value in sorted(run.data.metrics.items())]
+    rows += sorted(run.data.params.items())
+    tags = sorted(run.data.tags.items())
+    rows += [(key.removeprefix(TAG), value) for key, value in tags if key.startswith(TAG) and value]
+    rows += [("artifacts", run.info.artifact_uri)]
+    console().print(table_of(("", ""), rows, title=escape(run.info.run_name), show_header=False))
 
 
-@runs.command()
-def delete(
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    out: Out = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
+def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOptions()) -> int:
     """Delete one run from MLflow and its local folder, so that the next `mltbench run` trains it anew.
 
-    \b
-    Example:
-        mltbench runs delete 3f2a91c0 --yes
-    """
-    from ...files import safe_file_name
-    from ..tracking.store import TAG
+    For example:
 
-    store = _open(out, tracking_uri)
+        mltbench runs delete 3f2a91c0 --yes
+
+    Args:
+        yes: Do not ask.
+    """
+    store = options.open(create=False)
     run = find_run(store, name)
-    if not yes:
-        typer.confirm(f"delete {run.info.run_name} ({run.info.run_id})?", abort=True)
+    question = f"delete {escape(run.info.run_name)} ({run.info.run_id})?"
+    if not yes and not Confirm.ask(question, default=False, console=console()):
+        return 1
     store.client.delete_run(run.info.run_id)
     # The tag is what a server says: it must not lead out of the folder of runs.
     shutil.rmtree(store.runs / safe_file_name(run.data.tags[f"{TAG}experiment_id"]), ignore_errors=True)
-    typer.echo(f"deleted {run.info.run_name}; `mlflow gc` frees its space for good")
-
-
-def _open(out: Any, tracking_uri: str | None) -> Store:
-    from ..tracking.store import open_store, resolve_results_root
-
-    return open_store(resolve_results_root(out), tracking_uri, create=False)
+    print_line(f"deleted {run.info.run_name}; `mlflow gc` frees its space for good")
+    return 0
 
 
 def find_run(store: Store, name: str) -> Run:
@@ -122,28 +95,18 @@ def find_run(store: Store, name: str) -> Run:
     Raises:
         InputError: if there is none, or several.
     """
-    from ...errors import InputError
-    from ..tracking.store import TAG
-
-    everything = store.runs_of()
-    found = [
-        run
-        for run in everything
-        if run.info.run_id.startswith(name) or run.data.tags.get(f"{TAG}experiment_id", "").startswith(name)
-    ]
+    every = store.runs_of()
+    ids = [(run.info.run_id, run.data.tags.get(f"{TAG}experiment_id", "")) for run in every]
+    found = [run for run, names in zip(every, ids, strict=True) if any(each.startswith(name) for each in names)]
     if not found:
-        raise InputError(
-            f"no run begins with {name!r}; `mltbench runs list` shows the {len(everything)} that there are"
-        )
+        raise InputError(f"no run begins with {name!r}; `mltbench runs list` shows the {len(every)} that there are")
     if len(found) > 1:
-        ids = ", ".join(run.info.run_id for run in found[:4])
-        raise InputError(f"{len(found)} runs begin with {name!r}: MLflow runs {ids}; give more of the id")
+        first = ", ".join(run.info.run_id for run in found[:4])
+        raise InputError(f"{len(found)} runs begin with {name!r}: MLflow runs {first}; give more of the id")
     return found[0]
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    from ..tracking.store import TAG
-
     tags, metrics = run.data.tags, run.data.metrics
     overrides = tags.get(f"{TAG}overrides", "")
     row = {
@@ -155,10 +118,4 @@ def _summary(run: Run) -> dict[str, Any]:
         "state": tags.get(f"{TAG}state", run.info.status),
         "seconds": metrics.get("cost/train_seconds"),
     }
-    return row | {group: metrics.get(f"test/{group}") for group in ("total", "head", "medium", "tail")}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return "-" if value is None else escape(str(value))
+    return row | {group: metrics.get(f"test/{group}") for group in GROUP_COLUMNS}

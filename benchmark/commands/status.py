@@ -1,43 +1,87 @@
-"""The rows of `mltbench status`: of every run folder, or of the experiments of a plan."""
+"""`mltbench status`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...datasets.commands.options import DataOptions
+from ...datasets.registry import list_datasets
 from ...errors import unknown_name
 from ...methods.catalogue import get_method
+from ...terminal import Json, console, print_json, print_line, table_of
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
 from ..runs.states import ENDED, State, read_state
 from ..tracking.store import Store
-from ..tracking.sync import planned_in, run_folders
-from .chosen_plans import PlanOptions
+from ..tracking.sync import not_in_mlflow, planned_in, run_folders
+from .options import DeviceOptions, PlanOptions, StoreOptions
 
 Row = dict[str, Any]
 
 
-def require_states(names: Sequence[str]) -> None:
-    """Check names of states.
+def status(
+    *,
+    state: tuple[str, ...] = (),
+    plan: bool = False,
+    options: PlanOptions = PlanOptions(),
+    device: DeviceOptions = DeviceOptions(),
+    as_json: Json = False,
+    store: StoreOptions = StoreOptions(),
+    data: DataOptions = DataOptions(),
+) -> None:
+    """Show the state of every experiment: running, finished, failed, interrupted, and whether MLflow has it.
 
-    Raises:
-        InputError: if one is unknown.
+    Without --plan, --table, --method and --dataset choose among the experiments that have been started; with it, all
+    options that `mltbench run` takes name a plan.
+
+    For example:
+
+        mltbench status
+        mltbench status --state failed --state interrupted --dataset digits-mlt
+        mltbench status --plan --table 1 --seeds 3 --state pending --json
+
+    Args:
+        state: Only experiments in this state, such as failed; repeatable.
+        plan: The plan that these options name for `mltbench run`, pending experiments included.
     """
-    for name in names:
+    for name in state:
         if name not in list(State):
-            raise unknown_name("state", name, [state.value for state in State])
+            raise unknown_name("state", name, [each.value for each in State])
+    options.load()
+    options.check() if plan else options.require_filters()
+    results = store.open(create=False)
+    missing = {folder.name for folder in not_in_mlflow(results)}
+    if plan:
+        plans = options.plans(lambda: results, data_root=data.root, device_type=device.kind)
+        rows = _of_plans(plans, results, missing)
+    else:
+        rows = _of_runs(options, results, missing)
+    rows = [row for row in rows if not state or row["state"] in state]
+    if as_json:
+        print_json(rows)
+        return
+    headers = ("experiment", "method", "dataset", "seed", "state", "epochs", "in MLflow", "what")
+    shown = ("experiment", "method", "dataset", "seed", "state", "epoch", "in_mlflow")
+    console().print(table_of(headers, ([*(row[name] for name in shown), _what(row)] for row in rows)))
+    counts = Counter(row["state"] for row in rows)
+    console().print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no such run")
+    if missing:
+        print_line(f"{len(missing)} ended runs are not in MLflow: mltbench sync --out {results.root}")
 
 
-def of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
-    """Rows of the run folders whose experiment the options let through: its table, method and dataset.
-
-    Raises:
-        InputError: if a method or dataset is unknown and no run has it.
-    """
+def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
+    """Rows of the run folders whose table, method and dataset the options let through."""
     runs = [(folder, planned_in(folder)) for folder in run_folders(store)]
     there = [planned.experiment for _, planned in runs if planned]
-    methods = _known_methods(options, {experiment.method.name for experiment in there})
-    _require_datasets(options.dataset, {experiment.dataset for experiment in there})
+    for name in set(options.method) - {experiment.method.name for experiment in there}:
+        get_method(name)
+    methods = choose_methods(options.table, options.method) if options.table or options.method else ()
+    datasets = sorted({experiment.dataset for experiment in there} | {entry.name for entry in list_datasets()})
+    for name in options.dataset:
+        if name not in datasets:
+            raise unknown_name("dataset", name, datasets)
     return [
         _row(folder, planned, missing)
         for folder, planned in runs
@@ -46,8 +90,8 @@ def of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
     ]
 
 
-def of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Row]:
-    """Rows of all experiments of plans, in their order, what nobody has begun and what was run elsewhere among them."""
+def _of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Row]:
+    """Rows of all experiments of plans, in their order, pending ones and those run elsewhere among them."""
     rows = []
     for plan in plans:
         in_mlflow = store.finished(plan.dataset)
@@ -57,22 +101,6 @@ def of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Row
                 row |= {"state": State.FINISHED.value, "in_mlflow": "yes"}
             rows.append(row)
     return rows
-
-
-def _known_methods(options: PlanOptions, there: set[str]) -> set[str]:
-    for name in options.method:
-        if name not in there:
-            get_method(name)
-    return {*(choose_methods(options.table, options.method) if options.table or options.method else ())}
-
-
-def _require_datasets(names: Sequence[str], there: set[str]) -> None:
-    from ...datasets.registry import list_datasets
-
-    known = sorted(there | {entry.name for entry in list_datasets()})
-    for name in names:
-        if name not in known:
-            raise unknown_name("dataset", name, known)
 
 
 def _row(folder: Path, planned: PlannedExperiment | None, missing: set[str]) -> Row:
@@ -90,3 +118,9 @@ def _row(folder: Path, planned: PlannedExperiment | None, missing: set[str]) -> 
         "heartbeat_age_seconds": state.heartbeat.age if state.heartbeat else None,
         "in_mlflow": ("no" if folder.name in missing else "yes") if ended else None,
     }
+
+
+def _what(row: Row) -> str:
+    if row["heartbeat_age_seconds"] is not None:
+        return f"last sign of life {row['heartbeat_age_seconds']:.0f} s ago"
+    return str(row["reason"])

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+import torch
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from ..commands.bench import JsonFile, bench, plain_table, require_folder, tell_machine
+from ...terminal import console
+from ..commands.bench import JsonFile, plain_table, require_folder, tell_machine
+from ..runs.provenance import code_version, machine
+from .metrics_benchmark import SIZES, compare_scorers
+from .scale_benchmark import (
+    CLASSES,
+    FEW_CLASSES,
+    IMAGES,
+    IMAGES_OF_MANY_CLASSES,
+    Size,
+    growth,
+    measure_in_child,
+)
 
-if TYPE_CHECKING:
-    from .scale_benchmark import Size
 
-__all__ = ["bench"]
-
-
-@bench.command()
-def metrics(
-    small: Annotated[bool, typer.Option("--small", help="Only 5,000 images of 80 classes.")] = False,
-    json_file: JsonFile = None,
-) -> None:
+def metrics(*, small: bool = False, json_file: JsonFile = None) -> None:
     """Compare average precision with scikit-learn and torchmetrics: same values, and how long each takes.
 
     Random scores with ties; 5,000 images of 80 classes (median of five rounds) and 50,000 of 1,000 (one round);
     one thread each.
 
-    \b
-    Example:
+    For example:
+
         mltbench bench metrics --json metrics.json
+
+    Args:
+        small: Only 5,000 images of 80 classes.
+        json_file: Also write this JSON file.
     """
-    import torch
-
-    from ...terminal import console
-    from ..commands.progress import working
-    from ..runs.provenance import code_version, machine
-    from .metrics_benchmark import SIZES, compare_scorers
-
     require_folder(json_file)
     threads = torch.get_num_threads()
     # As in a run of one per core; scikit-learn uses one in any case.
     torch.set_num_threads(1)
-    with working(console(), "scoring"):
+    with console().status("scoring"):
         found = [time for size in SIZES[: 1 if small else None] for time in compare_scorers(*size)]
     rows = [
         (f"{t.images:,} x {t.classes:,}, {t.name}", f"{t.seconds:.3f}", f"{t.ratio:.2f}", f"{t.difference:.1e}")
@@ -53,33 +55,30 @@ def metrics(
     tell_machine(here, {"scorers": [asdict(time) for time in found]}, json_file)
 
 
-@bench.command()
 def scale(
-    largest: Annotated[int, typer.Option(min=10_000, help="Most images.")] = 1_000_000,
-    json_file: JsonFile = None,
+    *, largest: Annotated[int, Parameter(validator=Number(gte=10_000))] = 1_000_000, json_file: JsonFile = None
 ) -> None:
     """Measure time and peak memory as datasets grow: images of 32 x 32 in memory-mapped files, and sparse labels.
 
     Each size is measured in a fresh process, which does with a split all that a training does, in the trainer's own
     code, but for the network. The last columns are the exponents of growth: 1 is linear, 0 flat.
 
-    \b
-    Example:
-        mltbench bench scale --json scale.json
-    """
-    from ...terminal import console
-    from ..commands.progress import working
-    from ..runs.provenance import code_version, machine
-    from .scale_benchmark import CLASSES, FEW_CLASSES, IMAGES, IMAGES_OF_MANY_CLASSES, measure_in_child
+    For example:
 
+        mltbench bench scale --json scale.json
+
+    Args:
+        largest: Most images.
+        json_file: Also write this JSON file.
+    """
     require_folder(json_file)
     by_images: list[Size] = []
     by_classes: list[Size] = []
     for images in (number for number in IMAGES if number <= largest):
-        with working(console(), f"{images:,} images"):
+        with console().status(f"{images:,} images"):
             by_images.append(measure_in_child(images, FEW_CLASSES, sparse=False))
     for classes in CLASSES:
-        with working(console(), f"{classes:,} classes"):
+        with console().status(f"{classes:,} classes"):
             by_classes.append(measure_in_child(IMAGES_OF_MANY_CLASSES, classes, sparse=True))
     _print_sizes(f"images of {FEW_CLASSES} classes", by_images, "images")
     _print_sizes(f"classes of {IMAGES_OF_MANY_CLASSES:,} images, sparse labels", by_classes, "classes")
@@ -88,9 +87,6 @@ def scale(
 
 
 def _print_sizes(title: str, sizes: list[Size], axis: str) -> None:
-    from ...terminal import console
-    from .scale_benchmark import growth
-
     numbers, works = [getattr(size, axis) for size in sizes], list(sizes[0].seconds)
     values = {f"{work}, s": [size.seconds[work] for size in sizes] for work in works}
     if len(works) > 1:

@@ -2,81 +2,67 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+from rich.markup import escape
 
-from ...benchmark.commands.run import Out, TrackingUri
-from ...datasets.commands.preparing import DataRoot
+from ...benchmark.commands.options import StoreOptions
+from ...datasets.commands.options import DataOptions
+from ...datasets.registry import get_dataset_entry
+from ...errors import InputError
+from ...terminal import Json, console, print_json, table_of
+from ..figures.registry import draw_figures, get_figure, list_figures
+from ..figures.source import FigureSource, dataset_source, labels_source
+from ..results.runs import runs_frame
 
-if TYPE_CHECKING:
-    from ..figures.source import FigureSource
 
-figures = typer.Typer(no_args_is_help=True, help="Figures: what there is, and how to draw them.")
-
-
-@figures.command("list")
-def list_all(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_all(*, as_json: Json = False) -> None:
     """List the figures with what they need: finished runs, trials of studies, labels, or nothing.
 
-    \b
-    Example:
+    For example:
+
         mltbench figures list
     """
-    from rich.table import Table
-
-    from ...terminal import console
-    from ..figures.registry import list_figures
-
     entries = list_figures()
     if as_json:
-        typer.echo(json.dumps([{"name": e.name, "title": e.title, "needs": e.part} for e in entries], indent=1))
+        print_json([{"name": e.name, "title": e.title, "needs": e.part} for e in entries])
         return
-    table = Table()
-    for column in ("name", "title", "needs"):
-        table.add_column(column, overflow="fold")
-    for entry in entries:
-        table.add_row(entry.name, entry.title, "nothing" if entry.part == "equations" else entry.part)
-    console().print(table)
+    rows = [(e.name, e.title, "nothing" if e.part == "equations" else e.part) for e in entries]
+    console().print(table_of(("name", "title", "needs"), rows))
 
 
-@figures.command()
 def draw(
-    dataset: Annotated[str | None, typer.Argument(help="The dataset; with --labels, how to call it.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="A label matrix alone, .npz or CSV, instead of a registered dataset.")
-    ] = None,
-    figure: Annotated[list[str] | None, typer.Option(help="Only this figure; repeatable.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: the dataset's own].")] = None,
-    to: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path("figures"),
-    out: Out = None,
-    data_root: DataRoot = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
+    dataset: str | None = None,
+    /,
+    *,
+    labels: Path | None = None,
+    figure: tuple[str, ...] = (),
+    recipe: str | None = None,
+    to: Path = Path("figures"),
+    store: StoreOptions = StoreOptions(),
+    data: DataOptions = DataOptions(),
+) -> int:
     """Draw the figures of a dataset that have data: SVG, PDF and PNG, with the data as CSV beside them.
 
     Figures of labels and equations need no run; those of results are drawn from the runs under --out, if any.
 
-    \b
-    Examples:
+    For example:
+
         mltbench figures draw digits-mlt --to figures
         mltbench figures draw --labels labels.csv --figure co-occurrence
+
+    Args:
+        dataset: The dataset; with --labels, how to call it.
+        labels: A label matrix alone, .npz or CSV, instead of a registered dataset.
+        figure: Only this figure; repeatable.
+        recipe: Runs of this recipe [default: the dataset's own].
+        to: Folder of the figures.
     """
-    from rich.markup import escape
-
-    from ...errors import InputError
-    from ...terminal import console
-    from ..figures.registry import draw_figures, get_figure
-
     entries = [get_figure(name) for name in figure] if figure else None
     if labels is not None:
-        from ..figures.source import labels_source
-
         source = labels_source(dataset or labels.stem, labels)
     elif dataset is not None:
-        source = _source_of_dataset(dataset, recipe, out, data_root, tracking_uri)
+        source = _source_of_dataset(dataset, recipe, store, data)
     else:
         raise InputError("nothing to draw: name a dataset (`mltbench data list` shows them), or give --labels FILE")
     with console().status("drawing") as status:
@@ -90,20 +76,12 @@ def draw(
     console().print(
         f"{len(found.drawn)} figures in {escape(str(to))}, each as .svg, .pdf, .png and .csv", soft_wrap=True
     )
-    raise typer.Exit(0 if found.drawn and not found.failed else 1)
+    return 0 if found.drawn and not found.failed else 1
 
 
-def _source_of_dataset(
-    name: str, recipe: str | None, out: Path | None, data_root: Path | None, tracking_uri: str | None
-) -> FigureSource:
-    from ...benchmark.tracking.store import open_store, resolve_results_root
-    from ...datasets.registry import get_dataset_entry
-    from ..figures.source import dataset_source
-    from ..results.runs import runs_frame
-
+def _source_of_dataset(name: str, recipe: str | None, options: StoreOptions, data: DataOptions) -> FigureSource:
     get_dataset_entry(name)
-    root = resolve_results_root(out)
-    store = open_store(root, tracking_uri, create=False) if tracking_uri or (root / "mlflow.db").exists() else None
-    return dataset_source(
-        name, data_root=data_root, store=store, runs=runs_frame(store) if store else None, recipe=recipe
-    )
+    there = options.tracking_uri or (options.root / "mlflow.db").exists()
+    store = options.open(create=False) if there else None
+    runs = runs_frame(store) if store else None
+    return dataset_source(name, data_root=data.data_root, store=store, runs=runs, recipe=recipe)

@@ -3,53 +3,56 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import pandas as pd
+from rich.markup import escape
 
-from ...benchmark.commands.run import Out, TrackingUri
-from ...datasets.commands.preparing import DataRoot
+from ...benchmark.commands.options import StoreOptions
+from ...datasets.commands.options import DataOptions
+from ...datasets.registry import load_dataset
+from ...errors import InputError, unknown_name
+from ...terminal import console, print_line
+from ..figures.source import one_configuration_each
+from ..leaderboard.check import check as faults_of
+from ..leaderboard.check import check_scores, known_datasets, read_scores, rescore
+from ..leaderboard.site import build_site
+from ..leaderboard.submission import group_means, read_json
+from ..leaderboard.submit import make_submission
+from ..results.runs import runs_frame
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-leaderboard = typer.Typer(no_args_is_help=True, help="Leaderboard: make, check and show submissions.")
-
-
-@leaderboard.command()
 def submit(
-    method: Annotated[str, typer.Option(help="Whose runs are submitted.")],
-    author: Annotated[str, typer.Option(help="Who submits.")],
-    code: Annotated[str, typer.Option(help="Where the code is: an http or https address.")],
-    dataset: Annotated[str, typer.Option(help="The dataset.")] = "digits-mlt",
-    recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: that of most runs].")] = None,
-    overrides: Annotated[
-        str, typer.Option(help="Runs with these overrides, as `mltbench report` names them, such as mu=0.2.")
-    ] = "",
-    chosen_on: Annotated[
-        str, typer.Option(help="What hyper-parameters were chosen on: validation or nothing.")
-    ] = "nothing",
-    to: Annotated[
-        Path | None, typer.Option(help="The submission, a .json file, or a folder that gets ID.json [default: here].")
-    ] = None,
-    out: Out = None,
-    tracking_uri: TrackingUri = None,
+    *,
+    method: str,
+    author: str,
+    code: str,
+    dataset: str = "digits-mlt",
+    recipe: str | None = None,
+    overrides: str = "",
+    chosen_on: str = "nothing",
+    to: Path | None = None,
+    results: StoreOptions = StoreOptions(),
 ) -> None:
     """Write a submission from the finished runs of one method, all its seeds.
 
-    \b
-    Example:
-        mltbench leaderboard submit --method db --author "A. Name" --code https://example.org/code --to submissions
-    """
-    from ...benchmark.tracking.store import open_store, resolve_results_root
-    from ...errors import InputError
-    from ..leaderboard.check import check as faults_of
-    from ..leaderboard.check import known_datasets
-    from ..leaderboard.submit import make_submission
-    from ..results.runs import runs_frame
+    For example:
 
-    store = open_store(resolve_results_root(out), tracking_uri, create=False)
+        mltbench leaderboard submit --method db --author "A. Name" --code https://example.org/code --to submissions
+
+    Args:
+        method: Whose runs are submitted.
+        author: Who submits.
+        code: Where the code is: an http or https address.
+        dataset: The dataset.
+        recipe: Runs of this recipe [default: that of most runs].
+        overrides: Runs with these overrides, as `mltbench report` names them, such as mu=0.2.
+        chosen_on: What hyper-parameters were chosen on: validation or nothing.
+        to: The submission, a .json file, or a folder that gets ID.json [default: here].
+    """
+    store = results.open(create=False)
     runs = _choose(runs_frame(store), method, dataset, recipe, overrides)
     data = make_submission(store, runs, author=author, code=code, chosen_on=chosen_on)
     faults = faults_of(data, known_datasets())
@@ -62,78 +65,69 @@ def submit(
         path.write_text(json.dumps(data, indent=1), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; give a writable file with --to") from error
-    typer.echo(f"{data['method']} on {dataset}, seeds {', '.join(str(run['seed']) for run in data['runs'])}: {path}")
+    print_line(f"{data['method']} on {dataset}, seeds {', '.join(str(run['seed']) for run in data['runs'])}: {path}")
     for fault in faults:
-        typer.echo(f"note: {fault}")
-    typer.echo(f"Next: mltbench leaderboard check {path}")
+        print_line(f"note: {fault}")
+    print_line(f"Next: mltbench leaderboard check {path}")
 
 
-@leaderboard.command()
 def check(
-    file: Annotated[list[Path], typer.Argument(help="Submissions (.json), or per-image scores (.npz).")],
-    scores: Annotated[
-        list[str] | None, typer.Option(help="SEED=FILE.npz: per-image scores of a seed, scored again; repeatable.")
-    ] = None,
-    dataset: Annotated[str, typer.Option(help="Of .npz files.")] = "digits-mlt",
-    datasets: Annotated[Path | None, typer.Option(help="Folder whose datasets.json names further datasets.")] = None,
-    data_root: DataRoot = None,
-) -> None:
+    files: list[Path],
+    /,
+    *,
+    scores: tuple[str, ...] = (),
+    dataset: str = "digits-mlt",
+    datasets: Path | None = None,
+    data: DataOptions = DataOptions(),
+) -> int:
     """Check submissions: schema, digest, seeds, arithmetic; or score per-image scores again.
 
-    \b
-    Examples:
+    For example:
+
         mltbench leaderboard check db.json
         mltbench leaderboard check db.json --scores 0=seed0/test_scores.npz
         mltbench leaderboard check test_scores.npz --dataset digits-mlt
+
+    Args:
+        files: Submissions (.json), or per-image scores (.npz).
+        scores: SEED=FILE.npz: per-image scores of a seed, scored again; repeatable.
+        dataset: Of .npz files.
+        datasets: Folder whose datasets.json names further datasets.
     """
     bad = False
-    for path in file:
+    for path in files:
         if path.suffix == ".npz":
-            _show_scores(path, dataset, data_root)
+            _show_scores(path, dataset, data.data_root)
             continue
-        faults = _faults_of_file(path, scores or [], datasets, data_root)
+        faults = _faults_of_file(path, scores, datasets, data.data_root)
         bad |= bool(faults)
-        typer.echo(f"{path}: {len(faults)} fault{'s'[: len(faults) > 1]}" if faults else f"{path}: good")
+        print_line(f"{path}: {len(faults)} fault{'s'[: len(faults) > 1]}" if faults else f"{path}: good")
         for fault in faults:
-            typer.echo(f"  {fault}")
-    raise typer.Exit(1 if bad else 0)
+            print_line(f"  {fault}")
+    return 1 if bad else 0
 
 
-@leaderboard.command()
-def build(
-    folder: Annotated[Path, typer.Argument(help="Folder of submissions (*.json), perhaps with a datasets.json.")],
-    out: Annotated[Path, typer.Option(help="Folder of the site; a site that is there is replaced.")] = Path(
-        "leaderboard"
-    ),
-) -> None:
+def build(folder: Path, /, *, out: Path = Path("leaderboard")) -> None:
     """Turn a folder of submissions into a static site; broken ones are listed with reasons and left out.
 
-    \b
-    Example:
+    For example:
+
         mltbench leaderboard build submissions --out site
+
+    Args:
+        folder: Folder of submissions (.json files), perhaps with a datasets.json.
+        out: Folder of the site; a site that is there is replaced.
     """
-    from rich.markup import escape
-
-    from ...terminal import console
-    from ..leaderboard.site import build_site
-
     with console().status("checking") as status:
         accepted, rejected = build_site(folder, out, on_page=lambda name: status.update(f"drawing {name}"))
     for item in rejected:
         console().print(f"[yellow]left out[/yellow] {escape(ascii(item.file)[1:-1])}", soft_wrap=True)
         for fault in item.faults:
-            console().print(f"  {escape(fault)}", soft_wrap=True)
-    console().print(
-        f"{len(accepted)} submission{'s'[: len(accepted) != 1]}, {len(rejected)} left out: "
-        f"{escape(str(out / 'index.html'))}",
-        soft_wrap=True,
-    )
+            print_line(f"  {fault}")
+    print_line(f"{len(accepted)} submission{'s'[: len(accepted) != 1]}, {len(rejected)} left out: {out / 'index.html'}")
 
 
 def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, overrides: str) -> pd.DataFrame:
-    from ...errors import InputError, unknown_name
-    from ..figures.source import one_configuration_each
-
     own = runs[(runs.state == "finished") & (runs.dataset == dataset)]
     if own.empty:
         raise InputError(f"no finished run on {dataset!r}; there are runs on: {', '.join(sorted(set(runs.dataset)))}")
@@ -149,12 +143,7 @@ def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, o
     return one_configuration_each(chosen)
 
 
-def _faults_of_file(path: Path, scores: list[str], datasets: Path | None, data_root: Path | None) -> list[Any]:
-    from ...errors import InputError
-    from ..leaderboard.check import check as faults_of
-    from ..leaderboard.check import check_scores, known_datasets
-    from ..leaderboard.submission import read_json
-
+def _faults_of_file(path: Path, scores: Sequence[str], datasets: Path | None, data_root: Path | None) -> list[Any]:
     try:
         data = read_json(path)
     except InputError as error:
@@ -174,10 +163,6 @@ def _rescored(
     path: Path, dataset: str, digest: str | None, data_root: Path | None
 ) -> tuple[dict[str, float | None], dict[str, int]]:
     """Average precision by class in percent, and training images by class."""
-    from ...datasets.registry import load_dataset
-    from ...errors import InputError
-    from ..leaderboard.check import read_scores, rescore
-
     found, ids, classes = read_scores(path)
     opened = load_dataset(dataset, data_root=data_root)
     if digest is not None and opened.digest != digest:
@@ -193,8 +178,6 @@ def _rescored(
 
 
 def _show_scores(path: Path, dataset: str, data_root: Path | None) -> None:
-    from ..leaderboard.submission import group_means
-
     ap, sizes = _rescored(path, dataset, None, data_root)
     means = ", ".join(f"{group} {value:.2f}" for group, value in group_means(ap, sizes).items())
-    typer.echo(f"{path}: scored again on the test split of {dataset}: {means}")
+    print_line(f"{path}: scored again on the test split of {dataset}: {means}")

@@ -4,75 +4,78 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from contextlib import nullcontext
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+import pandas as pd
+from cyclopts import Parameter
+from rich.progress import Progress
 
-from ...benchmark.commands.run import Out, TrackingUri
-from ...datasets.commands.preparing import DataRoot
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-    from contextlib import AbstractContextManager
-
-    import pandas as pd
-
-    from ...benchmark.tracking.store import Store
-    from ..pages.report import DatasetReport
-    from ..results.bootstrap import Results
+from ...benchmark.commands.options import StoreOptions
+from ...benchmark.experiments.plan import choose_methods
+from ...benchmark.experiments.recipe import get_recipe
+from ...benchmark.tracking.store import TAG, Store, require_results
+from ...benchmark.training.devices import usable_cores
+from ...datasets.commands.options import DataOptions, NotNegative
+from ...datasets.registry import get_dataset_entry
+from ...errors import InputError
+from ...terminal import console
+from ..figures.registry import draw_figures
+from ..figures.source import dataset_source
+from ..pages.dark_figures import adapt_figures
+from ..pages.drawers import open_drawers
+from ..pages.output import own_folder, print_failures, write_report
+from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations
+from ..results.bootstrap import Results, bootstrap_runs
+from ..results.quoted import quoted_datasets, read_quoted
+from ..results.runs import per_class_frame, runs_frame
+from ..tables.build import left_out_of_figures
+from ..tables.terminal import terminal
+from ..tables.tuned import tuned_frame, tuned_table
 
 # Each takes 2 seconds to start and 300 MB.
 DRAWERS_AT_MOST = 3
 
 
 def report(
-    table: Annotated[list[int] | None, typer.Option(help="Only this table of the paper; repeatable.")] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="Only this dataset; repeatable [default: all with runs].")
-    ] = None,
-    recipe: Annotated[str | None, typer.Option(help="Runs of this recipe [default: the dataset's own].")] = None,
-    quoted: Annotated[
-        list[Path] | None,
-        typer.Option(help="CSV of published rows to quote: method, dataset, total, head, medium, tail, source."),
-    ] = None,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, help="Resample the test images so often, for intervals over images; 0 is not at all.")
-    ] = 0,
-    figures: Annotated[bool, typer.Option(help="Draw the figures.")] = True,
-    out: Out = None,
-    data_root: DataRoot = None,
-    tracking_uri: TrackingUri = None,
-    to: Annotated[Path | None, typer.Option(help="Folder of the report [default: report under --out].")] = None,
-) -> None:
+    *,
+    table: tuple[int, ...] = (),
+    dataset: tuple[str, ...] = (),
+    recipe: str | None = None,
+    quoted: tuple[Path, ...] = (),
+    bootstrap: Annotated[int, NotNegative] = 0,
+    figures: Annotated[bool, Parameter(negative="--no-figures")] = True,
+    results: StoreOptions = StoreOptions(),
+    data: DataOptions = DataOptions(),
+    to: Path | None = None,
+) -> int:
     """Print the tables and write them as a page, Markdown, LaTeX, CSV and JSON, with figures.
 
-    \b
-    Examples:
+    For example:
+
         mltbench report --table 1 --dataset digits-mlt
         mltbench report --bootstrap 1000 --quoted others.csv --to paper-report
-    """
-    from ...benchmark.experiments.plan import choose_methods
-    from ...benchmark.experiments.recipe import get_recipe
-    from ...benchmark.tracking.store import open_store, require_results, resolve_results_root
-    from ...terminal import console
-    from ..pages.output import own_folder, print_failures, write_report
-    from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations
-    from ..results.quoted import read_quoted
-    from ..results.runs import per_class_frame, runs_frame
-    from ..tables.terminal import terminal
-    from ..tables.tuned import tuned_frame, tuned_table
 
+    Args:
+        table: Only this table of the paper; repeatable.
+        dataset: Only this dataset; repeatable [default: all with runs].
+        recipe: Runs of this recipe [default: the dataset's own].
+        quoted: CSV of published rows to quote: method, dataset, total, head, medium, tail, source.
+        bootstrap: Resample the test images so often, for intervals over images; 0 is not at all.
+        figures: Draw the figures.
+        to: Folder of the report [default: report under --out].
+    """
     # Everything that is read stays until the end; looking for garbage in it took a tenth of the CPU time (500 runs).
     gc.disable()
     choose_methods(table or [1], [])
-    further = [row for file in quoted or [] for row in read_quoted(file)]
-    root = resolve_results_root(out)
-    require_results(root, tracking_uri)
-    folder = to or root / "report"
+    further = [row for file in quoted for row in read_quoted(file)]
+    require_results(results.root, results.tracking_uri)
+    folder = to or results.root / "report"
     with _drawers(figures) as drawers:
-        store = open_store(root, tracking_uri, create=False)
+        store = results.open(create=False)
         with console().status("reading runs"):
             runs = runs_frame(store)
             if recipe is not None and recipe not in set(runs.recipe):
@@ -95,7 +98,7 @@ def report(
                     console().print(tuned_table(judged))
                 entry = DatasetReport(dataset=name, sections=sections)
                 if figures:
-                    entry = _with_figures(entry, own, store, data_root, folder, recipe, drawers)
+                    entry = _with_figures(entry, own, store, data.data_root, folder, recipe, drawers)
                 reports.append(entry)
             whole = Report(
                 datasets=tuple(reports),
@@ -104,25 +107,16 @@ def report(
             )
             page = write_report(whole, folder)
     console().print(f"report: {page}", soft_wrap=True)
-    if print_failures(console(), whole):
-        raise typer.Exit(1)
+    return int(print_failures(console(), whole))
 
 
 def _drawers(figures: bool) -> AbstractContextManager[Executor | None]:
     """Processes that draw, where there is something to draw and more than one core to do it."""
-    from ...benchmark.training.devices import usable_cores
-    from ..pages.drawers import open_drawers
-
     number = min(DRAWERS_AT_MOST, usable_cores())
     return open_drawers(number) if figures and number > 1 else nullcontext()
 
 
-def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Store) -> list[str]:
-    from ...benchmark.tracking.store import TAG
-    from ...datasets.registry import get_dataset_entry
-    from ...errors import InputError
-    from ..results.quoted import quoted_datasets
-
+def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> list[str]:
     studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
     names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
     if not names:
@@ -136,11 +130,6 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str] | None, store: Sto
 
 
 def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamples: int) -> dict[str, Results]:
-    from rich.progress import Progress
-
-    from ...terminal import console
-    from ..results.bootstrap import bootstrap_runs
-
     with Progress(console=console()) as progress:
         task = progress.add_task("bootstrap over test images", total=int((runs.state == "finished").sum()))
         return bootstrap_runs(store, runs, per_class, resamples=resamples, on_run=lambda: progress.advance(task))
@@ -155,14 +144,6 @@ def _with_figures(
     recipe: str | None,
     drawers: Executor | None,
 ) -> DatasetReport:
-    from dataclasses import replace
-
-    from ...terminal import console
-    from ..figures.registry import draw_figures
-    from ..figures.source import dataset_source
-    from ..pages.dark_figures import adapt_figures
-    from ..tables.build import left_out_of_figures
-
     source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
         found = draw_figures(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ...benchmark.commands.progress import working
 from ...benchmark.tracking.store import open_store
 from ...errors import without_password
 from .coordinator import carry_out
@@ -58,12 +56,12 @@ def carry_out_study(
     tracking_uri: str | None,
 ) -> bool:
     """Carry a study out with workers here, and tell about it; return whether everything ended well."""
-    with working(console, "opening the results"):
+    with console.status("opening the results"):
         store = open_store(task.root, tracking_uri)
         study = begin_study(definition, budget, task.root, task.url, grace=task.grace)
     laboratory = laboratory_of(task.root, task.surroundings)
     for dataset in dict.fromkeys(arm.dataset for arm in definition.arms):
-        with working(console, f"preparing {dataset}"):
+        with console.status(f"preparing {dataset}"):
             _prepare(laboratory.open_dataset(dataset))
     try:
         with StudyProgress(console, study, laboratory.trials) as progress:
@@ -71,7 +69,7 @@ def carry_out_study(
     except KeyboardInterrupt:
         bring(study, store, laboratory)
         console.print("[yellow]interrupted[/yellow]: every trial is kept; the same command goes on from here.")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
     except RuntimeError as error:
         console.print(f"[red]stopped[/red]: {escape(str(error))}", soft_wrap=True)
         return False
@@ -117,7 +115,7 @@ def work_here(
         work(study, laboratory, deadline=deadline, on_trial=on_trial)
     except KeyboardInterrupt:
         console.print("[yellow]interrupted[/yellow]: the trial is queued again for whoever works on the study next.")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
     brought = bring(study, store, laboratory)
     if study.definition.purpose == "tune":
         announce_winners(study, store, laboratory)

@@ -43,7 +43,6 @@ def test_every_data_file_of_the_package_is_installed_with_it():
     ("module", "forbidden"),
     [
         ("mltbench.__main__", ("torch", "mlflow", "pandas")),
-        ("mltbench.benchmark.commands.plan_terminal", ("torch", "mlflow", "pandas")),
         ("mltbench", ("torch", "mlflow", "pandas", "numpy")),
     ],
 )

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from mltbench.datasets import dataset as dataset_module
-from mltbench.datasets.commands.description import describe
+from mltbench.datasets.commands.show import describe
 from mltbench.datasets.dataset import Dataset, Split
 from mltbench.datasets.registry import (
     DatasetEntry,

@@ -1,11 +1,13 @@
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mltbench import __version__
+from mltbench.__main__ import COMMANDS
 from mltbench.methods.catalogue import CATALOGUE
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -18,29 +20,47 @@ def in_a_process(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
-EVERY_HELP = """
-import contextlib, io, sys
+EVERY_LIST = """
+import contextlib, io, json, sys
 from mltbench.__main__ import main
 shown = {}
-for words in ([], ["run"], ["report"], ["check"], ["methods"], ["data"], ["runs"], ["data", "show"], ["runs", "list"]):
-    sys.argv = ["mltbench", *words, "--help"]
+for words in ([], ["--version"], ["--help"], ["data"], ["study", "--help"], ["bench", "--help"]):
+    sys.argv = ["mltbench", *words]
     with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
         main()
     shown[" ".join(words)] = text.getvalue()
-import json
 print(json.dumps([shown, [name for name in ("torch", "mlflow", "pandas", "numpy") if name in sys.modules]]))
 """
 
 
-def test_help_lists_the_commands_and_loads_nothing_heavy(tmp_path):
-    done = subprocess.run([sys.executable, "-c", EVERY_HELP], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_lists_of_commands_load_nothing_heavy(tmp_path):
+    done = subprocess.run([sys.executable, "-c", EVERY_LIST], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     shown, heavy = json.loads(done.stdout)
-    listed = [line.split()[0] for line in shown[""].partition("Commands:")[2].splitlines() if line.strip()]
-    assert {"methods", "data", "run", "runs", "report", "check"} <= set(listed)
     assert heavy == []
-    for words, text in shown.items():
-        assert "Usage:" in text, words
-    assert all(option in shown["run"] for option in ("--table", "--method", "--seeds", "--override", "--dry-run"))
+    assert shown["--version"].strip() == __version__
+    assert shown[""] == shown["--help"]
+    assert all(f" {name.split()[0]} " in shown[""] for name in COMMANDS)
+    for group in ("data", "study --help", "bench --help"):
+        assert "Usage: mltbench " + group.split()[0] in shown[group]
+    assert "Run one of the paper's sweeps" in shown["study --help"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_has_an_example_and_describes_every_option(name, call):
+    status, shown, _ = call(*name.split(), "--help")
+    assert status == 0
+    assert f"mltbench {name} " in shown.partition("For example:")[2]
+    assert all(default not in shown for default in ("None", "False", "()"))
+    assert [line for line in shown.splitlines() if re.match(r"│ [ *]*--[a-z-]+( [A-Z.]+)?\s*│", line)] == []
+    summary = next(line for line in shown.splitlines()[1:] if line.strip()).strip()
+    assert summary.endswith(".")
+    assert summary in re.sub(r"\s*│\n│\s+", " ", call(*name.split()[:-1])[1])
+
+
+def test_the_help_of_run_lists_the_options_that_commands_share(call):
+    shown = call("run", "--help")[1]
+    options = ("--table", "--seeds", "--override", "--dry-run", "--no-cohort", "--out", "--data-root", "--tracking-uri")
+    assert all(option in shown for option in options)
 
 
 def test_the_command_starts_as_module_and_as_script(tmp_path):
@@ -49,10 +69,6 @@ def test_the_command_starts_as_module_and_as_script(tmp_path):
     if script.exists():
         done = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == __version__
-
-
-def test_without_a_command_there_is_help(call):
-    assert "Usage:" in "".join(call()[1:])
 
 
 def test_methods_are_listed_in_words_and_as_json(call):

@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from mltbench import __main__
+from command_line import call
 from mltbench.methods import plugins
 
 
@@ -13,23 +13,14 @@ def _bad_files(own_folder, tmp_path, own_registrations):
     sys.modules.pop(plugins.plugin_module_name(tmp_path / "broken.py"), None)
 
 
-@pytest.fixture
-def fail(monkeypatch, capsys):
+def paragraph_of(line):
     """Run a command line that must end in one paragraph and exit status 2; give the paragraph."""
-
-    def failing(line):
-        monkeypatch.setattr(sys, "argv", ["mltbench", *line.split()])
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        shown = capsys.readouterr()
-        assert ended.value.code == 2
-        assert shown.out == ""
-        assert shown.err.startswith("error: ")
-        assert shown.err.endswith("\n")
-        assert shown.err.count("\n") == 1
-        return shown.err
-
-    return failing
+    status, shown, error = call(*line.split())
+    assert (status, shown) == (2, "")
+    assert error.startswith("error: ")
+    assert error.endswith("\n")
+    assert error.count("\n") == 1
+    return error
 
 
 @pytest.mark.parametrize(
@@ -67,10 +58,18 @@ def fail(monkeypatch, capsys):
         ("runs delete abc --yes --out nowhere", ["nowhere"]),
         ("report --out nowhere", ["nowhere", "mltbench run", "--out"]),
         ("report --table 3", ["table '3'", "known: 1, 2"]),
+        ("rnu", ["'rnu'", "did you mean 'run'", "leaderboard"]),
+        ("study tuen", ["'tuen'", "did you mean 'tune'", "worker"]),
+        ("run --methd erm", ["--methd", "Did you mean", "--method"]),
+        ("run --method erm --workers 0", ["--workers", '"0"', ">= 1"]),
+        ("run --method erm --threads many", ["--threads", '"many"']),
+        ("run --method erm --executor slurm", ["'slurm'", "known: local, ray"]),
+        ("predict 3f2a --threshold 2 a.png", ["--threshold", "<= 1"]),
+        ("runs show", ["NAME"]),
     ],
 )
-def test_bad_input_is_one_paragraph_that_says_what_to_do(fail, tmp_path, line, words):
-    paragraph = fail(line)
+def test_bad_input_is_one_paragraph_that_says_what_to_do(tmp_path, line, words):
+    paragraph = paragraph_of(line)
     assert [word for word in words if word not in paragraph] == []
     assert not (tmp_path / "mltbench-results" / "runs").exists()
 
@@ -88,5 +87,5 @@ def test_bad_input_is_one_paragraph_that_says_what_to_do(fail, tmp_path, line, w
         ("methods db --dataset digit-mlt", "digits-mlt"),
     ],
 )
-def test_odd_input_is_one_paragraph_too(fail, line, word):
-    assert word in fail(line)
+def test_odd_input_is_one_paragraph_too(line, word):
+    assert word in paragraph_of(line)

@@ -1,7 +1,7 @@
 import shlex
 
 import pytest
-from mltbench.benchmark.commands.terminal import parse_seeds
+from mltbench.benchmark.commands.options import parse_seeds
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import CATALOGUE, get_method

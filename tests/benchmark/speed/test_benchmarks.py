@@ -1,12 +1,11 @@
-"""What `mltbench bench` measures (breakdown, metrics, scale, start-up) is what it says; no test looks at a time."""
+"""What `mltbench bench` measures (breakdown, metrics, scale) is what it says; no test looks at a time."""
 
 import hashlib
 import json
-import sys
 
 import numpy as np
 import pytest
-from mltbench.benchmark.speed import bench_data_commands, metrics_benchmark, scale_benchmark, start_up_benchmark
+from mltbench.benchmark.speed import metrics_benchmark, scale_benchmark
 from mltbench.benchmark.speed.scale_benchmark import growth, measure_in_child
 from mltbench.benchmark.training import metrics
 from mltbench.benchmark.training.device_data import DeviceData
@@ -124,25 +123,3 @@ def test_labels_stay_bytes_on_the_device(small_labels):
     data = DeviceData(split, torch.device("cpu"))
     assert data.labels.dtype == torch.uint8
     assert torch.equal(data.targets(torch.tensor([2, 0])), torch.tensor(small_labels[[2, 0]]).float())
-
-
-def test_commands_have_examples():
-    for command in bench_data_commands.bench.registered_commands:
-        assert "Example" in command.callback.__doc__
-
-
-@pytest.mark.soak
-def test_starts_are_measured_from_the_plan_to_the_first_step(call, own_folder, tmp_path):
-    status, _, said = call("bench", "start-up", "--repeats", "1", "--json", tmp_path / "start-up.json")
-    assert status == 0, said
-    found = json.loads((tmp_path / "start-up.json").read_text())
-    kinds = [(start["workers"], start["folder"]) for start in found["starts"]]
-    assert {(1, "new"), (1, "existing")} <= set(kinds)
-    assert len(kinds) == len(set(kinds))
-    for start in found["starts"]:
-        assert 0 < start["medians"][0] < start["medians"][1] <= start["medians"][2]
-
-
-def test_a_command_that_takes_no_step_is_told_with_its_own_words(tmp_path):
-    with pytest.raises(InputError, match=r"took no step, .*: not today"):
-        start_up_benchmark._start([sys.executable, "-c", "raise SystemExit('not today')"], tmp_path)

@@ -6,8 +6,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-import typer
-from mltbench.benchmark.commands.bench import bench
 from mltbench.benchmark.experiments.experiment import Experiment
 from mltbench.benchmark.experiments.recipe import DIGITS_AUGMENTATION, RECIPES, Augmentation
 from mltbench.benchmark.networks.backbones import InputFormat, get_backbone
@@ -21,7 +19,6 @@ from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.trainer import Trainer
 from mltbench.methods.catalogue import get_method
 from PIL import Image
-from typer.testing import CliRunner
 
 NO_AUGMENTATION = Augmentation(
     brightness=0, contrast=0, saturation=0, hue=0, channel_permutation=False, smallest_crop=1, flip=False
@@ -160,27 +157,14 @@ def test_ratio_is_paired_and_to_the_best_single_plain_loop():
 
 # From Python 3.12 on, forking loader workers warns wherever torch has started threads.
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
+def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, call):
     monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
-    app = typer.Typer()
-    app.add_typer(bench, name="bench")
     file, threads = tmp_path / "loop.json", torch.get_num_threads()
-    options = [
-        "--seconds",
-        "0.2",
-        "--rounds",
-        "1",
-        "--device",
-        "cpu",
-        "--data-root",
-        str(tmp_path),
-        "--json",
-        str(file),
-    ]
-    result = CliRunner().invoke(app, ["bench", "loop", *options], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    options = ["--seconds", "0.2", "--rounds", "1", "--device", "cpu", "--data-root", tmp_path, "--json", file]
+    status, shown, error = call("bench", "loop", *options)
+    assert status == 0, error
     for text in ("erm on digits-mlt", *(variant.name for variant in FEW_VARIANTS), "ratio to: plain loop", "machine: "):
-        assert text in result.output
+        assert text in shown
     content = json.loads(file.read_text())
     assert len(content["variants"]) == len(FEW_VARIANTS)
     assert all(variant["images_per_second"] > 0 for variant in content["variants"])
@@ -188,8 +172,5 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch):
     assert torch.get_num_threads() == threads
 
 
-def test_a_json_file_without_a_folder_is_refused_before_measuring(tmp_path):
-    app = typer.Typer()
-    app.add_typer(bench, name="bench")
-    result = CliRunner().invoke(app, ["bench", "loop", "--json", str(tmp_path / "none" / "loop.json")])
-    assert "there is no folder" in str(result.exception)
+def test_a_json_file_without_a_folder_is_refused_before_measuring(tmp_path, call):
+    assert "there is no folder" in call("bench", "loop", "--json", tmp_path / "none" / "loop.json")[2]

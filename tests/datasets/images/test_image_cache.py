@@ -1,7 +1,6 @@
 """Decoding once: what is converted, what is refused, and that a cache is whole or not there."""
 
 import io
-import json
 import logging
 import multiprocessing
 import os
@@ -9,12 +8,10 @@ import resource
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mltbench.datasets.commands import decode_benchmark
 from mltbench.datasets.images import cache_building
 from mltbench.datasets.images.cache import BadImagesError, ImageFile, find_cache, open_pixels, verify_cache
 from mltbench.datasets.images.cache_building import build_cache
@@ -269,25 +266,3 @@ def test_a_full_disk_is_an_error_and_nothing_half_written_is_taken(files, tmp_pa
     assert "needs 307,200 bytes" in answer
     assert find_cache(tmp_path / "images.npy") is None
     assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32).path)) == 100
-
-
-def test_the_decode_benchmark_compares_the_same_pixels_and_counts_bytes(files, tmp_path, call, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "images" / "labels.csv").write_text("no image")
-    assert (
-        decode_benchmark._transformed(Path(files[0].path), 280) == decode_image(Path(files[0].path), 280).pixels
-    ).all()
-    before = sorted(tmp_path.rglob("*"))
-    status, out, _ = call("data", "bench-decode", "images", "--size", 32, "--workers", "1,2", "--json")
-    assert status == 0
-    found = json.loads(out)
-    assert (found["images"], found["left_out"]) == (100, ["images/labels.csv"])
-    assert found["file_bytes"] == sum(Path(file.path).stat().st_size for file in files)
-    assert found["cache_bytes"] == 4096 + 100 * 32 * 32 * 3
-    assert [rate["processes"] for rate in found["rates"]] == [1, 1, 1, 1, 2, 1]
-    assert all(rate["images_per_second"] > 0 for rate in found["rates"])
-    assert sorted(tmp_path.rglob("*")) == before
-    assert "100 images to 32 x 32" in call("data", "bench-decode", "images", "--size", 32, "--workers", 1)[1]
-    for words, reason in ((["--workers", "0"], "must be numbers"), (["--workers", "x"], "must be numbers")):
-        assert reason in call("data", "bench-decode", "images", *words)[2]
-    assert "no files in the folder 'nowhere'" in call("data", "bench-decode", "nowhere")[2]

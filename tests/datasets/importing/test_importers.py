@@ -4,13 +4,12 @@ import contextlib
 import csv
 import io
 import json
-import sys
 
 import numpy as np
 import pytest
+from command_line import call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mltbench import __main__
 from mltbench.datasets.importing.coco_json import read_coco_json
 from mltbench.datasets.importing.csv_labels import CsvOptions
 from mltbench.datasets.importing.reading import read_annotations
@@ -162,18 +161,9 @@ def run(folder, labels):
     words = ["data", "import", "fuzz", "--images", folder / "images", "--labels", labels]
     words += ["--workers", 1, "--data-root", folder / "data"]
     before = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
-    arguments = sys.argv
-    sys.argv = ["mltbench", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as error:
-            __main__.main()
-        status = 0
-    except SystemExit as ended:
-        status = ended.code
-    finally:
-        sys.argv = arguments
+    status, _, error = call(*words)
     after = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
-    return status, error.getvalue(), after - before
+    return status, error, after - before
 
 
 def refused(folder, labels):

@@ -1,9 +1,7 @@
 import json
-import sys
 
 import numpy as np
 import pytest
-from mltbench import __main__
 from mltbench.datasets.importing.label_files import read_label_file
 from mltbench.errors import InputError
 
@@ -68,50 +66,37 @@ def test_bad_npz_files_are_refused(tmp_path, write):
         read_label_file(write("not an archive", "text.npz"))
 
 
-def test_the_command_rebuilds_voc_mlt(tmp_path, voc_facts, monkeypatch, capsys):
+def test_the_command_rebuilds_voc_mlt(tmp_path, voc_facts, call):
     ids = voc_facts["trainval2012_ids"]
     np.savez(tmp_path / "voc.npz", ids=ids, labels=voc_facts["trainval2012_labels"], classes=voc_facts["classes"])
-    line = ["mltbench", "data", "select", "--labels", str(tmp_path / "voc.npz"), "--out", str(tmp_path / "ids.txt")]
-    monkeypatch.setattr(sys, "argv", line)
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert not ended.value.code
-    shown = capsys.readouterr().out
+    status, shown, _ = call("data", "select", "--labels", tmp_path / "voc.npz", "--out", tmp_path / "ids.txt")
+    assert status == 0
     assert "1142 of 11540 images, 2.054 labels per image" in shown
     assert "head 6, medium 6, tail 8; largest 775, smallest 4" in shown
     assert "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f" in shown
     assert (tmp_path / "ids.txt").read_text().split() == voc_facts["train_ids"].tolist()
 
 
-def test_the_command_names_a_class_without_images(write, monkeypatch, capsys, tmp_path):
+def test_the_command_names_a_class_without_images(write, call, tmp_path):
     file = write("image,cat,dog\na,1,0\nb,1,0\n")
-    monkeypatch.setattr(
-        sys, "argv", ["mltbench", "data", "select", "--labels", str(file), "--out", str(tmp_path / "o")]
-    )
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert ended.value.code == 2
-    assert "class 'dog' has no training image" in capsys.readouterr().err
+    status, _, error = call("data", "select", "--labels", file, "--out", tmp_path / "o")
+    assert status == 2
+    assert "class 'dog' has no training image" in error
 
 
-def test_labels_alone_are_shown_without_any_image(tmp_path, coco_facts, monkeypatch, capsys):
+def test_labels_alone_are_shown_without_any_image(tmp_path, coco_facts, call):
     np.savez(tmp_path / "coco.npz", ids=coco_facts["train_ids"], labels=coco_facts["train_labels"])
     picture = tmp_path / "coco.png"
-    line = ["mltbench", "data", "show", "--labels", str(tmp_path / "coco.npz"), "--json", "--out", str(picture)]
-    monkeypatch.setattr(sys, "argv", line)
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert not ended.value.code
-    shown = json.loads(capsys.readouterr().out)
+    status, shown, _ = call("data", "show", "--labels", tmp_path / "coco.npz", "--json", "--out", picture)
+    assert status == 0
+    shown = json.loads(shown)
     assert (shown["name"], shown["images"], shown["labels_per_image"]) == ("coco", "train 1909", "train 4.356")
     assert shown["groups"] == "head 22, medium 33, tail 25"
     assert [row["train"] for row in shown["classes"]] == coco_facts["train_labels"].sum(axis=0).tolist()
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_nothing_to_show_is_said(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["mltbench", "data", "show"])
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    assert ended.value.code == 2
-    assert "mltbench data list" in capsys.readouterr().err
+def test_nothing_to_show_is_an_error(call):
+    status, _, error = call("data", "show")
+    assert status == 2
+    assert "mltbench data list" in error

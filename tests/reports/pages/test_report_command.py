@@ -3,9 +3,9 @@ import sqlite3
 
 import pytest
 from filelock import FileLock
+from made_up_runs import make_up_runs
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.datasets.registry import load_dataset
-from mltbench.reports.commands.made_up_runs import make_up_runs
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, list_figures
 from mltbench.reports.figures.style import NotebookFigure

@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 import pytest
+from made_up_runs import make_up_runs
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.datasets.registry import load_dataset
-from mltbench.reports.commands.made_up_runs import make_up_runs
 from mltbench.reports.results.runs import runs_frame
 from mltbench.reports.tables.build import build_table, left_out_of_figures
 

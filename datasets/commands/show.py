@@ -1,0 +1,248 @@
+"""`mltbench data list` and `mltbench data show`: a dataset, or a label matrix alone, as tables, JSON and a picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+from rich import box
+from rich.markup import escape
+
+from ...errors import InputError
+from ...files import safe_file_name
+from ...terminal import Json, console, print_json, print_line, table_of
+from ..dataset import SPLITS, Dataset, Split
+from ..importing.label_files import read_label_file
+from ..long_tail.statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW, ClassStatistics, within_class_sampling_variance
+from ..registry import list_datasets, load_dataset
+from .options import DataOptions
+
+# What the columns of the printed table are called; their JSON names are longer.
+COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
+# Okabe and Ito's colours, told apart with any colour vision.
+GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
+SCENES = 12
+# From this many classes on, names along the axes cannot be read.
+MOST_NAMED_CLASSES = 40
+
+
+def list_all(*, as_json: Json = False, data: DataOptions = DataOptions()) -> None:
+    """List the datasets with their sources, imported ones included.
+
+    For example:
+
+        mltbench data list
+    """
+    entries = list_datasets(data_root=data.root)
+    if as_json:
+        print_json([{"name": e.name, "summary": e.summary, "source": e.source, "recipe": e.recipe} for e in entries])
+        return
+    rows = [(entry.name, entry.summary, entry.source, entry.recipe, entry.backbone) for entry in entries]
+    console().print(table_of(("name", "what it is", "source", "recipe", "backbone"), rows))
+
+
+def show(
+    name: str | None = None,
+    /,
+    *,
+    labels: Path | None = None,
+    out: Path | None = None,
+    data: DataOptions = DataOptions(),
+    as_json: Json = False,
+) -> None:
+    """Show a dataset's statistics, and write a picture: scenes with labels, class sizes by group, p(i|j).
+
+    For example:
+
+        mltbench data show digits-mlt --out digits-mlt.png
+        mltbench data show --labels labels.csv
+
+    Args:
+        name: The dataset; with --labels, how to call it.
+        labels: A label matrix alone, .npz or CSV, instead of a registered dataset.
+        out: The picture [default: NAME.png].
+    """
+    if name is None and labels is None:
+        raise InputError("nothing to show: name a dataset (`mltbench data list` shows them), or give --labels FILE")
+    title = name or (labels.stem if labels else "")
+    picture = out or Path(f"{safe_file_name(title)}.png")
+    if labels:
+        found = read_label_file(labels)
+        draw(title, found.labels, found.classes, picture)
+        description = describe_labels(title, found.labels, found.classes)
+    else:
+        dataset = load_dataset(title, data_root=data.root)
+        try:
+            scenes = dataset.split("train")
+        except InputError:  # labels without images have a picture, too
+            scenes = None
+        draw(title, dataset.labels("train"), dataset.classes, picture, scenes=scenes)
+        description = describe(dataset)
+    if as_json:
+        print_json(description | {"picture": str(picture)})
+        return
+    summary = [(key.replace("_", " "), str(description[key])) for key in description if key not in ("name", "classes")]
+    style: dict[str, Any] = {"box": box.SIMPLE_HEAD}
+    console().print(table_of(("", ""), summary, title=escape(description["name"]), show_header=False, **style))
+    columns = [COLUMNS.get(key, key) for key in description["classes"][0]]
+    cells = [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in description["classes"]]
+    numbers = set(columns) - {"name", "group"}
+    console().print(table_of(columns, cells, numbers=numbers, **style))
+    print_line(f"picture: {picture}")
+
+
+def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, Any]:
+    """Sizes, labels per image, groups and per-class statistics of a training label matrix, as plain JSON."""
+    statistics = ClassStatistics.from_labels(labels, class_names=classes)
+    variance = within_class_sampling_variance(labels)
+    return {
+        "name": name,
+        "images": f"train {len(labels)}",
+        "labels_per_image": f"train {labels.sum(1).mean():.3f}",
+        "groups": ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS),
+        "labels_per_image_by_group": ", ".join(
+            f"{group} {labels[:, statistics.group_mask(group)].sum() / len(labels):.3f}" for group in GROUPS
+        ),
+        "largest_class": int(statistics.counts.max()),
+        "smallest_class": int(statistics.counts.min()),
+        "classes": [
+            {
+                "name": class_name,
+                "group": statistics.group_names[i],
+                "train": int(statistics.counts[i]),
+                "expected_frequency_class_aware": round(float(statistics.expected_frequencies[i]), 6),
+                "within_class_sampling_variance": round(float(variance[i]), 6),
+            }
+            for i, class_name in enumerate(classes)
+        ],
+    }
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What `describe_labels` says of the training split, with digest, image shape and the other splits.
+
+    Labels are enough; the image shape is left out where the images are not at hand.
+    """
+    labels = {name: dataset.labels(name) for name in SPLITS if name in dataset.digests}
+    description = describe_labels(dataset.name, labels["train"], dataset.classes)
+    for i, row in enumerate(description["classes"]):
+        row |= {name: int(matrix[:, i].sum()) for name, matrix in labels.items() if name != "train"}
+    description |= {
+        "digest": dataset.digest,
+        "images": ", ".join(f"{name} {len(matrix)}" for name, matrix in labels.items()),
+        "labels_per_image": ", ".join(f"{name} {matrix.sum(1).mean():.3f}" for name, matrix in labels.items()),
+    }
+    try:
+        shapes = {name: dataset.split(name).images.shape[1:] for name in labels}
+    except InputError as error:
+        return description | {"image_shape": f"no images: {error}"}
+    same = len(set(shapes.values())) == 1
+    shown = shapes["train"] if same else ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    return description | {"image_shape": str(shown)}
+
+
+def draw(
+    name: str, labels: NDArray[np.uint8], classes: Sequence[str], picture: Path, *, scenes: Split | None = None
+) -> None:
+    """Write a picture, as PNG, PDF or SVG by its ending: scenes, class sizes by group, co-occurrence, sampling.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    title = (
+        f"{name}: {len(labels):,} training images, {len(classes)} classes, {labels.sum(1).mean():.3f} labels per image"
+    )
+    with sns.axes_style("white"):
+        figure = Figure(figsize=(13, 13 if scenes else 9), layout="constrained")
+        figure.suptitle(title, weight="bold")
+        parts = figure.subfigures(2, 1, height_ratios=[1, 1.9]) if scenes else [figure.subfigures()]
+        if scenes:
+            _draw_scenes(parts[0], scenes, classes)
+        _draw_statistics(parts[-1], labels, classes)
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(picture, dpi=110)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"cannot write the picture to {picture}: {error}; give a writable .png with --out"
+            ) from error
+
+
+def _draw_scenes(figure: SubFigure, train: Split, classes: Sequence[str]) -> None:
+    chosen = np.linspace(0, len(train) - 1, min(SCENES, len(train))).astype(int)
+    for axes, i in zip(figure.subplots(2, SCENES // 2).flat, chosen, strict=False):
+        axes.imshow(train.images[i])
+        names = ", ".join(classes[c] for c in np.flatnonzero(train.labels[i]))
+        axes.set_title(textwrap.shorten(names, 34, placeholder=" ..."), fontsize=9)
+        axes.set_axis_off()
+
+
+def _draw_statistics(figure: SubFigure, labels: NDArray[np.uint8], classes: Sequence[str]) -> None:
+    statistics = ClassStatistics.from_labels(labels, class_names=classes)
+    order = np.argsort(-statistics.counts, kind="stable")
+    names = [classes[i] for i in order]
+    colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
+    (sizes, conditional), (frequencies, variances) = figure.subplots(
+        2, 2, width_ratios=[1.15, 1], height_ratios=[1.3, 1]
+    )
+    for axes, values in (
+        (sizes, statistics.counts),
+        (frequencies, statistics.expected_frequencies),
+        (variances, within_class_sampling_variance(labels)),
+    ):
+        bars = axes.bar(range(len(order)), values[order], color=colours, width=0.8)
+        # Room for the legend above the bars; and an axis where all values are 0.
+        axes.set(xmargin=0.01, ylim=(0, max(1.2 * values.max(), 0.01)))
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(names) <= MOST_NAMED_CLASSES:
+            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        else:
+            axes.set_xticks([])
+            axes.set_xlabel(f"{len(names)} classes by size")
+        if axes is sizes and len(names) <= MOST_NAMED_CLASSES:
+            axes.bar_label(bars, fontsize=7, padding=1)
+    _finish_sizes(sizes, statistics)
+    uniform = 1 / statistics.num_classes
+    frequencies.set(title="Class frequency under class-aware sampling (Eq. 1)", ylabel="mean over j of p(i|j)")
+    frequencies.axhline(uniform, color="black", linewidth=0.8, linestyle="--", label=f"1/C = {uniform:.3f}")
+    frequencies.legend(frameon=False, loc="upper right")
+    variances.set(title="Variance of sampling times within each class (Fig. 5)", ylabel="variance")
+    ticks = names if len(names) <= MOST_NAMED_CLASSES else False
+    sns.heatmap(
+        # Fig. 5: column i, row j holds p(i|j); `conditional` has i along its rows.
+        statistics.conditional[np.ix_(order, order)].T,
+        ax=conditional, cmap="rocket_r", vmin=0, vmax=1, square=True, xticklabels=ticks, yticklabels=ticks,
+        cbar_kws={"label": "p(i|j)", "shrink": 0.8},
+    )  # fmt: skip
+    conditional.set(title="Co-occurrence: p(column i | row j), by class size")
+    conditional.tick_params(labelsize=8)
+
+
+def _finish_sizes(axes: Axes, statistics: ClassStatistics) -> None:
+    """Make the axis of class sizes logarithmic, and explain the groups."""
+    axes.set_yscale("log")
+    # From below 1, so that the bar of a class of one image is seen; a quarter above the bars is for the legend.
+    bottom = 0.7
+    top = bottom * (statistics.counts.max() / bottom) ** (4 / 3)
+    axes.set(title="Training images per class", ylabel="images (log scale)", ylim=(bottom, top))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("")
+    bounds = {
+        "head": f"at least {HEAD_AT_LEAST}",
+        "medium": f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}",
+        "tail": f"under {TAIL_BELOW}",
+    }
+    for group in GROUPS:
+        mask = statistics.group_mask(group)
+        words = "class" if mask.sum() == 1 else "classes"
+        each = statistics.counts[mask].sum() / statistics.num_images
+        label = f"{group}: {mask.sum()} {words} of {bounds[group]}, {each:.3f} labels per image"
+        axes.bar(0, 0, color=GROUP_COLOURS[group], label=label)
+    axes.legend(frameon=False, loc="upper right", fontsize=9)
