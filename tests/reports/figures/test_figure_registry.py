@@ -9,14 +9,7 @@ import pandas as pd
 import pytest
 from mltbench.errors import InputError
 from mltbench.reports.figures import registry
-from mltbench.reports.figures.registry import (
-    FigureEntry,
-    draw_figures,
-    get_figure,
-    list_figures,
-    register_figure,
-    update_manifest,
-)
+from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures
 from mltbench.reports.figures.source import FigureSource, MissingDataError, TrainingLabels, labels_source
 from mltbench.reports.figures.style import NotebookFigure
 from mltbench.reports.pages.drawers import open_drawers
@@ -80,17 +73,9 @@ def test_a_damaged_manifest_is_written_anew_and_removes_nothing_outside(text, tm
     folder.mkdir()
     (tmp_path / "outside.svg").write_text("the user's")
     (folder / "figures.json").write_bytes(text.encode("latin-1"))
-    update_manifest(folder, [{"name": "one"}])
+    registry.update_manifest(folder, [{"name": "one"}])
     assert (tmp_path / "outside.svg").is_file()
     assert json.loads((folder / "figures.json").read_text()) == [{"name": "one"}]
-
-
-def test_the_csv_holds_what_is_drawn(source, tmp_path):
-    entry = get_figure("sampling-variance")
-    draw_figures(source, tmp_path, entries=[entry])
-    written, data = pd.read_csv(tmp_path / "sampling-variance.csv"), entry.collect(source)
-    assert np.array_equal(written.variance, data.variance)
-    assert set(written.class_name) == {"<script>alert(1)</script>", "'=1+1", "$x_$", "a\nb & c"}
 
 
 def test_the_same_data_gives_the_same_bytes_in_other_processes_too(source, tmp_path):
@@ -106,12 +91,17 @@ def test_the_same_data_gives_the_same_bytes_in_other_processes_too(source, tmp_p
         assert len({(tmp_path / folder / name).read_bytes() for folder in ("here", "again", "there")}) == 1, name
 
 
-def test_hostile_class_names_stay_text(source, tmp_path):
-    draw_figures(source, tmp_path, entries=[get_figure("co-occurrence")])
-    root = ElementTree.fromstring((tmp_path / "co-occurrence.svg").read_text())
+def test_the_csv_holds_what_is_drawn_and_hostile_class_names_stay_text(source, tmp_path):
+    entry = get_figure("sampling-variance")
+    draw_figures(source, tmp_path, entries=[entry])
+    written = pd.read_csv(tmp_path / "sampling-variance.csv")
+    assert np.array_equal(written.variance, entry.collect(source).variance)
+    assert set(written.class_name) == {"<script>alert(1)</script>", "'=1+1", "$x_$", "a\nb & c"}
+    root = ElementTree.fromstring((tmp_path / "sampling-variance.svg").read_text())
     assert not [element for element in root.iter() if element.tag.endswith("script")]
     shown = {"".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")}
     assert {"<script>alert(1)</script>", "=1+1", "$x_$", "a b & c"} <= shown
+    assert entry.draw(entry.collect(source))._repr_png_().startswith(b"\x89PNG")  # as a notebook shows it
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
@@ -129,11 +119,11 @@ def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
 def test_a_figure_of_your_own_is_one_call(source, tmp_path, monkeypatch):
     list_figures()
     monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
-    register_figure(entry("mine"))
+    registry.register_figure(entry("mine"))
     mine = next(figure for figure in draw_figures(source, tmp_path).drawn if figure.name == "mine")
     assert (mine.caption, mine.alternative_text) == ("Of <b>mine</b>", "1 points.")
     with pytest.raises(InputError, match="'mine' is registered already"):
-        register_figure(entry("mine"))
+        registry.register_figure(entry("mine"))
     with pytest.raises(InputError, match="did you mean 'co-occurrence'"):
         get_figure("co-ocurrence")
 
@@ -149,26 +139,15 @@ def test_what_is_not_missing_data_is_reported_as_a_failure(source, tmp_path):
     assert re.fullmatch(r"KeyError: 'y' \(test_figure_registry.py, line \d+\)", found.failed["undrawn"])
 
 
-def test_a_figure_that_fails_in_a_process_is_named_like_any_other(source, tmp_path):
+def test_what_fails_in_a_process_is_reported_like_any_other_failure(source, tmp_path):
     entries = [replace(get_figure("co-occurrence"), collect=entry("x").collect), get_figure("sampling-variance")]
     with open_drawers(1) as pool:
         found = draw_figures(source, tmp_path, entries=entries, pool=pool)
+        pool.submit(os._exit, 1)
+        dead = draw_figures(source, tmp_path, entries=entries[1:], pool=pool)
     assert [figure.name for figure in found.drawn] == ["sampling-variance"]
     assert re.fullmatch(r"AttributeError: .* \(\w+\.py, line \d+\)", found.failed["co-occurrence"])
-
-
-def test_processes_that_die_are_named_and_nothing_hangs(source, tmp_path):
-    with open_drawers(1) as pool:
-        pool.submit(os._exit, 1)
-        found = draw_figures(source, tmp_path, entries=[get_figure("sampling-variance")], pool=pool)
-    assert found.failed == {
-        "sampling-variance": "a process that draws has died, perhaps for lack of memory; repeat the command"
-    }
-
-
-def test_a_figure_shows_itself_in_a_notebook(source):
-    entry = get_figure("sampling-variance")
-    assert entry.draw(entry.collect(source))._repr_png_().startswith(b"\x89PNG")
+    assert "a process that draws has died" in dead.failed["sampling-variance"]
 
 
 def test_labels_come_from_a_file_alone(small_labels, tmp_path):

@@ -5,39 +5,45 @@ from mltbench.errors import InputError
 from mltbench.reports.figures.class_size import class_size, draw_class_size
 from mltbench.reports.figures.confusion import confusion, confusion_by_presence, draw_confusion
 from mltbench.reports.figures.cost import cost, draw_cost, spread_out
+from mltbench.reports.figures.critical_difference import draw_critical_difference, ranks_frame
 from mltbench.reports.figures.learning_curves import draw_training_loss, draw_validation_curves
+from mltbench.reports.figures.registry import get_figure
 from mltbench.reports.figures.score_distributions import draw_score_distributions, score_distributions
-from mltbench.reports.figures.source import one_configuration_each
+from mltbench.reports.figures.source import MissingDataError, one_configuration_each
 from mltbench.reports.figures.step_wise import draw_step_wise, step_wise
+from mltbench.reports.figures.style import as_svg
 from sklearn.metrics import roc_auc_score
 
 CLASSES = {"a": (300, "head"), "b": (50, "medium"), "c": (5, "tail")}
 
 
-def per_class(values, dataset="digits-mlt"):
+RANKED = {
+    ("a", 0): (90, 80, 70), ("a", 1): (92, 82, 72), ("a", 5): (0, 0, 0), ("b", 0): (80, 70, 80), ("b", 1): (80, 70, 80),
+    ("$c_$", 0): (70, 60, 50), ("$c_$", 1): (99, 60, 50), ("$c_$", 2): (99, 99, 99),
+}  # fmt: skip
+
+
+def per_class(values, dataset="digits-mlt", split="test"):
     """`values[method, seed]` is the AP of the classes a, b, c."""
     rows = [
-        {"dataset": dataset, "method": method, "title": method.upper(), "overrides": "", "seed": seed, "split": "test",
-         "class_name": name, "class_size": size, "group": group, "ap": ap}
+        (dataset, method, method.upper(), "", seed, split, name, size, group, ap)
         for (method, seed), aps in values.items()
         for (name, (size, group)), ap in zip(CLASSES.items(), aps, strict=True)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+    ]
+    columns = "dataset method title overrides seed split class_name class_size group ap"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def test_increments_are_paired_by_seed():
-    frame = per_class(
-        {("erm", 0): (90, 50, 10), ("erm", 1): (80, 40, 20), ("rs", 0): (88, 55, 30), ("rs", 2): (0, 0, 0)}
-    )
+    erm, rs = {("erm", 0): (90, 50, 10), ("erm", 1): (80, 40, 20)}, {("rs", 0): (88, 55, 30), ("rs", 2): (0, 0, 0)}
+    frame = per_class(erm | rs)
     found = step_wise(frame, steps=("erm", "rs"))
     assert found.class_name.tolist() == ["a", "b", "c"]
     assert found.increment.tolist() == [-2, 5, 20]  # seed 0 alone is shared
     assert found.seeds.tolist() == [1, 1, 1]
     both = step_wise(pd.concat([frame, per_class({("rs", 1): (90, 44, 20)})]), steps=("erm", "rs"))
     assert both.increment.tolist() == [4, 4.5, 10]
-    assert both.deviation.tolist() == pytest.approx(
-        [np.std([-2, 10], ddof=1), np.std([5, 4], ddof=1), np.std([20, 0], ddof=1)]
-    )
+    assert both.deviation.tolist() == pytest.approx(np.std([[-2, 5, 20], [10, 4, 0]], axis=0, ddof=1))
 
 
 def test_increments_of_what_is_not_there_are_errors():
@@ -49,6 +55,31 @@ def test_increments_of_what_is_not_there_are_errors():
     two = pd.concat([frame, per_class({("erm", 0): (1, 2, 3)}, dataset="other")])
     with pytest.raises(InputError, match="name one dataset with dataset=; there are: digits-mlt, other"):
         step_wise(two, steps=("erm", "rs"))
+
+
+def test_ranks_are_of_means_over_the_seeds_that_all_share():
+    # Means of seeds 0 and 1: A 91 81 71, B 80 70 80, C 84.5 60 50: ranks 1 1 2, 3 2 1, 2 3 3.
+    frame = ranks_frame(pd.concat([per_class(RANKED), per_class(RANKED, split="validation")]), "toy")
+    assert dict(zip(frame.method, frame["rank"], strict=True)) == pytest.approx({"A": 4 / 3, "B": 2, "$C_$": 8 / 3})
+    assert (frame.seeds.iloc[0], frame.classes.iloc[0]) == (2, 3)
+    svg = as_svg(draw_critical_difference(frame))
+    for text in (
+        "$C_$  2.67",
+        "3 classes of toy",
+        "2 shared seeds",
+        "Friedman",
+        "Nemenyi",
+        "no claim about other data",
+    ):
+        assert text in svg
+    assert "A 1.33, B 2.00" in get_figure("critical-difference").describe(frame)
+
+
+def test_too_few_methods_that_share_a_seed_are_not_ranked():
+    two = {key: value for key, value in RANKED.items() if key[0] != "$c_$"}
+    for values in (two, RANKED | {("d", 7): (1, 2, 3)}):
+        with pytest.raises(MissingDataError, match="3 methods that share a seed"):
+            ranks_frame(per_class(values), "toy")
 
 
 def test_trends_are_running_means_and_bands_those_of_seeds():
@@ -64,21 +95,17 @@ def test_confusion_is_the_area_under_the_curve_of_scikit_learn():
     labels = (generator.random((300, 5)) < [0.5, 0.4, 0.3, 0.2, 0.004]).astype(np.uint8)
     scores = generator.integers(0, 6, (300, 5)).astype(np.float32)
     found = confusion_by_presence(scores, labels)
-    for j in range(5):
-        for i in range(5):
-            without = labels[:, i] == 0
-            if i == j or labels[without, j].sum() < 5:
-                assert np.isnan(found[j, i])
-            else:
-                assert found[j, i] == pytest.approx(roc_auc_score(labels[without, j], scores[without, i]))
+    for j, i in np.ndindex(5, 5):
+        without = labels[:, i] == 0
+        known = i != j and labels[without, j].sum() >= 5
+        area = roc_auc_score(labels[without, j], scores[without, i]) if known else np.nan
+        assert found[j, i] == pytest.approx(area, nan_ok=True)
 
 
 def test_a_class_that_lures_another_is_found():
-    labels = np.zeros((100, 2), dtype=np.uint8)
-    labels[:50, 0] = 1
-    labels[40:60, 1] = 1
-    scores = np.zeros((100, 2), dtype=np.float32)
-    scores[:50, 1] = 1  # class 1 scores high wherever class 0 is
+    image = np.arange(100)
+    labels = np.stack([image < 50, (image >= 40) & (image < 60)], axis=1).astype(np.uint8)
+    scores = np.stack([0 * image, image < 50], axis=1).astype(np.float32)  # class 1 scores high wherever class 0 is
     frame = confusion({"ERM": [scores]}, labels, labels, ("a", "b"))
     pair = frame[(frame.given == "a") & (frame.class_name == "b")].iloc[0]
     assert (pair.confusion, pair.images, pair.co_occurrence) == (1, 40, 0.2)
@@ -135,22 +162,16 @@ def test_every_figure_draws_hostile_names():
     frame = per_class(values).replace({"class_name": {"a": "$x_$"}, "title": {"DB": "<b>$DB_$"}})
     labels = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(np.uint8)
     scores = {"$A_$": [labels.astype(np.float32)], "B": [labels.astype(np.float32)]}
-    curves = pd.DataFrame(
-        [
-            ("d$_", "$A_$", "1", 0, epoch, measure, 1 / epoch)
-            for epoch in (1, 2, 3)
-            for measure in ("validation/total", "train/loss")
-        ],
-        columns=["dataset", "method", "experiment_id", "seed", "epoch", "measure", "value"],
-    )
+    curves = pd.DataFrame({"epoch": [1, 2, 3], "value": [1, 0.5, 0.3]})
+    curves = curves.assign(dataset="d$_", method="$A_$", experiment_id="1", seed=0)
     for figure in (
         draw_step_wise(step_wise(frame)),
         draw_class_size(class_size(frame)),
         draw_confusion(confusion(scores, labels, labels, ("$x_$", "b", "c"))),
         draw_score_distributions(score_distributions(scores, labels, ("head", "medium", "tail"))),
         draw_cost(cost(runs())),
-        draw_training_loss(curves[curves.measure == "train/loss"]),
-        draw_validation_curves(curves[curves.measure == "validation/total"]),
+        draw_training_loss(curves.assign(measure="train/loss")),
+        draw_validation_curves(curves.assign(measure="validation/total")),
     ):
         figure.draw_without_rendering()
         assert figure.axes

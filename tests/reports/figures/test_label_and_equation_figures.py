@@ -1,0 +1,140 @@
+"""Figures 2, 3 and 5 and Eq. 4, and the paper's sentences about them, on the published label lists."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mltbench.datasets.long_tail.statistics import ClassStatistics
+from mltbench.methods.catalogue import create_loss
+from mltbench.reports.figures.class_distribution import class_distribution, draw_class_distribution
+from mltbench.reports.figures.co_occurrence import co_occurrence, draw_co_occurrence
+from mltbench.reports.figures.negative_gradient import draw_negative_gradient, negative_gradient
+from mltbench.reports.figures.sampling_variance import draw_sampling_variance, sampling_variance
+from mltbench.reports.figures.weight_function import draw_weight_function, weight_function
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture(params=["voc", "coco"])
+def facts(request):
+    arrays = request.getfixturevalue(f"{request.param}_facts")
+    return arrays["train_labels"], arrays["classes"]
+
+
+def test_conditional_probabilities_of_a_small_matrix_are_counted_by_hand(small_labels):
+    frame = co_occurrence(small_labels[:, ::-1], NAMES)  # d is now the largest
+    table = frame.pivot(index="given", columns="class_name", values="probability")
+    assert list(dict.fromkeys(frame.given)) == ["d", "c", "b", "a"]
+    assert table.loc["c", "d"] == pytest.approx(2 / 3)  # 2 of the 3 images with c hold d
+    assert table.loc["d", "c"] == pytest.approx(2 / 6)
+    assert (table.loc["a", "d"], table.loc["a", "b"]) == (1, 0)
+
+
+def test_eq_1_matches_what_the_sampler_draws(facts):
+    frame = class_distribution(*facts, epochs=10)
+    error = (frame.sampled - frame.expected).abs()
+    assert (error <= 5 * frame.sampled_deviation / np.sqrt(10) + 1e-3).all()
+    assert error.max() < 0.004
+    # not because both are what they were before: for most classes re-sampling changes the share a lot
+    assert ((frame.original - frame.expected).abs() > 5 * error.max()).sum() > len(frame) / 4
+    # Sec. 3.1: "the class imbalance is not necessarily eliminated", and for the largest class it is exaggerated.
+    assert frame.expected.iloc[0] > 10 * frame.expected.min()
+    assert frame.expected.iloc[0] > frame.original.iloc[0]
+
+
+def test_the_head_keeps_the_highest_conditional_probabilities(facts):
+    """Sec. 4.4: the most frequent classes usually have the highest p(i|j)."""
+    frame = co_occurrence(*facts)
+    others = frame[frame.given != frame.class_name]
+    mean = others.groupby(["class_name", "class_size"]).probability.mean().reset_index()
+    head, medium, tail = (
+        mean[(mean.class_size >= low) & (mean.class_size < high)].probability.mean()
+        for low, high in ((100, 10**9), (20, 100), (0, 20))
+    )
+    assert head > 3 * medium > 9 * tail
+    assert mean.loc[mean.probability.idxmax(), "class_name"] == "person"
+    assert mean[["class_size", "probability"]].corr("spearman").iloc[0, 1] > 0.85
+
+
+def test_the_variance_of_sampling_times_is_highest_at_the_head(facts):
+    frame = sampling_variance(*facts)
+    means = frame.groupby("group").variance.mean()
+    assert means["head"] > 1.9 * means["medium"]
+    assert means["medium"] > 4 * means["tail"]
+    assert frame.loc[frame.variance.idxmax(), "group"] == "head"
+
+
+def test_variance_is_that_of_a_plain_loop(small_labels):
+    counts = small_labels.sum(0)
+    frame = sampling_variance(small_labels, NAMES).set_index("class_name")
+    for i, name in enumerate(NAMES):
+        times = np.array([(row / counts).sum() for row in small_labels if row[i]])
+        assert frame.variance[name] == pytest.approx(np.var(times / times.mean()))
+
+
+def test_eighty_names_do_not_touch(coco_facts):
+    labels, classes = coco_facts["train_labels"], coco_facts["classes"]
+    for figure in (
+        draw_class_distribution(class_distribution(labels, classes, epochs=1)),
+        draw_sampling_variance(sampling_variance(labels, classes)),
+        draw_co_occurrence(co_occurrence(labels, classes)),
+    ):
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        assert len(boxes) == 80
+        assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def gradient(loss, curve):
+    """To the negative logit, by automatic differentiation of a loss of one image each, summed."""
+    logits = torch.tensor(curve[["positive_logit", "negative_logit"]].to_numpy(), requires_grad=True)
+    loss(logits, torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(logits.shape)).backward()
+    return logits.grad[:, 1].numpy()
+
+
+def test_gradients_are_those_of_the_losses_themselves():
+    frame = negative_gradient()
+    statistics = ClassStatistics.from_counts([50, 50], 100)
+    ce, bce, tolerant = (frame[frame.loss == name] for name in ("CE", "BCE", "NT-BCE"))
+    softmax = gradient(lambda z, labels: F.cross_entropy(z, labels.argmax(1), reduction="sum"), ce)
+    assert np.allclose(ce.gradient, softmax, atol=1e-6)
+    erm = create_loss("erm", statistics)
+    assert np.allclose(bce.gradient, gradient(lambda z, labels: erm(z, labels) * z.numel(), bce), atol=1e-6)
+    for scale, curve in tolerant.groupby("negative_scale"):
+        loss = create_loss("nt-bce", statistics, negative_scale=scale, kappa=0)
+        measured = gradient(lambda z, labels, loss=loss: loss(z, labels) * z.numel(), curve)
+        assert np.allclose(curve.gradient, measured, atol=1e-6), scale
+    assert len(frame) == 12 * 121
+
+
+def test_weights_are_those_of_the_re_balanced_loss():
+    frame = weight_function(alpha=0.2)
+    for (beta, mu), curve in frame.groupby(["beta", "mu"]):
+        # Image k holds the classes a and b alone, with n_a + n_b = 1000, so that r_a = n_b / 1000 takes every value.
+        second = (1000 * curve.ratio.to_numpy()).round().astype(int)
+        statistics = ClassStatistics.from_counts(np.stack([1000 - second, second], axis=1).ravel(), 10_000)
+        labels = torch.eye(len(second)).repeat_interleave(2, dim=1)
+        gradients = []
+        for loss in (create_loss("r-bce", statistics, alpha=0.2, beta=beta, mu=mu), create_loss("erm", statistics)):
+            logits = torch.zeros(labels.shape, requires_grad=True)
+            loss(logits, labels).backward()
+            gradients.append(logits.grad)
+        at = np.arange(len(second))
+        assert np.allclose(curve.weight, (gradients[0] / gradients[1])[at, 2 * at].numpy(), atol=1e-5)
+    assert set(frame[frame.varied == "mu"].mu) == {0.1, 0.2, 0.3, 0.5}
+    assert frame.ratio.min() < 0.01
+    assert frame.ratio.max() > 0.99
+
+
+def test_every_curve_of_an_equation_is_drawn_and_named():
+    for figure, panels in (
+        (draw_negative_gradient(negative_gradient()), 3),
+        (draw_weight_function(weight_function()), 2),
+    ):
+        assert len(figure.axes) == panels
+        for axes in figure.axes:
+            assert len(axes.lines) == 4
+            assert len({line.get_label() for line in axes.lines}) == 4
+            assert len({(line.get_marker(), str(line.get_linestyle())) for line in axes.lines}) == 4
