@@ -10,7 +10,7 @@ import pytest
 from mltbench.errors import InputError
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures
-from mltbench.reports.figures.source import FigureSource, MissingDataError, TrainingLabels, labels_source
+from mltbench.reports.figures.source import FigureSource, TrainingLabels, dataset_source, labels_source
 from mltbench.reports.figures.style import NotebookFigure
 from mltbench.reports.pages.drawers import open_drawers
 
@@ -21,13 +21,6 @@ FORMATS = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG", "csv": b""}
 @pytest.fixture
 def source(small_labels):
     return FigureSource(dataset="<b>mine</b>", labels=TrainingLabels(labels=small_labels, classes=HOSTILE))
-
-
-def without_labels():
-    def nothing():
-        raise InputError("voc-mlt is not prepared")
-
-    return FigureSource(dataset="voc-mlt", open_dataset=nothing)
 
 
 def entry(name, *, collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure()):
@@ -57,7 +50,7 @@ def test_figures_no_longer_drawn_lose_their_files_and_nothing_else_does(source, 
     draw_figures(source, folder, entries=entries)
     for name in ("own.svg", "co-occurrence.txt"):
         (folder / name).write_text("the user's")
-    draw_figures(without_labels(), folder, entries=entries[:1])
+    draw_figures(dataset_source("nowhere"), folder, entries=entries[:1])
     kept = {f"weight-function.{ending}" for ending in FORMATS}
     assert {path.name for path in folder.iterdir()} == {"figures.json", "own.svg", "co-occurrence.txt"} | kept
     assert [item["name"] for item in json.loads((folder / "figures.json").read_text())] == ["weight-function"]
@@ -111,9 +104,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
 
 
 def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
-    found = draw_figures(without_labels(), tmp_path)
+    found = draw_figures(dataset_source("nowhere"), tmp_path)
     assert [figure.name for figure in found.drawn] == ["negative-gradient", "weight-function"]
-    assert "voc-mlt is not prepared" in found.without["co-occurrence"]
+    assert "unknown dataset 'nowhere'" in found.without["co-occurrence"]
 
 
 def test_a_figure_of_your_own_is_one_call(source, tmp_path, monkeypatch):
@@ -154,5 +147,5 @@ def test_labels_come_from_a_file_alone(small_labels, tmp_path):
     np.savez(tmp_path / "own.npz", ids=np.arange(7), labels=small_labels, classes=["a", "b", "c", "d"])
     source = labels_source("own", tmp_path / "own.npz")
     assert source.training.classes == ("a", "b", "c", "d")
-    with pytest.raises(MissingDataError, match="no MLflow store"):
+    with pytest.raises(InputError, match="no MLflow store"):
         source.need_store()

@@ -61,16 +61,14 @@ def test_the_head_keeps_the_highest_conditional_probabilities(facts):
 def test_the_variance_of_sampling_times_is_highest_at_the_head(facts):
     frame = sampling_variance(*facts)
     means = frame.groupby("group").variance.mean()
-    assert means["head"] > 1.9 * means["medium"]
-    assert means["medium"] > 4 * means["tail"]
+    assert means["head"] > 1.9 * means["medium"] > 7.6 * means["tail"]
     assert frame.loc[frame.variance.idxmax(), "group"] == "head"
 
 
 def test_variance_is_that_of_a_plain_loop(small_labels):
-    counts = small_labels.sum(0)
     frame = sampling_variance(small_labels, NAMES).set_index("class_name")
     for i, name in enumerate(NAMES):
-        times = np.array([(row / counts).sum() for row in small_labels if row[i]])
+        times = np.array([(row / small_labels.sum(0)).sum() for row in small_labels if row[i]])
         assert frame.variance[name] == pytest.approx(np.var(times / times.mean()))
 
 
@@ -124,8 +122,7 @@ def test_weights_are_those_of_the_re_balanced_loss():
         at = np.arange(len(second))
         assert np.allclose(curve.weight, (gradients[0] / gradients[1])[at, 2 * at].numpy(), atol=1e-5)
     assert set(frame[frame.varied == "mu"].mu) == {0.1, 0.2, 0.3, 0.5}
-    assert frame.ratio.min() < 0.01
-    assert frame.ratio.max() > 0.99
+    assert (frame.ratio.min(), frame.ratio.max()) == pytest.approx((0, 1), abs=0.01)
 
 
 def test_every_curve_of_an_equation_is_drawn_and_named():
@@ -135,6 +132,5 @@ def test_every_curve_of_an_equation_is_drawn_and_named():
     ):
         assert len(figure.axes) == panels
         for axes in figure.axes:
-            assert len(axes.lines) == 4
-            assert len({line.get_label() for line in axes.lines}) == 4
+            assert len(axes.lines) == len({line.get_label() for line in axes.lines}) == 4
             assert len({(line.get_marker(), str(line.get_linestyle())) for line in axes.lines}) == 4

@@ -1,7 +1,6 @@
 import json
 import math
 
-import matplotlib
 import pandas as pd
 import pytest
 from mltbench.benchmark.tracking.store import TAG
@@ -13,7 +12,6 @@ from mltbench.reports.figures.source import dataset_source
 from mltbench.reports.results.runs import runs_frame
 from mltbench.reports.tables.tuned import tuned_frame, tuned_table
 
-matplotlib.use("Agg")
 GROUPS = ("total", "head", "medium", "tail")
 SWEEPS = {
     "beta": ("r-bce", "method.beta", (0.1, 1, 5, 10, 100), 10),
@@ -22,14 +20,12 @@ SWEEPS = {
 }
 
 
-def put(store, kind, tags, metrics, status="FINISHED"):
-    experiment = store.experiment("digits-mlt")
-    run = store.client.create_run(
-        experiment, tags={f"{TAG}{key}": value for key, value in {"kind": kind, **tags}.items()}
-    )
+def put(store, kind, tags, metrics):
+    tagged = {f"{TAG}{key}": value for key, value in {"kind": kind, **tags}.items()}
+    run = store.client.create_run(store.experiment("digits-mlt"), tags=tagged)
     for name, value in metrics.items():
         store.client.log_metric(run.info.run_id, name, value)
-    store.client.set_terminated(run.info.run_id, status)
+    store.client.set_terminated(run.info.run_id)
 
 
 def put_trial(store, study, method, settings, seed, total, *, trial, sweep="", outcome="complete"):
@@ -41,15 +37,6 @@ def put_trial(store, study, method, settings, seed, total, *, trial, sweep="", o
     }  # fmt: skip
     scores = zip(GROUPS, (total, total + 0.1, total + 0.05, total - 0.2), strict=True)
     put(store, "trial", tags, {f"validation/{group}": score for group, score in scores})
-
-
-def put_tuning(store):
-    for method, base in (("erm", 0.7), ("db", 0.75)):
-        for trial in range(6):
-            settings = {"recipe.learning_rate": 0.05 * 2**trial}
-            settings |= {"method.mu": 0.1 * trial} if method == "db" else {}
-            put_trial(store, "tuning", method, settings, 1000, base + 0.01 * trial, trial=trial)
-        put_trial(store, "tuning", method, {}, 1000, 0.1, trial=9, outcome="pruned")
 
 
 def draw(store, folder, *names):
@@ -73,7 +60,12 @@ def test_a_sweeps_figure_shows_every_seed_and_the_papers_choice(store, tmp_path,
 
 
 def test_a_tunings_figures_leave_pruned_trials_out(store, tmp_path):
-    put_tuning(store)
+    for method, base in (("erm", 0.7), ("db", 0.75)):
+        for trial in range(6):
+            settings = {"recipe.learning_rate": 0.05 * 2**trial}
+            settings |= {"method.mu": 0.1 * trial} if method == "db" else {}
+            put_trial(store, "tuning", method, settings, 1000, base + 0.01 * trial, trial=trial)
+        put_trial(store, "tuning", method, {}, 1000, 0.1, trial=9, outcome="pruned")
     names = ("parallel-coordinates", "pareto-front", "sensitivity")
     found = draw(store, tmp_path, *names)
     assert found.without == {}
