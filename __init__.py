@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .methods.catalogue import create_loss as create_loss
     from .methods.catalogue import get_method as get_method
     from .methods.catalogue import list_methods as list_methods
-    from .methods.catalogue import register_loss as register_loss
+    from .methods.plugins import register_loss as register_loss
     from .methods.search_space import Choice as Choice
     from .methods.search_space import Interval as Interval
 
@@ -41,7 +41,7 @@ _HOMES = {
     "list_methods": "methods.catalogue",
     "load_dataset": "datasets.registry",
     "register_dataset": "datasets.registry",
-    "register_loss": "methods.catalogue",
+    "register_loss": "methods.plugins",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -1,9 +1,10 @@
-"""Entries by name, each registered by a module of its own: what datasets, sweeps and figures are listed in."""
+"""Entries by name, registered by the modules that define them: methods, datasets, sweeps, figures."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
 from .errors import InputError, unknown_name
@@ -25,15 +26,17 @@ class NamedEntries(Generic[Entry]):
 
     Args:
         kind: what one is called in messages.
-        package: whose modules register entries when they are imported.
+        sources: modules, and packages with their modules, that register entries when they are imported.
+        installed: group of entry points under which other packages offer modules of this kind.
 
     Attributes:
         by_name: those registered so far.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, *sources: str, installed: str | None = None) -> None:
+        self.kind, self.sources, self.installed = kind, sources, installed
         self.by_name: dict[str, Entry] = {}
+        self._loaded = False
 
     def add(self, entry: Entry) -> Entry:
         """Register an entry.
@@ -48,8 +51,13 @@ class NamedEntries(Generic[Entry]):
 
     def load(self) -> dict[str, Entry]:
         """All entries by name; imports the modules that register them, once."""
-        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        if not self._loaded:
+            for source in self.sources:
+                for module in pkgutil.iter_modules(getattr(importlib.import_module(source), "__path__", ())):
+                    importlib.import_module(f"{source}.{module.name}")
+            for entry in entry_points(group=self.installed) if self.installed else ():
+                entry.load()
+            self._loaded = True
         return self.by_name
 
     def get(self, name: str) -> Entry:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ..datasets.long_tail.statistics import ClassStatistics
 from ..errors import InputError
-from .parameters import Part
-from .search_space import Choice, Interval, SearchSpace
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..datasets.long_tail.statistics import ClassStatistics
+from .part import Part, hyper_parameter
+from .search_space import Choice, Interval
 
 
 class LogitAdjustment(Protocol):
@@ -44,23 +41,8 @@ def class_bias(counts: NDArray[np.int64], num_images: int, *, kappa: float) -> N
     return (kappa * np.log(num_images / counts - 1)).astype(np.float32)
 
 
-def negative_tolerant(logits: Tensor, labels: Tensor, bias: Tensor, *, negative_scale: float) -> tuple[Tensor, Tensor]:
-    """Tolerant logits and their loss scale: (z - nu, 1) on positives, (lambda (z - nu), 1/lambda) on negatives.
-
-    Eq. 7 with the signs of Eq. 5: as printed, Eq. 7 and Eq. 10 have both signs flipped.
-    """
-    negatives = 1 - labels
-    slope = labels + negatives * negative_scale
-    return (logits - bias) * slope, labels + negatives / negative_scale
-
-
-def label_margin(logits: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Lower the logits of positives by their class margin: z - y Delta (LDAM in its multi-label form)."""
-    return logits - labels * margins
-
-
 @dataclass(frozen=True, kw_only=True)
-class NegativeTolerant(Part):
+class NegativeTolerant(Part, slot="adjustment", kind="negative-tolerant"):
     """NTR: negative-tolerant regularization (Eq. 7-9).
 
     Attributes:
@@ -70,17 +52,13 @@ class NegativeTolerant(Part):
             tuned: with lambda and kappa free, both reach the same losses.
     """
 
-    kind: ClassVar[str] = "negative-tolerant"
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"negative_scale": (1e-3, 1e3), "kappa": (0, 10)}
-    search_space: ClassVar[SearchSpace] = {
-        "negative_scale": Interval(low=1, high=20, scale="log", paper=5.0),
-        "kappa": Interval(low=0, high=0.3, paper=0.05),
-        "nu": Choice(options=("published", "paper"), paper="published", tuned=False),
-    }
-
-    negative_scale: float = 5.0
-    kappa: float = 0.05
-    nu: Literal["published", "paper"] = "published"
+    negative_scale: float = hyper_parameter(
+        5.0, allowed=(1e-3, 1e3), search=Interval(low=1, high=20, scale="log", paper=5.0)
+    )
+    kappa: float = hyper_parameter(0.05, allowed=(0, 10), search=Interval(low=0, high=0.3, paper=0.05))
+    nu: Literal["published", "paper"] = hyper_parameter(
+        "published", search=Choice(options=("published", "paper"), paper="published", tuned=False)
+    )
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return the bias of each class."""
@@ -88,19 +66,22 @@ class NegativeTolerant(Part):
         return {"bias": bias / np.float32(self.negative_scale if self.nu == "published" else 1)}
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return tolerant logits and 1/lambda on the negatives."""
-        return negative_tolerant(logits, labels, constants["bias"], negative_scale=self.negative_scale)
+        """Tolerant logits and their loss scale: (z - nu, 1) on positives, (lambda (z - nu), 1/lambda) on negatives.
+
+        Eq. 7 with the signs of Eq. 5: as printed, Eq. 7 and Eq. 10 have both signs flipped.
+        """
+        negatives = 1 - labels
+        slope = labels + negatives * self.negative_scale
+        return (logits - constants["bias"]) * slope, labels + negatives / self.negative_scale
 
 
 @dataclass(frozen=True, kw_only=True)
-class SymmetricTolerant(NegativeTolerant):
+class SymmetricTolerant(NegativeTolerant, slot="adjustment", kind="symmetric-tolerant"):
     """NTR on negatives and positives alike: (lambda (z - nu), 1/lambda) on every cell.
 
     The ablation of Sec. 4.5, "adding the same form of regularization to positive logits", after which the paper's
     results "slightly drop as expected".
     """
-
-    kind: ClassVar[str] = "symmetric-tolerant"
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return logits with slope lambda, and 1/lambda."""
@@ -108,24 +89,20 @@ class SymmetricTolerant(NegativeTolerant):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelMargin(Part):
-    """LDAM: a larger margin for rare classes, Delta_i = c / n_i^(1/4) (Cao et al. 2019), on the logits of positives.
+class LabelMargin(Part, slot="adjustment", kind="label-margin"):
+    """LDAM in its multi-label form: a larger margin for rare classes, Delta_i = c / n_i^(1/4) (Cao et al. 2019).
 
     Attributes:
         ldam_margin: c, nowhere published for the multi-label form. On Digits-MLT's validation split (seed 0, total mAP)
             .25 gave 76.7, .5 76.5, 1 76.9, 2 77.4, 4 77.6, 8 77.6: 2 is the smallest that is not behind.
     """
 
-    kind: ClassVar[str] = "label-margin"
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"ldam_margin": (0, 100)}
-    search_space: ClassVar[SearchSpace] = {"ldam_margin": Interval(low=0.1, high=10, scale="log")}
-
-    ldam_margin: float = 2.0
+    ldam_margin: float = hyper_parameter(2.0, allowed=(0, 100), search=Interval(low=0.1, high=10, scale="log"))
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return the margin of each class."""
         return {"margins": (self.ldam_margin / statistics.counts**0.25).astype(np.float32)}
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return logits less their margins; the loss scale stays 1."""
-        return label_margin(logits, labels, constants["margins"]), 1.0
+        """Lower the logits of positives by their class margin: z - y Delta; the loss scale stays 1."""
+        return logits - labels * constants["margins"], 1.0

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from ..errors import InputError, unknown_name
+from torch import nn
+
+from ..datasets.long_tail.statistics import ClassStatistics
+from ..errors import unknown_name
 from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
-from .focal import Focal
 from .heads import LabelGraph
-from .method import Method
-from .module_loss import ModuleLoss
+from .loss import Focal
+from .method import METHODS, Method
 from .samplers import ClassAware
-from .search_space import SearchSpace
 from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ..datasets.long_tail.statistics import ClassStatistics
-
 logger = logging.getLogger("mltbench")
-LossClass = TypeVar("LossClass", bound="type[nn.Module]")
 
-# What class-aware re-sampling brings along: its sampler and the 8-epoch schedule.
+# Class-aware re-sampling comes with the 8-epoch schedule.
 RESAMPLED: dict[str, Any] = {"sampler": ClassAware(), "schedule": "re-sampled"}
 
 # fmt: off
@@ -65,26 +58,13 @@ CATALOGUE: tuple[Method, ...] = (
            adjustment=SymmetricTolerant(), **RESAMPLED,
            summary="distribution-balanced loss with the regularization on positive logits too, the paper's ablation"),
 )
-# fmt: on
 
 # Rows of the paper's tables, in its order.
 TABLES: dict[int, tuple[str, ...]] = {
-    1: (
-        "erm",
-        "rw",
-        "focal",
-        "rs",
-        "rs-focal",
-        "ml-gcn",
-        "ldam",
-        "cb-focal",
-        "r-bce",
-        "r-bce-focal",
-        "db",
-        "db-focal",
-    ),
+    1: ("erm", "rw", "focal", "rs", "rs-focal", "ml-gcn", "ldam", "cb-focal", "r-bce", "r-bce-focal", "db", "db-focal"),
     2: ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal"),
 }
+# fmt: on
 
 # Hyper-parameters that differ between datasets (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT has as
 # many classes as VOC-MLT, about as many images, and keeps its values.
@@ -95,14 +75,23 @@ VALUES: dict[str, dict[str, float]] = {
 }
 DEFAULT_VALUES = "voc-mlt"
 
-_METHODS: dict[str, Method] = {method.name: method for method in CATALOGUE}
-_loaded_packages = False
+
+def register_method(method: Method) -> Method:
+    """Add a method.
+
+    Raises:
+        InputError: if the name is taken.
+    """
+    return METHODS.add(method)
+
+
+for row in CATALOGUE:
+    register_method(row)
 
 
 def list_methods() -> list[Method]:
     """All methods, the paper's first, then registered ones in order of registration."""
-    _load_installed_methods()
-    return list(_METHODS.values())
+    return list(METHODS.load().values())
 
 
 def get_method(name: str, *, dataset: str | None = None) -> Method:
@@ -114,21 +103,21 @@ def get_method(name: str, *, dataset: str | None = None) -> Method:
     >>> get_method("db-focal", dataset="coco-mlt").parameters["mu"]
     0.2
     """
-    _load_installed_methods()
-    if name not in _METHODS:
-        raise unknown_name("method", name, _METHODS)
-    method = _METHODS[name]
+    known = METHODS.load()
+    if name not in known:
+        raise unknown_name("method", name, known)
+    method = known[name]
     values = VALUES.get(dataset or DEFAULT_VALUES, VALUES[DEFAULT_VALUES])
     return method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
 
 
 def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None = None, **parameters: Any) -> nn.Module:
-    """Build a method's loss for anyone's training loop: `loss(logits (N, C), labels (N, C)) -> scalar mean`.
+    """Build a method's loss for any training loop: `loss(logits (N, C), labels (N, C)) -> scalar mean`.
 
     Args:
         name: a method's name; see `list_methods`.
         statistics: of the training set.
-        dataset: whose hyper-parameters of the paper to take: `voc-mlt`, `coco-mlt` or `digits-mlt`.
+        dataset: the dataset whose values in the paper are taken: `voc-mlt`, `coco-mlt` or `digits-mlt`.
         parameters: hyper-parameters to override.
 
     Raises:
@@ -155,79 +144,6 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
     return method.with_parameters(**parameters).build_loss(statistics)
 
 
-def register_method(method: Method) -> Method:
-    """Add a method to the catalogue.
-
-    Raises:
-        InputError: if the name is taken.
-    """
-    if method.name in _METHODS:
-        raise InputError(f"method {method.name!r} exists already; choose another name")
-    _METHODS[method.name] = method
-    return method
-
-
-def register_loss(
-    name: str,
-    *,
-    like: str = "erm",
-    title: str | None = None,
-    summary: str = "",
-    reference: str = "own loss",
-    search_space: SearchSpace | None = None,
-) -> Callable[[LossClass], LossClass]:
-    """Decorate an `nn.Module` class to make a method of it, which trains `like` another method but for its loss.
-
-    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`. What
-    `mltbench study tune` may search stands in `search_space`, by hyper-parameter.
-
-    Example:
-        >>> import torch, mltbench
-        >>> space = {"margin": mltbench.Interval(low=0.1, high=10, scale="log")}
-        >>> @mltbench.register_loss("doctest-hinge", like="rs", search_space=space)
-        ... class Hinge(torch.nn.Module):
-        ...     def __init__(self, statistics, *, margin=1.0):
-        ...         super().__init__()
-        ...         self.margin = margin
-        ...     def forward(self, logits, labels):
-        ...         return (self.margin - (2 * labels - 1) * logits).relu().mean()  # doctest: +SKIP
-    """
-
-    def decorate(loss_class: LossClass) -> LossClass:
-        model, loss = get_method(like), ModuleLoss.of(loss_class, search_space)
-        shared = sorted(loss.parameters.keys() & (model.parameters.keys() - model.loss_parameters.keys()))
-        if shared:
-            raise InputError(f"{name}: hyper-parameter {shared[0]!r} is one of {like}'s sampler or head; rename it")
-        register_method(
-            replace(
-                model,
-                name=name,
-                title=title or name,
-                summary=summary or (loss_class.__doc__ or "").strip().split("\n")[0],
-                reference=reference,
-                weights=None,
-                adjustment=None,
-                focal=None,
-                loss=loss,
-            )
-        )
-        return loss_class
-
-    return decorate
-
-
 def _paper_parameters(method: Method) -> dict[str, Any]:
-    """Hyper-parameters of the suite's own parts; somebody's `mu` is not the paper's."""
+    """Hyper-parameters of the suite's own parts; the `mu` of your own loss is not the paper's."""
     return {} if method.loss is not None else method.parameters
-
-
-def _load_installed_methods() -> None:
-    """Import what other packages offer under the entry point group `mltbench.methods`; each registers itself."""
-    global _loaded_packages
-    if _loaded_packages:
-        return
-    _loaded_packages = True
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="mltbench.methods"):
-        entry.load()

@@ -10,7 +10,7 @@ from rich.table import Table
 from ..errors import unknown_name
 from ..terminal import Json, console, print_json, table_of
 from .catalogue import DEFAULT_VALUES, VALUES, get_method, list_methods
-from .method import PARTS, Method
+from .method import Method
 from .search_space import Range
 
 
@@ -58,13 +58,10 @@ def _parameters(method: Method, dataset: str | None) -> Table:
         "searched by mltbench study tune; (in brackets: not unless asked for with --parameter)"
     )
     rows: list[tuple[str, ...]] = []
-    for slot in PARTS:
-        part = getattr(method, slot)
-        if part is None:
-            continue
+    for slot, part in method.parts.items():
         ranges = getattr(part, "ranges", {})
         rows.append((slot, part.kind, *[""] * 5))
-        for name, value in method.parameters_of(slot).items():
+        for name, value in part.parameters.items():
             low, high = ranges.get(name, (None, None))
             searched = part.search_space.get(name)
             allowed = "" if low is None else f"{low:g} to {high:g}"

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..datasets.long_tail.statistics import ClassStatistics
 from ..errors import InputError
+from .adjustments import LogitAdjustment
+from .part import Part, hyper_parameter
+from .search_space import Interval
+from .weights import Weights
 
-if TYPE_CHECKING:
-    from ..datasets.long_tail.statistics import ClassStatistics
-    from .adjustments import LogitAdjustment
-    from .focal import Focal
-    from .weights import Weights
+
+class OwnLoss(Protocol):
+    """What a loss must be that is no composition of the parts below: a value that builds its module."""
+
+    kind: ClassVar[str]
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The hyper-parameters by name."""
+
+    def build(self, statistics: ClassStatistics) -> nn.Module:
+        """Build a module with `loss(logits (N, C), labels (N, C)) -> scalar`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Focal(Part, slot="focal", kind="focal"):
+    """Focal loss: easy cells count less.
+
+    Attributes:
+        gamma: focusing exponent.
+        focal_scale: the paper's "balance parameter of 2"; not tuned, since it scales the whole loss as the learning
+            rate does.
+    """
+
+    gamma: float = hyper_parameter(2.0, allowed=(0, 20), search=Interval(low=0, high=5, paper=2.0))
+    focal_scale: float = hyper_parameter(
+        2.0, allowed=(0, 1e3), search=Interval(low=0.5, high=8, scale="log", paper=2.0, tuned=False)
+    )
+
+    def modulate(self, loss: Tensor) -> Tensor:
+        """Focal loss from cross-entropy `(N, C)`: s (1 - p_t)^gamma L, p_t = exp(-L) (Lin et al. 2017; Sec. 4.2).
+
+        p_t comes from the adjusted logit (bias and slope included), the gradient flows through it, and the scale
+        multiplies positives and negatives alike, as published.
+        """
+        # A power below 1 is infinitely steep at 0, where a well-scored cell ends; the smallest float32 keeps it finite.
+        return self.focal_scale * (1 - (-loss).exp()).clamp(min=1.2e-38) ** self.gamma * loss
 
 
 class ComposedLoss(nn.Module):
@@ -23,12 +62,6 @@ class ComposedLoss(nn.Module):
     The mean runs over images and classes. Constants of the training set are buffers: `.to(device)` moves them. Inputs
     are never edited; half-precision logits are scored in float32. A non-finite logit gives a non-finite loss: checking
     for it here would stop the device at every step.
-
-    Args:
-        statistics: of the training set.
-        weights: loss weights, or None for 1.
-        adjustment: logit adjustment, or None.
-        focal: focal term, or None.
 
     Example:
         >>> import mltbench
@@ -56,11 +89,11 @@ class ComposedLoss(nn.Module):
         """Mean loss of a batch.
 
         Args:
-            logits: `(N, C)` raw scores, any floating type.
+            logits: `(N, C)`, any floating type.
             labels: `(N, C)` of 0/1, any type.
 
         Raises:
-            InputError: if the shapes differ, or (on the CPU, where looking is free) a label is not 0 or 1.
+            InputError: if the shapes differ, or (on the CPU, where checking is free) a label is not 0 or 1.
         """
         return self.elementwise(logits, labels).mean()
 
@@ -96,11 +129,7 @@ class ComposedLoss(nn.Module):
 
 
 def require_batch(logits: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Check that a batch fits the loss.
-
-    Raises:
-        InputError: if it is empty, the shapes differ, or (CPU only) a label is not 0 or 1.
-    """
+    """Raise InputError if a batch is empty, its shapes differ, or (CPU only) a label is not 0 or 1."""
     if not len(logits):
         raise InputError("the batch is empty: there is nothing to average")
     if logits.ndim != 2 or logits.shape != labels.shape or logits.shape[1] != num_classes:

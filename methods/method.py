@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from torch import nn
+
+from ..datasets.long_tail.statistics import ClassStatistics
 from ..errors import InputError, unknown_name
-from .adjustments import LabelMargin, LogitAdjustment, NegativeTolerant, SymmetricTolerant
-from .focal import Focal
-from .heads import Head, LabelGraph, Linear
-from .module_loss import ModuleLoss
-from .samplers import ClassAware, InstanceBalanced, Sampler
+from ..registry import NamedEntries
+from .adjustments import LogitAdjustment
+from .heads import Head, Linear
+from .loss import ComposedLoss, Focal, OwnLoss
+from .part import PARTS, SLOTS
+from .samplers import InstanceBalanced, Sampler
 from .search_space import SearchSpace
-from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced, Weights
+from .weights import Weights
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ..datasets.long_tail.statistics import ClassStatistics
-
-# Every part that the suite brings, by slot: how an experiment's JSON becomes a method again.
-PARTS: dict[str, tuple[type[Any], ...]] = {
-    "sampler": (InstanceBalanced, ClassAware),
-    "weights": (InverseSquareRoot, EffectiveNumber, Rebalanced),
-    "adjustment": (LabelMargin, NegativeTolerant, SymmetricTolerant),
-    "focal": (Focal,),
-    "loss": (ModuleLoss,),
-    "head": (Linear, LabelGraph),
-}
-# The parts of a method that says nothing about them; frozen, hence safe as defaults.
-EVERY_IMAGE = InstanceBalanced()
-ONE_LAYER = Linear()
+# The parts of a method that names none; frozen, hence safe as defaults.
+EVERY_IMAGE, ONE_LAYER = InstanceBalanced(), Linear()
 LOSS_SLOTS = ("weights", "adjustment", "focal", "loss")
 
 
@@ -42,14 +31,8 @@ class Method:
     Attributes:
         name: public name, such as `db-focal`.
         title: as tables print it, such as `DB-Focal`.
-        summary: one sentence.
         reference: equation or source.
-        sampler: which images an epoch shows.
-        weights: loss weights, or None.
-        adjustment: logit adjustment, or None.
-        focal: focal term, or None.
-        loss: somebody's own loss module instead of the three parts above, or None.
-        head: from features to logits.
+        loss: a loss of its own instead of weights, adjustment and focal term, or None.
         schedule: `plain` (80 epochs in the paper) or `re-sampled` (8 epochs).
     """
 
@@ -61,25 +44,30 @@ class Method:
     weights: Weights | None = None
     adjustment: LogitAdjustment | None = None
     focal: Focal | None = None
-    loss: ModuleLoss | None = None
+    loss: OwnLoss | None = None
     head: Head = ONE_LAYER
     schedule: Literal["plain", "re-sampled"] = "plain"
 
     @property
+    def parts(self) -> dict[str, Any]:
+        """The parts that there are, by slot."""
+        return {slot: part for slot in SLOTS if (part := getattr(self, slot)) is not None}
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """All hyper-parameters of the method's parts, flat."""
-        return {name: value for slot in PARTS for name, value in self.parameters_of(slot).items()}
+        return {name: value for part in self.parts.values() for name, value in part.parameters.items()}
 
     @property
     def loss_parameters(self) -> dict[str, Any]:
-        """The hyper-parameters that the loss alone has."""
-        return {name: value for slot in LOSS_SLOTS for name, value in self.parameters_of(slot).items()}
+        """The hyper-parameters of the loss alone."""
+        parts = [part for slot, part in self.parts.items() if slot in LOSS_SLOTS]
+        return {name: value for part in parts for name, value in part.parameters.items()}
 
     @property
     def search_space(self) -> SearchSpace:
-        """Over what the method's hyper-parameters are searched: the sum of its parts."""
-        parts = [getattr(self, slot) for slot in PARTS]
-        return {name: found for part in parts if part is not None for name, found in part.search_space.items()}
+        """The ranges over which the method's hyper-parameters are searched: the sum of its parts."""
+        return {name: found for part in self.parts.values() for name, found in part.search_space.items()}
 
     def with_parameters(self, **values: Any) -> Method:
         """Return the method with other hyper-parameters.
@@ -89,47 +77,37 @@ class Method:
         """
         changes: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
-            slots = [slot for slot in PARTS if name in self.parameters_of(slot)]
-            if not slots:
+            slot = next((slot for slot, part in self.parts.items() if name in part.parameters), None)
+            if slot is None:
                 raise unknown_name(f"hyper-parameter of {self.name}", name, self.parameters)
-            changes.setdefault(slots[0], {})[name] = value
-        return replace(self, **{slot: _changed(getattr(self, slot), new) for slot, new in changes.items()})
+            changes.setdefault(slot, {})[name] = value
+        return replace(self, **{slot: getattr(self, slot).with_parameters(**new) for slot, new in changes.items()})
 
     def build_loss(self, statistics: ClassStatistics) -> nn.Module:
         """Build the loss: a module with `loss(logits (N, C), labels (N, C)) -> scalar`."""
         if self.loss is not None:
             return self.loss.build(statistics)
-        from .loss import ComposedLoss
-
         return ComposedLoss(statistics, weights=self.weights, adjustment=self.adjustment, focal=self.focal)
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain JSON: parts and schedule, no names."""
-        parts = {slot: getattr(self, slot) for slot in PARTS}
-        return {slot: part and part.as_json() for slot, part in parts.items()} | {"schedule": self.schedule}
+        parts = self.parts
+        return {slot: parts[slot].as_json() if slot in parts else None for slot in SLOTS} | {"schedule": self.schedule}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, name: str = "unnamed") -> Method:
         """Rebuild a method from `as_json`."""
-        parts = {slot: data[slot] and _part_from_json(slot, data[slot]) for slot in PARTS}
+        parts = {slot: data[slot] and _part_from_json(slot, **data[slot]) for slot in SLOTS}
         return cls(name=name, title=name, summary="", reference="", schedule=data["schedule"], **parts)
 
-    def parameters_of(self, slot: str) -> dict[str, Any]:
-        """The hyper-parameters of one part, by slot: one of the keys of `PARTS`."""
-        part = getattr(self, slot)
-        if isinstance(part, ModuleLoss):
-            return dict(part.parameters)
-        return {field.name: getattr(part, field.name) for field in fields(part)} if part is not None else {}
+
+# Other packages offer modules that register methods under the entry point group `mltbench.methods`.
+_SOURCES = f"{__package__}.catalogue", f"{__package__}.plugins"
+METHODS = NamedEntries[Method]("method", *_SOURCES, installed="mltbench.methods")
 
 
-def _changed(part: Any, values: dict[str, Any]) -> Any:
-    return part.with_parameters(**values) if isinstance(part, ModuleLoss) else replace(part, **values)
-
-
-def _part_from_json(slot: str, data: Mapping[str, Any]) -> Any:
-    values = dict(data)
-    kind = values.pop("kind")
-    for part in PARTS[slot]:
-        if part.kind == kind:
-            return part(**values)
-    raise InputError(f"unknown {slot} {kind!r} in an experiment's JSON; known: {[part.kind for part in PARTS[slot]]}")
+def _part_from_json(slot: str, kind: str, **values: Any) -> Any:
+    METHODS.load()
+    if kind not in PARTS[slot]:
+        raise InputError(f"unknown {slot} {kind!r} in an experiment's JSON; known: {list(PARTS[slot])}")
+    return PARTS[slot][kind](**values)

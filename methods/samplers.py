@@ -1,4 +1,4 @@
-"""Samplers: which images an epoch shows, in which order. NumPy alone; each keeps its own generator and its cycles."""
+"""Samplers: which images an epoch shows, in which order. Each has its own generator and cycles."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .parameters import Part
-from .search_space import Interval, SearchSpace
+from .part import Part, hyper_parameter
+from .search_space import Interval
 
 
 class Sampler(Protocol):
@@ -28,23 +28,22 @@ class Sampler(Protocol):
 
 
 class EpochStream(Protocol):
-    """Epochs of image indices, with a state that can be kept and put back."""
+    """Epochs of image indices, with a state that can be saved and restored."""
 
     def next_epoch(self) -> NDArray[np.int64]:
         """Draw the image indices of the next epoch."""
 
     def state(self) -> dict[str, Any]:
-        """Return everything that decides the coming epochs, as plain values and arrays."""
+        """Return everything that decides the epochs to come, as plain values and arrays."""
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a kept state."""
+        """Continue from a saved state."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstanceBalanced(Part):
+class InstanceBalanced(Part, slot="sampler", kind="instance-balanced"):
     """Every image once per epoch, shuffled; the last batch may be smaller."""
 
-    kind: ClassVar[str] = "instance-balanced"
     drop_last: ClassVar[bool] = False
 
     def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
@@ -57,7 +56,7 @@ class InstanceBalanced(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassAware(Part):
+class ClassAware(Part, slot="sampler", kind="class-aware"):
     """Class-aware re-sampling (Shen et al. 2016; Sec. 4.2), as published.
 
     Classes come in a shuffled cycle; each visit takes the next images of a shuffled cycle of its class. Both cycles
@@ -65,20 +64,18 @@ class ClassAware(Part):
 
     Attributes:
         images_per_visit: consecutive images of one class visit.
-        epoch_fraction: N_e as a share of n_max; not tuned, for it changes how many images a training takes, and methods
-            are compared at equal numbers.
+        epoch_fraction: N_e as a share of n_max; not tuned, since it changes how many images a training takes, and
+            methods are compared at equal numbers.
     """
 
-    kind: ClassVar[str] = "class-aware"
     drop_last: ClassVar[bool] = True
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"images_per_visit": (1, 1000), "epoch_fraction": (1e-3, 100)}
-    search_space: ClassVar[SearchSpace] = {
-        "images_per_visit": Interval(low=1, high=12, scale="log", whole=True, paper=3),
-        "epoch_fraction": Interval(low=0.0625, high=1, scale="log", paper=0.25, tuned=False),
-    }
 
-    images_per_visit: int = 3
-    epoch_fraction: float = 0.25
+    images_per_visit: int = hyper_parameter(
+        3, allowed=(1, 1000), search=Interval(low=1, high=12, scale="log", whole=True, paper=3)
+    )
+    epoch_fraction: float = hyper_parameter(
+        0.25, allowed=(1e-3, 100), search=Interval(low=0.0625, high=1, scale="log", paper=0.25, tuned=False)
+    )
 
     def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
         """Start drawing class visits."""
@@ -144,7 +141,6 @@ class _ClassVisits:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._generator.bit_generator.state = state["generator"]
-        for cycle, items, position in zip(
-            [self._classes, *self._images], state["items"], state["positions"], strict=True
-        ):
+        cycles = [self._classes, *self._images]
+        for cycle, items, position in zip(cycles, state["items"], state["positions"], strict=True):
             cycle.items, cycle.position = np.array(items), int(position)

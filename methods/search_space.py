@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from ..errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Numbers from `low` to `high`, both included.
+    """Numbers from `low` to `high`, both included; on a `log` scale where ratios count.
 
     Attributes:
-        low: smallest value.
-        high: largest value.
-        scale: `linear`, or `log` where ratios count.
         whole: whole numbers alone.
         paper: the paper's value, VOC-MLT's where datasets differ; None where it is nowhere published.
-        tuned: whether tuning searches it unless told otherwise; its part says why not.
+        tuned: whether tuning searches it by default; its part says why not.
 
     >>> Interval(low=1, high=100, scale="log").grid(3)
     (1.0, 10.0, 100.0)
@@ -56,11 +53,8 @@ class Interval:
 
     def grid(self, number: int) -> tuple[float, ...]:
         """Evenly spaced values on the interval's scale, both ends included; fewer where whole numbers coincide."""
-        steps = [step / (number - 1) for step in range(number)]
-        if self.scale == "log":
-            values = [self.low * (self.high / self.low) ** step for step in steps]
-        else:
-            values = [self.low + (self.high - self.low) * step for step in steps]
+        low, high, steps = self.low, self.high, [step / (number - 1) for step in range(number)]
+        values = [low * (high / low) ** step if self.scale == "log" else low + (high - low) * step for step in steps]
         # Twelve digits: 10.000000000000002 would be another experiment than 10.
         return tuple(dict.fromkeys(round(v) if self.whole else float(f"{v:.12g}") for v in values))
 
@@ -71,13 +65,9 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One of a few values, without order.
+    """One of a few values, without order; `paper` and `tuned` as for an `Interval`."""
 
-    Attributes:
-        options: the values.
-        paper: the paper's, or None where it is nowhere published.
-        tuned: whether tuning searches it unless told otherwise; its part says why not.
-    """
+    kind: ClassVar[str] = "choice"
 
     options: tuple[str | float | bool, ...]
     paper: str | float | bool | None = None
@@ -88,11 +78,6 @@ class Choice:
             raise InputError(f"a choice needs at least two options; got {self.options!r}")
 
     @property
-    def kind(self) -> str:
-        """`choice`."""
-        return "choice"
-
-    @property
     def text(self) -> str:
         """As tables print it."""
         return " or ".join(map(str, self.options))
@@ -101,7 +86,7 @@ class Choice:
         return value in self.options
 
     def grid(self, number: int) -> tuple[str | float | bool, ...]:
-        """All options, however many were asked for."""
+        """All options, whatever the number."""
         return self.options
 
     def as_json(self) -> dict[str, Any]:
@@ -117,6 +102,5 @@ def range_from_json(data: Mapping[str, Any]) -> Range:
     """Rebuild a range from its JSON."""
     if data["kind"] == "choice":
         return Choice(options=tuple(data["options"]), paper=data["paper"])
-    return Interval(
-        low=data["low"], high=data["high"], scale=data["scale"], whole=data["kind"] == "int", paper=data["paper"]
-    )
+    shared = {name: data[name] for name in ("low", "high", "scale", "paper")}
+    return Interval(whole=data["kind"] == "int", **shared)

@@ -1,24 +1,18 @@
-"""Loss weights: how much each cell `(image, class)` of the loss counts.
-
-The equations use tensor methods alone, so that the catalogue loads without torch.
-"""
+"""Loss weights: how much each cell `(image, class)` of the loss counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from .parameters import Part
-from .search_space import Choice, Interval, SearchSpace
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..datasets.long_tail.statistics import ClassStatistics
+from ..datasets.long_tail.statistics import ClassStatistics
+from .part import Part, hyper_parameter
+from .search_space import Choice, Interval
 
 
 class Weights(Protocol):
@@ -63,22 +57,9 @@ def image_mean_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
     return mean / mean.amax()
 
 
-def rebalanced_weights(labels: Tensor, inverse_counts: Tensor, *, alpha: float, beta: float, mu: float) -> Tensor:
-    """Re-balanced weights `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over the labels.
-
-    Eq. 2-4. Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite
-    and every weight alpha + 1 (unless beta is 0) (the paper has no such image).
-    """
-    # The largest float32 stands for infinity, which beta = 0 would turn into NaN.
-    ratio = (inverse_counts / (labels * inverse_counts).sum(dim=1, keepdim=True)).clamp(max=3.4e38)
-    return alpha + (beta * (ratio - mu)).sigmoid()
-
-
 @dataclass(frozen=True, kw_only=True)
-class InverseSquareRoot(Part):
+class InverseSquareRoot(Part, slot="weights", kind="inverse-square-root"):
     """RW: weights by the inverse square root of class frequency."""
-
-    kind: ClassVar[str] = "inverse-square-root"
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return the class weights."""
@@ -90,7 +71,7 @@ class InverseSquareRoot(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EffectiveNumber(Part):
+class EffectiveNumber(Part, slot="weights", kind="effective-number"):
     """CB: weights by the inverse effective number of images.
 
     Attributes:
@@ -99,15 +80,10 @@ class EffectiveNumber(Part):
         cb_mode: `average_w`, one weight per image as published; or `by_class`, one weight per class, not divided.
     """
 
-    kind: ClassVar[str] = "effective-number"
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"cb_beta": (0.0, 0.999999)}
-    search_space: ClassVar[SearchSpace] = {
-        "cb_beta": Choice(options=(0.9, 0.99, 0.999, 0.9999)),
-        "cb_mode": Choice(options=("average_w", "by_class")),
-    }
-
-    cb_beta: float = 0.9
-    cb_mode: Literal["average_w", "by_class"] = "average_w"
+    cb_beta: float = hyper_parameter(0.9, allowed=(0, 0.999999), search=Choice(options=(0.9, 0.99, 0.999, 0.9999)))
+    cb_mode: Literal["average_w", "by_class"] = hyper_parameter(
+        "average_w", search=Choice(options=("average_w", "by_class"))
+    )
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return the class weights."""
@@ -120,7 +96,7 @@ class EffectiveNumber(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rebalanced(Part):
+class Rebalanced(Part, slot="weights", kind="rebalanced"):
     """R-BCE: re-balanced weights after re-sampling (Eq. 2-4).
 
     Attributes:
@@ -129,22 +105,21 @@ class Rebalanced(Part):
         mu: its centre: .3 for VOC-MLT, .2 for COCO-MLT.
     """
 
-    kind: ClassVar[str] = "rebalanced"
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {"alpha": (0, 100), "beta": (0, 1e4), "mu": (0, 1)}
-    search_space: ClassVar[SearchSpace] = {
-        "alpha": Interval(low=0.01, high=1, scale="log", paper=0.1),
-        "beta": Interval(low=0.1, high=100, scale="log", paper=10.0),
-        "mu": Interval(low=0, high=1, paper=0.3),
-    }
-
-    alpha: float = 0.1
-    beta: float = 10.0
-    mu: float = 0.3
+    alpha: float = hyper_parameter(0.1, allowed=(0, 100), search=Interval(low=0.01, high=1, scale="log", paper=0.1))
+    beta: float = hyper_parameter(10.0, allowed=(0, 1e4), search=Interval(low=0.1, high=100, scale="log", paper=10.0))
+    mu: float = hyper_parameter(0.3, allowed=(0, 1), search=Interval(low=0, high=1, paper=0.3))
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return 1/n_i."""
         return {"inverse_counts": (1.0 / statistics.counts).astype(np.float32)}
 
     def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Return one weight per cell `(N, C)`."""
-        return rebalanced_weights(labels, constants["inverse_counts"], alpha=self.alpha, beta=self.beta, mu=self.mu)
+        """Return one weight per cell `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over labels.
+
+        Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite and
+        every weight alpha + 1 (unless beta is 0) (the paper has no such image).
+        """
+        inverse_counts = constants["inverse_counts"]
+        # The largest float32 stands for infinity, which beta = 0 would turn into NaN.
+        ratio = (inverse_counts / (labels * inverse_counts).sum(dim=1, keepdim=True)).clamp(max=3.4e38)
+        return self.alpha + (self.beta * (ratio - self.mu)).sigmoid()

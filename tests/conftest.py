@@ -25,7 +25,7 @@ from mltbench.datasets import registry
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.registry import DatasetEntry, register_dataset
-from mltbench.methods import catalogue
+from mltbench.methods.method import METHODS
 from mltbench.reports.results.quoted import QuotedRow
 from mltbench.reports.results.runs import COLUMNS
 
@@ -84,9 +84,9 @@ def small_statistics(small_labels):
 @pytest.fixture
 def own_registrations(monkeypatch):
     """Let a test register methods and datasets that no other test sees."""
-    catalogue.list_methods()
+    METHODS.load()
     registry.list_datasets()
-    monkeypatch.setattr(catalogue, "_METHODS", dict(catalogue._METHODS))
+    monkeypatch.setattr(METHODS, "by_name", dict(METHODS.by_name))
     monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
 
 

@@ -8,7 +8,7 @@ from mltbench.benchmark.experiments.recipe import PAPER
 from mltbench.benchmark.networks.backbones import IMAGENET
 from mltbench.errors import InputError
 from mltbench.methods.adjustments import NegativeTolerant
-from mltbench.methods.focal import Focal
+from mltbench.methods.loss import Focal
 from mltbench.methods.method import Method
 from mltbench.methods.samplers import ClassAware
 from mltbench.methods.weights import Rebalanced

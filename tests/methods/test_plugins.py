@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
-from mltbench import InputError, create_loss, get_method, list_methods, register_loss
+from mltbench import InputError, Interval, create_loss, get_method, list_methods, register_loss
 from mltbench.methods.method import Method
-from mltbench.methods.module_loss import ModuleLoss
+from mltbench.methods.plugins import ModuleLoss
 
 HINGE = '''
 import mltbench
@@ -34,7 +34,7 @@ class Hinge(torch.nn.Module):
 
 @pytest.fixture
 def hinge_file(own_registrations, monkeypatch, tmp_path):
-    """A loss in a file of its own, imported as a user's module would be, and forgotten afterwards."""
+    """A loss in its own file, imported as a user's module would be, and unloaded afterwards."""
     path = tmp_path / "own_hinge_losses.py"
     path.write_text(HINGE)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -44,19 +44,14 @@ def hinge_file(own_registrations, monkeypatch, tmp_path):
     del sys.modules[path.stem]
 
 
-def test_a_decorated_loss_is_a_method(hinge_file):
+def test_a_decorated_loss_is_a_method_whose_keyword_arguments_are_hyper_parameters(hinge_file):
     method, model = get_method("own-hinge"), get_method("rs-focal")
     assert list_methods()[-1].name == "own-hinge"
     assert (method.sampler, method.schedule, method.head) == (model.sampler, model.schedule, model.head)
     assert (method.weights, method.adjustment, method.focal) == (None, None, None)
     assert (method.title, method.summary) == ("own-hinge", "Hinge loss of every cell.")
     assert method.reference == "a blackboard"
-
-
-def test_keyword_arguments_are_hyper_parameters(hinge_file):
     own = {"margin": 1.0, "squared": False, "power": 2, "name": "plain"}
-    method = get_method("own-hinge")
-    assert method.loss_parameters == own
     assert method.parameters == {"images_per_visit": 3, "epoch_fraction": 0.25, **own}
     assert method.with_parameters(margin=0.5).loss_parameters == {**own, "margin": 0.5}
     assert method.loss_parameters == own
@@ -88,23 +83,13 @@ def test_values_of_another_kind_are_refused(hinge_file, small_statistics, parame
         create_loss("own-hinge", small_statistics, **parameters)
 
 
-def test_a_name_is_taken_once(hinge_file):
-    registered = len(list_methods())
-    with pytest.raises(InputError, match="'own-hinge' exists already"):
-        importlib.reload(sys.modules[hinge_file.stem])
-    assert len(list_methods()) == registered
-
-
-def test_source_digest_is_that_of_the_file(hinge_file):
-    loss = get_method("own-hinge").loss
-    assert loss.address == "own_hinge_losses:Hinge"
-    assert loss.source_digest == hashlib.sha256(HINGE.encode()).hexdigest()
-
-
-def test_another_source_is_another_digest(hinge_file):
-    module = sys.modules[hinge_file.stem]
-    before = ModuleLoss.of(module.Hinge)
+def test_a_loss_is_identified_by_its_address_and_the_digest_of_its_file(hinge_file):
+    module, before = sys.modules[hinge_file.stem], get_method("own-hinge").loss
+    assert before.address == "own_hinge_losses:Hinge"
+    assert before.source_digest == hashlib.sha256(HINGE.encode()).hexdigest()
     assert ModuleLoss.of(module.Hinge) == before
+    with pytest.raises(InputError, match="'own-hinge' is registered already"):
+        importlib.reload(module)
     hinge_file.write_text(HINGE.replace('"own-hinge"', '"own-hinge-2"').replace("clamp(min=0)", "clamp(min=0.001)"))
     after = ModuleLoss.of(importlib.reload(module).Hinge)
     assert after.address == before.address
@@ -119,16 +104,29 @@ def test_the_method_is_whole_in_its_json(hinge_file, small_statistics):
     assert again.as_json() == method.as_json()
     logits, labels = torch.zeros(2, 4), torch.ones(2, 4)
     assert again.build_loss(small_statistics)(logits, labels).item() == 0.25
-
-
-def test_a_whole_number_is_the_same_value_as_its_float(hinge_file):
-    # Else one experiment would have two hashes.
-    method = get_method("own-hinge")
+    # A whole number and its float are one value, or one experiment would have two hashes.
     whole, decimal = method.with_parameters(margin=2), method.with_parameters(margin=2.0)
     assert json.dumps(whole.as_json()) == json.dumps(decimal.as_json())
 
 
-def test_a_hyper_parameter_needs_a_plain_default():
+class Margin(torch.nn.Module):
+    """At the top level of a file, as other processes need it."""
+
+    def __init__(self, statistics, *, margin=1.0):
+        super().__init__()
+
+
+def test_an_own_loss_declares_its_search_space():
+    loss = ModuleLoss.of(Margin, {"margin": Interval(low=0.1, high=10, scale="log")})
+    assert loss.search_space["margin"].kind == "float"
+    assert "search_space" not in loss.as_json()
+    with pytest.raises(InputError, match="unknown hyper-parameter in the search space of Margin 'margn'; did you mean"):
+        ModuleLoss.of(Margin, {"margn": Interval(low=0, high=1)})
+    with pytest.raises(InputError, match=r"default margin=1.0 lies outside"):
+        ModuleLoss.of(Margin, {"margin": Interval(low=2, high=3)})
+
+
+def test_classes_that_cannot_be_registered_are_refused():
     class WithoutDefault(torch.nn.Module):
         def __init__(self, statistics, *, margin):
             super().__init__()
@@ -137,12 +135,14 @@ def test_a_hyper_parameter_needs_a_plain_default():
         def __init__(self, statistics, *, margins=(1, 2)):
             super().__init__()
 
+    class Inside(Margin):
+        pass
+
+    with pytest.raises(InputError, match=r"Inside is not defined at the top level of a file.*--plugin"):
+        ModuleLoss.of(Inside)
+    with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
+        register_loss("own", like="rss")(torch.nn.Identity)
     with pytest.raises(InputError, match="WithoutDefault: hyper-parameter 'margin' needs a default"):
         ModuleLoss.of(WithoutDefault)
     with pytest.raises(InputError, match=r"WithList: hyper-parameter 'margins' .* got \(1, 2\)"):
         ModuleLoss.of(WithList)
-
-
-def test_an_unknown_model_is_answered(own_registrations):
-    with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
-        register_loss("own", like="rss")(torch.nn.Identity)
