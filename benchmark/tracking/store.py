@@ -7,7 +7,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,17 +29,13 @@ DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
 # Another process makes the tables of a new database within seconds.
 LOCKED_FOR_SECONDS = 60
-# MLflow's own seven tries take minutes: a server is asked once when a store is opened; later, uploads ask again.
-IMPATIENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS / 2)),
-    "PGCONNECT_TIMEOUT": str(int(ANSWER_WITHIN_SECONDS)),
-}
-PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
+# Only the environment tells MLflow how long to wait. Its own seven tries take minutes: a server is asked once when a
+# store is opened, and later the uploader asks again.
+OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "PGCONNECT_TIMEOUT": "4"}
+OPENED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
 # Every tag of the suite starts so.
 TAG = "mltbench."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-FOLDERS: Mapping[Kind, str] = {"experiment": "runs", "trial": "trials"}
 # MLflow's own page then opens as one of model training, and says how to read it.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -65,8 +61,8 @@ class Store:
     tracking_uri: str
 
     def folders(self, kind: Kind) -> Path:
-        """Where run folders lie, one per experiment id: `runs` for experiments, `trials` for trials."""
-        return self.root / FOLDERS[kind]
+        """Where run folders of a kind lie, one per experiment id: `runs` or `trials`."""
+        return self.root / ("runs" if kind == "experiment" else "trials")
 
     @property
     def runs(self) -> Path:
@@ -178,8 +174,6 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     # that a database did not answer, which our own errors replace.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    for name, value in PATIENT.items():
-        os.environ.setdefault(name, value)
     # A line for each run that ends on a server would tear the progress bar apart.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Nothing of ours is a pickle; what anyone else has put into the store is not executed.
@@ -187,8 +181,10 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     store = Store(root=root, tracking_uri=uri or f"sqlite:///{(root / DATABASE).resolve()}")
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
     may_create = create or not store.tracking_uri.startswith("sqlite:")
+    patience = {name: os.environ.get(name, value) for name, value in OPENED.items()}
+    os.environ.update(OPENING)
     try:
-        with _environment(IMPATIENT), store.alone("opening") if may_create else nullcontext():
+        with store.alone("opening") if may_create else nullcontext():
             if may_create:
                 _make_database(store.tracking_uri)
             store.client.search_experiments(max_results=1)
@@ -200,6 +196,8 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
         ) from error
+    finally:
+        os.environ.update(patience)
     return store
 
 
@@ -223,21 +221,6 @@ def _make_database(tracking_uri: str) -> None:
         left.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
     aside.replace(path)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment, from which alone MLflow takes its patience, for the length of a block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _require_writable(root: Path) -> None:

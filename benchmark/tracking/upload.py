@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 from mlflow import MlflowClient
@@ -41,8 +41,6 @@ LONGEST_WAIT_SECONDS = 60.0
 PATIENCE_SECONDS = 120.0
 # What asking again does not mend.
 FINAL_ERRORS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_STATE")
-
-NotUploaded = list[tuple[PlannedExperiment, str]]
 
 
 def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = "experiment") -> str:
@@ -110,8 +108,11 @@ def _run_for(client: MlflowClient, experiment: str, start: int, tags: Mapping[st
 
 def _found(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> Run | None:
     """The MLflow run of an attempt; copies of it are deleted."""
-    its = f"tags.`{TAG}attempt` = '{tags[f'{TAG}attempt']}'"
-    runs = client.search_runs([experiment], its, order_by=["attributes.run_id ASC"])
+    name = f"{TAG}attempt"
+    # The name of a study may hold quotes, which MLflow's filters cannot escape.
+    some = f"tags.`{name}` LIKE '{tags[f'{TAG}experiment_id']}/%'"
+    runs = client.search_runs([experiment], some, order_by=["attributes.run_id ASC"])
+    runs = [run for run in runs if run.data.tags[name] == tags[name]]
     for copy in runs[1:]:
         client.delete_run(copy.info.run_id)
     return runs[0] if runs else None
@@ -148,22 +149,19 @@ def _tags(planned: PlannedExperiment, plan: str, provenance: Mapping[str, str], 
 
 def _parameters(planned: PlannedExperiment) -> dict[str, str]:
     experiment = planned.experiment
-    return dict(
-        _flatten(
-            {
-                "method": experiment.method.name,
-                "dataset": experiment.dataset,
-                "seed": experiment.seed,
-                **{f"method.{name}": value for name, value in experiment.method.parameters.items()},
-                "backbone": experiment.backbone,
-                "recipe": planned.recipe,
-                "weights": planned.weights.name,
-                "weights_digest": experiment.weights_digest,
-                **{f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()},
-                **{f"recipe.{name}": value for name, value in experiment.training.items()},
-            }
-        )
-    )
+    values = {
+        "method": experiment.method.name,
+        "dataset": experiment.dataset,
+        "seed": experiment.seed,
+        **{f"method.{name}": value for name, value in experiment.method.parameters.items()},
+        "backbone": experiment.backbone,
+        "recipe": planned.recipe,
+        "weights": planned.weights.name,
+        "weights_digest": experiment.weights_digest,
+        **{f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()},
+        **{f"recipe.{name}": value for name, value in experiment.training.items()},
+    }
+    return dict(_flatten(values))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -198,69 +196,53 @@ class UploadThread:
         self, store: Store, plan: Plan, *, on_ended: Callable[[PlannedExperiment], None] = lambda planned: None
     ) -> None:
         self.store, self.plan, self.on_ended = store, plan, on_ended
-        self._waiting: deque[PlannedExperiment] = deque()
-        self._given_up: NotUploaded = []
-        self._reason = "not tried"
-        self._news = threading.Condition()
-        self._over = False
+        self._queue = SimpleQueue[PlannedExperiment | None]()
+        self._left: dict[str, tuple[PlannedExperiment, str]] = {}
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
         self._thread.start()
 
     def put(self, planned: PlannedExperiment) -> None:
         """Ask for the upload of a run that has ended; returns at once."""
-        with self._news:
-            self._waiting.append(planned)
-            self._news.notify()
+        self._left[planned.experiment.id] = planned, "not tried"
+        self._queue.put(planned)
 
-    def finish(self, *, patience: float = PATIENCE_SECONDS) -> NotUploaded:
+    def finish(self, *, patience: float = PATIENCE_SECONDS) -> list[tuple[PlannedExperiment, str]]:
         """Upload what waits, asking once more; return the runs that could not be uploaded, with the reasons.
 
         Args:
             patience: seconds without an upload after which the rest is left.
         """
-        with self._news:
-            self._over = True
-            self._news.notify()
-        left, since = self.waiting, time.monotonic()
+        self._over.set()
+        self._queue.put(None)
+        left, since = len(self._left), time.monotonic()
         while self._thread.is_alive() and time.monotonic() - since < patience:
             self._thread.join(0.1)
-            if self.waiting != left:
-                left, since = self.waiting, time.monotonic()
-        return [*self._given_up, *((planned, self._reason) for planned in self._waiting)]
-
-    @property
-    def waiting(self) -> int:
-        """Number of runs that are still to be uploaded."""
-        return len(self._waiting)
+            if len(self._left) != left:
+                left, since = len(self._left), time.monotonic()
+        return list(self._left.values())
 
     def _run(self) -> None:
-        pause = FIRST_WAIT_SECONDS
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._waiting or self._over)
-                if not self._waiting:
+        while (planned := self._queue.get()) is not None:
+            pause = FIRST_WAIT_SECONDS
+            while True:
+                last_try, error = self._over.is_set(), self._upload(planned)
+                held = isinstance(error, HeldError)
+                code = getattr(error, "error_code", None)
+                if error is None or code in FINAL_ERRORS or (isinstance(error, InputError) and not held):
+                    break
+                if last_try and not held:
                     return
-                last_try = self._over
-            if (again := self._upload(self._waiting[0])) is None:
-                pause = FIRST_WAIT_SECONDS
-            elif last_try and not isinstance(again, HeldError):
-                return
-            else:
-                with self._news:
-                    self._news.wait_for(lambda ended=last_try: self._over and not ended, timeout=pause)
+                time.sleep(pause) if last_try else self._over.wait(pause)
                 pause = min(2 * pause, LONGEST_WAIT_SECONDS)
+            self.on_ended(planned)
 
     def _upload(self, planned: PlannedExperiment) -> Exception | None:
-        """Upload one run; return an error after which it is worth asking again."""
-        # Whatever goes wrong here, the run stays in its folder, and the thread must live on for the others.
+        # Whatever goes wrong, the run stays in its folder, and the thread must live on for the others.
         try:
             upload(self.store, planned, self.plan.name, kind=self.plan.kind)
         except Exception as error:
-            self._reason = str(error).partition("\n")[0] or type(error).__name__
-            final = isinstance(error, InputError) or getattr(error, "error_code", None) in FINAL_ERRORS
-            if isinstance(error, HeldError) or not final:
-                return error
-            self._given_up.append((planned, self._reason))
-        self._waiting.popleft()
-        self.on_ended(planned)
+            self._left[planned.experiment.id] = planned, str(error).partition("\n")[0] or type(error).__name__
+            return error
+        del self._left[planned.experiment.id]
         return None

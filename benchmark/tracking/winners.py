@@ -1,4 +1,4 @@
-"""Winners of studies, read from MLflow alone, and the plan that judges them: defaults and winners on fresh seeds."""
+"""Winners of studies, read from MLflow, and the plan that compares them with the defaults on fresh seeds."""
 
 from __future__ import annotations
 
@@ -20,18 +20,13 @@ class Winner:
     """The settings of a method that a study found best.
 
     Attributes:
-        method: its name.
-        dataset: its dataset.
-        recipe: name of the recipe.
         weights: fields of the `BackboneChoice`.
         fixed: settings that the study held, which its defaults have too.
         settings: what was found, such as `method.mu=0.2`.
         objective: by which it is best on the validation split: `total` or `tail`.
-        trial: number of the trial.
         value: validation mAP of the trial, in 0..1.
-        seeds: that it was chosen on; it must be judged on others.
-        default_configuration: configuration id of the method's defaults.
-        tuned_configuration: configuration id of the winner.
+        seeds: on which it was chosen; it must be compared on others.
+        default_configuration: configuration id of the method's defaults, as `tuned_configuration` is the winner's.
     """
 
     method: str
@@ -49,26 +44,26 @@ class Winner:
 
 
 def studies_with_winners(store: Store) -> dict[str, list[Winner]]:
-    """Winners of every study that has left some, by the study's name."""
-    found = {}
-    for run in store.runs_of(kind="study"):
-        text = run.data.tags.get(f"{TAG}winners")
-        if text:
-            found[run.data.tags[f"{TAG}study"]] = [Winner(**winner) for winner in json.loads(text)]
-    return found
+    """Winners of every study that has some, by the study's name."""
+    tags = [run.data.tags for run in store.runs_of(kind="study")]
+    return {
+        its[f"{TAG}study"]: [Winner(**winner) for winner in json.loads(text)]
+        for its in tags
+        if (text := its.get(f"{TAG}winners"))
+    }
 
 
 def winners_of_study(store: Store, name: str) -> list[Winner]:
     """Winners of one study.
 
     Raises:
-        InputError: if there is no such study, or it has left none.
+        InputError: if there is no such study, or it has none.
     """
     found = studies_with_winners(store)
     if name not in found:
         raise unknown_name("study with winners in MLflow", name, found)
     if not found[name]:
-        raise InputError(f"study {name!r} has no winner: none of its trials came to its end")
+        raise InputError(f"study {name!r} has no winner: none of its trials is complete")
     return found[name]
 
 
@@ -84,7 +79,7 @@ def winners_plan(
     used = sorted({seed for winner in winners for seed in winner.seeds} & set(seeds))
     if used:
         raise InputError(
-            f"seed {used[0]} is one that study {name!r} chose its winners on; judge them on others, such as --seeds 5"
+            f"seed {used[0]} is one that study {name!r} chose its winners on; compare them on others, such as --seeds 5"
         )
     planned: dict[str, PlannedExperiment] = {}
     for winner in winners:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,7 @@ def _bring(study: OpenStudy, arm: Arm, trial: FrozenTrial, store: Store, laborat
             # Of a pruned trial the later seeds were never begun.
             if read_journal(laboratory.trials / item.experiment.id):
                 item = tagged(item, definition, arm, trial.number, result, default)
-                upload(store, item, definition.name, kind="trial")
+                upload(replace(store, root=laboratory.trials.parent), item, definition.name, kind="trial")
     except (MlflowException, OSError) as error:
         return str(error).partition("\n")[0]
     return None

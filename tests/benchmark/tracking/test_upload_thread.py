@@ -131,6 +131,5 @@ def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, s
         uploads.put(planned)
         ((left, reason),) = uploads.finish(patience=3)
         assert (left, "is being run by process" in reason) == (planned, True)
-    while uploads.waiting:
-        time.sleep(0.05)
+    assert uploads.finish() == []
     require_each_point_once(store, plan)
