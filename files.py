@@ -1,7 +1,4 @@
-"""Files: written whole or not at all, durably; locks between processes; names that are safe as parts of paths.
-
-A file is written aside, synced and renamed, and its folder synced: readers and crashes see the old or the new one.
-"""
+"""Files: atomic and durable writes, digests, locks between processes, and names that are safe as parts of paths."""
 
 from __future__ import annotations
 
@@ -21,18 +18,18 @@ from .errors import InputError
 
 # A full disk, a quota, a limit on the size of files.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-LONGEST = 100
-# No file system and no shell minds these; `=` is not among them, so that no name looks like a changed one.
-_OTHERS = re.compile(r"[^A-Za-z0-9._+@-]")
+LONGEST_NAME = 100
+# No file system and no shell gives these a meaning; `=` marks names that were changed, and is not among them.
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-# So long another process may take before the user hears of it.
+# How long another process may hold a lock before the user is told.
 PATIENCE_SECONDS = 0.5
 
 logger = logging.getLogger("mltbench")
 
 
 class DiskFullError(InputError):
-    """There is no room for what a run has to write; nothing that it wrote before is lost."""
+    """There is no room for what a run has to write; what it wrote before is kept."""
 
 
 @contextmanager
@@ -43,51 +40,53 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     may be empty, which is good enough for what can be made again. Several processes may write the same file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with aside.open("w+b") as file:
-            yield file
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    aside.replace(path)
+    with _aside(path, path.with_name(f".{path.name}.{os.getpid()}.new")) as file:
+        yield file
+
+
+@contextmanager
+def open_durably(path: Path, *, previous: Path | None = None) -> Iterator[BinaryIO]:
+    """Like `replacing`, and synced to disk with its folder, so that a crash leaves the old file or the new one.
+
+    One process writes it at a time, under a lock: what a killed process leaves is then overwritten by the next one.
+
+    Args:
+        path: of the file, in a folder that exists.
+        previous: where the old file is moved, if it is to be kept.
+
+    Raises:
+        OSError: if the disk is full, for example; the old file is as it was.
+    """
+    with _aside(path, path.with_name(f".{path.name}.new"), durable=True, previous=previous) as file:
+        yield file
 
 
 def write_durably(path: Path, *parts: bytes | memoryview, previous: Path | None = None) -> None:
-    """Write a file so that readers and crashes see the old one or the new one, never a part.
-
-    Args:
-        path: of the file.
-        parts: its content, in order.
-        previous: where the old file goes, if it is to be kept.
-
-    Raises:
-        OSError: if the disk is full, say; the old file is as it was.
-    """
+    """Write the parts of a file in order, as `open_durably` does."""
     with open_durably(path, previous=previous) as file:
         file.writelines(parts)
 
 
 @contextmanager
-def open_durably(path: Path, *, previous: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file for writing; it takes its place at the end of the block, as `write_durably` says, or not at all."""
-    aside = path.with_name(f".{path.name}.new")
+def _aside(path: Path, aside: Path, *, durable: bool = False, previous: Path | None = None) -> Iterator[BinaryIO]:
     try:
-        with aside.open("wb") as file:
+        with aside.open("w+b") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     if previous is not None and path.exists():
         path.replace(previous)
     aside.replace(path)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; Windows knows no such thing."""
+    """Make the names in a folder durable; Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -97,14 +96,20 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Digest of a file in hex, read in pieces; MD5 too, with which some publish their files."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error is one for want of room."""
+    """Whether an error says that there is no room left."""
     return isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL)
 
 
 @contextmanager
-def disk_full_told(folder: Path) -> Iterator[None]:
-    """Within, an error for want of room becomes a `DiskFullError` that says what to do."""
+def reporting_full_disk(folder: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a `DiskFullError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -112,17 +117,17 @@ def disk_full_told(folder: Path) -> Iterator[None]:
             raise
         raise DiskFullError(
             f"no room left to write to {folder} ({error.strerror}); what was trained up to the last "
-            "checkpoint is kept: free some space, then the same command goes on from there"
+            "checkpoint is kept: free some space, then the same command resumes from there"
         ) from error
 
 
 @contextmanager
-def alone(lock: Path, what: str) -> Iterator[None]:
+def locked(lock: Path, activity: str) -> Iterator[None]:
     """Hold a lock; while another process has it, say so once and wait. The lock of a killed process is free.
 
     Args:
         lock: file to lock; its folder is made.
-        what: whoever holds the lock is doing, such as `downloading https://example.org/x.tar`.
+        activity: what the holder of the lock does, such as `downloading https://example.org/x.tar`.
 
     Raises:
         OSError: if the lock cannot be made.
@@ -132,7 +137,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
     try:
         held.acquire(timeout=PATIENCE_SECONDS)
     except Timeout:
-        logger.warning("another process is %s; waiting until it has finished (Ctrl-C ends the waiting)", what)
+        logger.warning("another process is %s; waiting until it has finished (Ctrl-C stops waiting)", activity)
         held.acquire()
     try:
         yield
@@ -141,18 +146,18 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
 
 def safe_file_name(name: str) -> str:
-    """A name as one part of a path, on any system: itself where it is safe, else what is safe of it and a digest.
+    """A name as one part of a path, on any system: itself where it is safe, else its safe characters and a digest.
 
-    Separators, `..`, control characters, leading and trailing dots, leading hyphens, Windows' own names and more than
-    100 characters are not safe. Different names get different file names; upper and lower case count as different.
+    Separators, `..`, control characters, leading and trailing dots, leading hyphens, names that Windows reserves and
+    more than 100 characters are not safe. Different names get different file names; case counts.
 
     >>> safe_file_name("digits-mlt")
     'digits-mlt'
     >>> safe_file_name("../voc mlt")
     'voc-mlt=dadd0c6d'
     """
-    kept = _OTHERS.sub("-", name[:LONGEST]).strip(".-")
+    kept = _UNSAFE.sub("-", name[:LONGEST_NAME]).strip(".-")
     if kept == name and kept and not _RESERVED.fullmatch(kept):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{kept.replace('.', '-')[: LONGEST - 9] or 'unnamed'}={digest}"
+    return f"{kept.replace('.', '-')[: LONGEST_NAME - 9] or 'unnamed'}={digest}"

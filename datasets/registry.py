@@ -1,4 +1,4 @@
-"""Which datasets exist: those of `datasets/sources/`, and those that were imported into the data root.
+"""Which datasets there are: those of `datasets/sources/`, and those that were imported into the data root.
 
 A file in `datasets/sources/` that calls `register_dataset` adds one; nothing else changes.
 """
@@ -15,27 +15,19 @@ from ..errors import InputError, unknown_name
 from ..files import safe_file_name
 from ..registry import NamedEntries
 from .dataset import SPLITS, Dataset
+from .prepared.dataset_folder import open_prepared, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
-    """A dataset by name, before any of it is opened.
-
-    Attributes:
-        name: public name, such as `digits-mlt`.
-        summary: one sentence.
-        source: where the images and the construction come from.
-        open: makes the `Dataset` from the data root.
-        recipe: name of the training recipe that fits it.
-        backbone: name of the backbone that fits it.
-    """
+    """A dataset by name, before any of it is opened."""
 
     name: str
     summary: str
-    source: str
-    open: Callable[[Path], Dataset]
-    recipe: str
-    backbone: str
+    source: str  # where the images and the construction come from
+    open: Callable[[Path], Dataset]  # from the data root
+    recipe: str  # name of the training recipe that fits it
+    backbone: str  # name of the backbone that fits it
 
 
 _REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.sources")
@@ -44,11 +36,7 @@ _IMPORTED: dict[str, DatasetEntry] = {}
 
 
 def register_dataset(entry: DatasetEntry) -> DatasetEntry:
-    """Add a dataset.
-
-    Raises:
-        InputError: if the name is taken.
-    """
+    """Add a dataset; raises `InputError` if the name is taken."""
     return _REGISTERED.add(entry)
 
 
@@ -57,7 +45,7 @@ def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:
     found = dict(_REGISTERED.load())
     folders = Path(data_root).glob("[!.]*") if data_root is not None else ()
     for folder in folders:
-        # A damaged one is told of when it is asked for by name.
+        # The error of a damaged one is raised when it is asked for by name.
         with contextlib.suppress(InputError):
             if folder.name not in found and (entry := _imported_entry(folder)) is not None:
                 found[folder.name] = entry
@@ -65,14 +53,9 @@ def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:
 
 
 def get_dataset_entry(name: str, *, data_root: Path | str | None = None) -> DatasetEntry:
-    """Return one dataset's entry.
+    """One dataset's entry; without a data root, imported ones are those of `resolve_data_root` and those found before.
 
-    Args:
-        name: of a registered or imported dataset.
-        data_root: where imported ones are looked for; None takes `resolve_data_root`'s, then what was found before.
-
-    Raises:
-        InputError: if there is none of that name.
+    Raises `InputError` if there is none of that name.
     """
     if (registered := _REGISTERED.load().get(name)) is not None:
         return registered
@@ -96,12 +79,9 @@ def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
 
 
 def prepare(name: str, data_root: Path, *, splits: Sequence[str] = SPLITS) -> None:
-    """Open splits once, so that what has to be made is made before several processes ask for it.
+    """Open splits once, so that generated ones are there before several processes need them.
 
-    Args:
-        name: of the dataset.
-        data_root: where datasets are kept.
-        splits: those that will be needed; a study leaves the test split closed.
+    A study names the splits that it needs, and so leaves the test split closed.
     """
     dataset = load_dataset(name, data_root=data_root)
     for split in splits:
@@ -118,8 +98,6 @@ def resolve_data_root(given: Path | str | None = None) -> Path:
 
 
 def _imported_entry(folder: Path) -> DatasetEntry | None:
-    from .prepared.dataset_folder import open_prepared, read_manifest
-
     manifest = read_manifest(folder)
     if manifest is None or manifest.name != folder.name:
         return None

@@ -1,17 +1,17 @@
-"""Word vectors of class names, for heads that read the names: from a file, or made without any download."""
+"""Word vectors of class names, for heads that use the names: from a file, or made without any download."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from rich import progress
+from rich.console import Console
 
 from ..errors import InputError
 from .prepared.array_files import DAMAGE
@@ -20,17 +20,13 @@ DIMENSIONS = 300
 # Joined names of VOC, by the words whose vectors ML-GCN's published vectors of VOC hold: `tv` exactly (it is that of
 # COCO's `tv`), `table` and `plant` in length and direction. Its other names are words of their own.
 ALIASES = {"diningtable": "table", "pottedplant": "plant", "tvmonitor": "tv"}
+# From this size on, reading shows its progress.
 LARGE_FILE = 50_000_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WordVectors:
-    """One vector per class.
-
-    Attributes:
-        vectors: `(C, D)` float32.
-        source: where they come from, in words.
-    """
+    """One vector per class, `(C, D)`; `source` says where they come from, for people to read."""
 
     vectors: NDArray[np.float32]
     source: str
@@ -42,7 +38,7 @@ class WordVectors:
 
 
 def hashed_word_vectors(classes: Sequence[str], *, dimensions: int = DIMENSIONS) -> WordVectors:
-    """The default that needs no download: a fixed Gaussian vector of length 1 per name, knowing nothing of meaning.
+    """The default that needs no download: a fixed Gaussian vector of length 1 per name, which carries no meaning.
 
     Averaging vectors of a name's words instead (so that `red 1` is near `red 2`) lost 5 points of total mAP and 11 of
     tail mAP on Digits-MLT's validation split (ML-GCN, seed 0: 68.8 / 41.6 against 73.3 / 52.4).
@@ -50,22 +46,21 @@ def hashed_word_vectors(classes: Sequence[str], *, dimensions: int = DIMENSIONS)
     >>> hashed_word_vectors(["red 1", "red 2"]).vectors.shape
     (2, 300)
     """
-    rows = [_name_vector(name, dimensions) for name in classes]
+    rows = []
+    for name in classes:
+        seed = int.from_bytes(hashlib.sha256(name.lower().encode()).digest()[:4], "big")
+        vector = RandomState(seed).standard_normal(dimensions)
+        rows.append(vector / np.linalg.norm(vector))
     return WordVectors(vectors=np.stack(rows).astype(np.float32), source="hashed names (no file given)")
 
 
 def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
-    """Read word vectors of the classes from a file.
+    """Word vectors of the classes from an `.npz` with `vectors` (C, D) and `classes` (C,), or from GloVe's text format.
 
-    A name of several words is the mean of its words; VOC's joined names have the words of `ALIASES`.
+    A line of GloVe's has a word and D numbers; the needed ones alone are kept. A name of several words is the mean of
+    its words; VOC's joined names have the words of `ALIASES`.
 
-    Args:
-        path: `.npz` with `vectors` (C, D) and `classes` (C,), or GloVe's text format (a word and D numbers a line), of
-            which the needed rows alone are kept.
-        classes: class names.
-
-    Raises:
-        InputError: if the file cannot be read, or a class is not in it.
+    Raises `InputError` if the file cannot be read, or a class is not in it.
     """
     if not path.is_file():
         raise InputError(
@@ -96,12 +91,6 @@ def words_of(name: str) -> list[str]:
     return ALIASES.get(name.lower(), name.lower()).replace("_", " ").split()
 
 
-def _name_vector(name: str, dimensions: int) -> NDArray[np.float64]:
-    seed = int.from_bytes(hashlib.sha256(name.lower().encode()).digest()[:4], "big")
-    vector = RandomState(seed).standard_normal(dimensions)
-    return np.asarray(vector / np.linalg.norm(vector))
-
-
 def _read_npz(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -110,7 +99,7 @@ def _read_npz(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float3
                 return dict(zip(arrays["classes"].tolist(), vectors, strict=True))
     except DAMAGE as error:
         raise InputError(f"{path} must hold the arrays `classes` (C,) and `vectors` (C, D): {error}") from error
-    # Files without names are about, some in alphabetical order: taken for the dataset's, every vector would be wrong.
+    # Files without names exist, some in alphabetical order: taken in the dataset's, every vector would be wrong.
     if list(classes) != sorted(classes) or vectors.ndim != 2 or len(vectors) != len(classes):
         raise InputError(
             f"{path} must hold the arrays `classes` (C,) and `vectors` (C, D); without `classes` nothing says which of "
@@ -121,11 +110,13 @@ def _read_npz(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float3
 
 
 def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """Rows of the needed words; reading ends where all are found, as GloVe has frequent words first."""
+    """Rows of the needed words; reading ends when all are found, as GloVe has frequent words first."""
     needed = {word for name in classes for word in words_of(name)}
     wanted = {word.encode(): word for word in [*classes, *needed]}
     table: dict[str, NDArray[np.float32]] = {}
-    with _open_with_progress(path) as file:
+    small = path.stat().st_size < LARGE_FILE
+    shown = {"console": Console(stderr=True), "transient": True, "disable": small}
+    with progress.open(path, "rb", description=f"reading {path.name}", **shown) as file:
         for number, line in enumerate(file, start=1):
             first, _, numbers = line.rstrip().partition(b" ")
             if first not in wanted:
@@ -141,17 +132,3 @@ def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float
             if not needed:
                 break
     return table
-
-
-@contextmanager
-def _open_with_progress(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; a large one shows how far it has been read."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    size = path.stat().st_size
-    with (
-        Progress(console=Console(stderr=True), transient=True, disable=size < LARGE_FILE) as progress,
-        progress.open(path, "rb", description=f"reading {path.name}") as file,
-    ):
-        yield file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import disk_full_told, write_durably
+from ...files import reporting_full_disk, write_durably
 from ..experiments.display_names import LABELS_NAME
 from ..runs.journal import JOURNAL_NAME, Journal
 from ..runs.outcome_files import ARTIFACTS
@@ -151,7 +151,7 @@ def _record_end(ended: Any, job: Job, retries: int) -> None:
         Journal(folder).append("failed", reason=problem)
     if problem or not files:
         return
-    with disk_full_told(folder):
+    with reporting_full_disk(folder):
         remove_checkpoints(folder)  # of an earlier try that was made here
         # The journal last: who reads that a run has ended finds everything else.
         for name, content in sorted(files.items(), key=lambda file: file[0] == JOURNAL_NAME):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...files import file_digest as digest_of_file
 from .backbones import Backbone
 
 # What torch.load raises on a file that was cut, flipped, or is something else.
@@ -41,8 +42,7 @@ def file_digest(path: Path) -> str:
 
 @cache
 def _digest(path: Path, size: int, time: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of_file(path)
 
 
 def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files import disk_full_told
+from ...files import reporting_full_disk
 from ..training.checkpoint import Checkpoint, Header, find_checkpoint, write_checkpoint
 from ..training.execution import Execution, ExecutionChangedError
 from .heartbeat import Pulse
@@ -111,7 +111,7 @@ class Keeper:
             steps=trainer.steps,
             **_conditions(self.execution),
         )
-        with disk_full_told(folder):
+        with reporting_full_disk(folder):
             self.journal.sync()
             write_checkpoint(folder, header, states)
         now = time.monotonic()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...datasets.registry import load_dataset
 from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from ...errors import InputError
-from ...files import disk_full_told, is_disk_full, write_durably
+from ...files import is_disk_full, reporting_full_disk, write_durably
 from ..experiments.experiment import Experiment
 from ..networks.initial_weights import find_weights
 from ..training.checkpoint import remove_checkpoints
@@ -107,7 +107,7 @@ def run_in_steps(
     import torch
 
     folder = Path(job.folder)
-    with hold(folder) as pulse, disk_full_told(folder):
+    with hold(folder) as pulse, reporting_full_disk(folder):
         if is_finished(folder):
             return True
         torch.set_num_threads(job.execution.threads)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.long_tail.label_matrix import as_label_matrix
-from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
+from ...datasets.long_tail.statistics import GROUPS, ClassStatistics, as_label_matrix
 from ...errors import InputError
 
 # Most classes, and most cells, sorted at a time: so many stay in cache, and memory stays flat, while 50,000 x 1,000 at

@@ -9,11 +9,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ...errors import InputError
+from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
-from ..images.workers import default_workers
-from ..importing.csv_labels import CsvOptions
-from ..importing.importer import Imported, ImportOptions, check_dataset_name, import_images
-from ..importing.reading import read_annotations
+from ..importing.importer import Imported, ImportOptions, check_dataset_name, import_images, read_annotations
+from ..importing.label_files import CsvOptions
 from ..importing.splits import SplitOptions, parse_long_tail
 from ..long_tail.statistics import GROUPS
 from ..prepared.dataset_folder import open_prepared
@@ -47,7 +46,7 @@ def import_dataset(
     """Make a dataset of your own images and labels; every other command then takes its name.
 
     Splits are taken as given, or drawn by seed; a validation split is set aside from the training images before any
-    statistics are taken. Images are decoded once, in parallel; a killed import goes on where it was.
+    statistics are taken. Images are decoded once, in parallel.
 
     For example:
 
@@ -99,7 +98,7 @@ def import_dataset(
         ),
         recipe=recipe,
         backbone=backbone,
-        workers=workers or default_workers(),
+        workers=workers or usable_cores(),
         leave_out=leave_out,
         replace=replace,
         source=f"labels of {', '.join(Path(text).name for text in labels)}",

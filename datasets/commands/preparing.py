@@ -9,12 +9,12 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ...errors import InputError, unknown_name
+from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..images.cache import find_cache, verify_cache
-from ..images.workers import default_workers
-from ..prepared.split_images import Progress
+from ..prepared.dataset_folder import Progress
 from ..published.coco import prepare_coco
-from ..published.preparing import Place, prepare_labels
+from ..published.published_set import Place, prepare_labels
 from ..published.voc import prepare_voc
 from ..registry import load_dataset
 from ..sources.coco_mlt import COCO_MLT
@@ -35,7 +35,7 @@ def prepare_dataset(
 ) -> None:
     """Build VOC-MLT or COCO-MLT: download or find its files, check them, choose its images, decode them once.
 
-    A killed or interrupted preparation goes on where it was. Downloads are kept in the data root's folder `downloads`.
+    Downloads resume where they were cut off; they are kept in the data root's folder `downloads`.
 
     For example:
 
@@ -59,7 +59,7 @@ def prepare_dataset(
         data_root=data.root,
         root=root,
         splits=tuple(part.strip() for part in (splits or standard).split(",")),
-        workers=workers or default_workers(),
+        workers=workers or usable_cores(),
         list_file=list_file,
     )
     with progress_bars() as advance:

@@ -1,122 +1,130 @@
-"""Downloads that go on where they were cut off, and that count only when they are whole."""
+"""Downloads that resume where they were cut off, and that count only when they are whole."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError
-from ...files import alone
+from ...errors import InputError, unknown_name
+from ...files import file_digest, locked
 
+SITES = {
+    "voc": "https://thor.robots.ox.ac.uk/pascal/VOC",
+    "coco": "http://images.cocodataset.org",
+    "lists": (
+        "https://raw.githubusercontent.com/wutong16/DistributionBalancedLoss/"
+        "14460d0acda6a3e77a8a6a5999b9746243cb1535/appendix"
+    ),
+}
 BLOCK = 2**18
 TRIES = 4
+CONNECTIONS = 8
 TIMEOUT_SECONDS = 30
 PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A file to be fetched.
-
-    Attributes:
-        url: where it lies.
-        path: where it will lie.
-        algorithm: of its digest, such as `md5`; empty where none is published.
-        digest: in hex.
-        most_bytes: larger answers are refused.
-    """
+    """A file to be fetched, with its published digest in hex if there is one; larger answers are refused."""
 
     url: str
     path: Path
-    algorithm: str = ""
+    algorithm: str = ""  # of the digest, such as `md5`
     digest: str = ""
     most_bytes: int = 2**36
 
 
+def address(site: str, path: str) -> str:
+    """The address of a file at one of the `SITES`; `MLTBENCH_ADDRESS_VOC`, `_COCO` and `_LISTS` name mirrors.
+
+    >>> address("coco", "/val2017/000000000139.jpg")
+    'http://images.cocodataset.org/val2017/000000000139.jpg'
+    """
+    if site not in SITES:
+        raise unknown_name("site", site, SITES)
+    variable = f"MLTBENCH_ADDRESS_{site.upper()}"
+    base = os.environ.get(variable) or SITES[site]
+    if not base.startswith(("http://", "https://")):
+        raise InputError(f"{variable}={base!r} must begin with http:// or https://")
+    return f"{base.rstrip('/')}/{path.lstrip('/')}"
+
+
 def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambda more, whole: None) -> Path:
-    """Fetch a file that is not there yet; what an earlier try has got is kept and gone on from.
+    """Fetch a file that is not there yet, resuming an earlier try.
 
-    Args:
-        download: what, from where, to where.
-        on_progress: told how many more bytes are there (fewer: a server began anew) and how many there will be (0:
-            unknown).
-
-    Raises:
-        InputError: if the server refuses, stays away, or sends other bytes than published.
+    `on_progress` is called with how many more bytes are there (fewer: a server began anew) and how many there will be
+    (0: unknown). Raises `InputError` if the server refuses, does not answer, or sends other bytes than published.
     """
     if download.path.exists():
         return download.path
     part = download.path.with_name(f"{download.path.name}.part")
-    told = 0
+    reported = 0
 
-    def tell(there: int, whole: int) -> None:
-        nonlocal told
-        on_progress(there - told, whole)
-        told = there
+    def report(there: int, whole: int) -> None:
+        nonlocal reported
+        on_progress(there - reported, whole)
+        reported = there
 
     try:
-        with alone(Path(f"{part}.lock"), f"downloading {download.url}"):
+        with locked(Path(f"{part}.lock"), f"downloading {download.url}"):
             if download.path.exists():
                 return download.path
             for left in reversed(range(TRIES)):
                 try:
-                    _append(download, part, tell)
+                    _append(download, part, report)
                     break
                 except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-                    if _hopeless(error) or not left:
-                        raise _away(download, part, error) from error
+                    refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
+                    if not left or (refused and error.code not in (408, 429)):
+                        raise _unreachable(download, part, error) from error
                     time.sleep(PAUSE_SECONDS)
             _check(download, part)
             part.replace(download.path)
     except OSError as error:
         raise InputError(
             f"cannot write {download.path}: {error.strerror or error}; free some space or give another folder with "
-            "--data-root (MLTBENCH_DATA). What was downloaded is kept, the same command goes on"
+            "--data-root (MLTBENCH_DATA). What was downloaded is kept, the same command resumes it"
         ) from error
     Path(f"{part}.lock").unlink(missing_ok=True)
     return download.path
 
 
-def fetch_all(
-    downloads: Iterable[Download], *, at_once: int, on_progress: Callable[[int], None] = lambda done: None
-) -> list[tuple[Download, str]]:
-    """Fetch many small files in parallel; return those that could not be had, with the reason.
+def fetch_all(downloads: Sequence[Download], what: str, *, on_progress: Callable[[int, int], None]) -> None:
+    """Fetch many small files in parallel, `what` they are for messages; those that are there already cost nothing.
 
-    Args:
-        downloads: those that are there already cost nothing.
-        at_once: connections at a time.
-        on_progress: called with 1 for each file that is done, well or not.
+    `on_progress` is called with 1 for each file that is done, successfully or not, and their number. Raises
+    `InputError` after all of them were tried, if some could not be fetched.
     """
-    failed = []
-    with ThreadPoolExecutor(at_once) as pool:
-        futures = {pool.submit(fetch, download): download for download in downloads}
+    failed: list[tuple[str, str]] = []
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        futures = {pool.submit(fetch, download): download.url for download in downloads}
         try:
             for future in as_completed(futures):
                 try:
                     future.result()
                 except InputError as error:
                     failed.append((futures[future], str(error)))
-                on_progress(1)
+                on_progress(1, len(downloads))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return sorted(failed, key=lambda item: item[0].url)
+    if failed:
+        lines = [f"  {reason}\n" for _, reason in sorted(failed)[:5]]
+        lines += [f"  ... and {len(failed) - 5} more\n"] if failed[5:] else []
+        raise InputError(
+            f"{len(failed)} of {len(downloads)} {what} could not be downloaded:\n{''.join(lines)}"
+            "the others are kept; give the same command again"
+        )
 
 
-def file_digest(path: Path, algorithm: str) -> str:
-    """Digest of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-def _append(download: Download, part: Path, tell: Callable[[int, int], None]) -> None:
+def _append(download: Download, part: Path, report: Callable[[int, int], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(download.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -132,11 +140,11 @@ def _append(download: Download, part: Path, tell: Callable[[int, int], None]) ->
         whole = (have if resumed else 0) + length
         if whole > download.most_bytes:
             raise InputError(f"{download.url} has {whole:,} bytes; at most {download.most_bytes:,} are taken")
-        tell(have if resumed else 0, whole)
+        report(have if resumed else 0, whole)
         with part.open("ab" if resumed else "wb") as file:
             while block := answer.read(BLOCK):
                 file.write(block)
-                tell(file.tell(), whole)
+                report(file.tell(), whole)
                 if file.tell() > download.most_bytes:
                     raise InputError(f"{download.url} sends more than {download.most_bytes:,} bytes")
     if length and part.stat().st_size < whole:
@@ -155,16 +163,6 @@ def _check(download: Download, part: Path) -> None:
         )
 
 
-def _hopeless(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
-
-
-def _away(download: Download, part: Path, error: Exception) -> InputError:
-    kept = f"; {part.stat().st_size:,} bytes are kept, the same command goes on" if part.exists() else ""
+def _unreachable(download: Download, part: Path, error: Exception) -> InputError:
+    kept = f"; {part.stat().st_size:,} bytes are kept, the same command resumes from there" if part.exists() else ""
     return InputError(f"cannot download {download.url}: {error}{kept}")
-
-
-def describe_failures(failed: Sequence[tuple[Download, str]]) -> str:
-    """The first reasons and how many there are."""
-    lines = [f"  {reason}" for _, reason in failed[:5]] + ([f"  ... and {len(failed) - 5} more"] if failed[5:] else [])
-    return "\n".join(lines)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Formats that people's image folders hold and whose decoders run no outside program (EPS, for one, runs Ghostscript).
+# Common formats whose decoders run no outside program (EPS, for one, runs Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
-# Pillow's own warning level: a picture of more pixels than this is taken for a decompression bomb.
+# Pillow's own warning level: an image of more pixels is taken for a decompression bomb.
 MOST_PIXELS = 89_478_485
 MOST_BYTES = 256 * 2**20
 # Raised whenever the code below gives other pixels for the same file.
@@ -23,38 +23,27 @@ DECODER_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """A decoded image.
-
-    Attributes:
-        pixels: `(size, size, 3)` uint8 RGB.
-        file_digest: SHA-256 of the file.
-        note: what had to be converted, such as `CMYK`; empty for ordinary images.
-    """
+    """A decoded image, `(size, size, 3)` uint8 RGB."""
 
     pixels: NDArray[np.uint8]
-    file_digest: str
-    note: str
+    file_digest: str  # SHA-256 of the file
+    note: str  # what had to be converted, such as `CMYK`; empty for ordinary images
 
 
 class BadImageError(Exception):
-    """The file holds no image that can be used; the message says why."""
+    """The file is no image that can be used; the message says why."""
 
 
 def decode_image(path: Path, size: int, *, shape: tuple[int, int] | None = None) -> Decoded:
-    """Decode a file to a square, its ratio not kept.
+    """Decode a file to a square; its aspect ratio is not kept.
 
     Scaled straight to `size` x `size` with bilinear interpolation between the four neighbours and no antialiasing, as
     the published code does (OpenCV's INTER_LINEAR). Turned upright by its EXIF orientation, as OpenCV does. The first
     frame of an animation is taken; CMYK is converted without colour profile, 16 bits keep their upper 8, transparent
-    pixels lie on white.
+    pixels are laid on white.
 
-    Args:
-        path: an image file.
-        size: side of the result, in pixels.
-        shape: width and height that the annotations promise, upright or as stored, or None where they promise none.
-
-    Raises:
-        BadImageError: if it cannot be decoded whole, is a decompression bomb, or has another shape than promised.
+    Raises `BadImageError` if it cannot be decoded whole, is a decompression bomb, or has another `shape` (width and
+    height, upright or as stored) than its annotation promises.
     """
     data = _read(path)
     try:
@@ -68,7 +57,7 @@ def decode_image(path: Path, size: int, *, shape: tuple[int, int] | None = None)
         raise BadImageError(f"decompression bomb: more than {MOST_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise BadImageError(f"no image in a known format ({', '.join(FORMATS)})") from error
-    except Exception as error:  # decoders raise anything on foreign bytes, and one bad file must not end the pass
+    except Exception as error:  # decoders raise anything on foreign bytes, and one bad file must not end the others
         raise BadImageError(f"corrupt or truncated: {error}") from error
     return Decoded(pixels=pixels, file_digest=hashlib.sha256(data).hexdigest(), note=note)
 

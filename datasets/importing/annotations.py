@@ -1,4 +1,4 @@
-"""Labels of image files as every importer returns them, and the checks that hold for all of them."""
+"""Labels of image files as every reader returns them, and the checks that hold for all of them."""
 
 from __future__ import annotations
 
@@ -13,44 +13,26 @@ from numpy.typing import NDArray
 from ...errors import InputError, unknown_name
 
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
-    """One image with its class names.
+    """One image with its class names."""
 
-    Attributes:
-        file: path below the image folder, which is also its id.
-        classes: names of the classes that it holds.
-        split: `train`, `validation` or `test`, or None where none was given.
-        shape: width and height by its annotation, or None.
-    """
-
-    file: str
+    file: str  # path below the image folder, which is also its id
     classes: frozenset[str]
-    split: str | None = None
-    shape: tuple[int, int] | None = None
+    split: str | None = None  # `train`, `validation` or `test`; None where none was given
+    shape: tuple[int, int] | None = None  # width and height by its annotation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """What a label file says.
-
-    Attributes:
-        images: in the file's order.
-        classes: C class names, in column order.
-        remarks: what was left out of account, for the user to read.
-    """
+    """What label files say: images in their order, C class names in column order, remarks on what was ignored."""
 
     images: tuple[AnnotatedImage, ...]
     classes: tuple[str, ...]
@@ -66,10 +48,9 @@ class Annotations:
 
 
 def checked(found: Annotations, source: Path) -> Annotations:
-    """Return the annotations if every importer's conditions hold.
+    """Return the annotations if the conditions of all imports hold.
 
-    Raises:
-        InputError: if there is no image or class, an image is there twice, or a name cannot be used.
+    Raises `InputError` if there is no image or class, an image occurs twice, or a name cannot be used.
     """
     if not found.images:
         raise InputError(f"{source} names no image")
@@ -80,50 +61,31 @@ def checked(found: Annotations, source: Path) -> Annotations:
     if len(set(found.classes)) != len(found.classes):
         twice = next(name for name in found.classes if found.classes.count(name) > 1)
         raise InputError(f"{source} names the class {twice!r} twice; give its classes different names")
-    seen: set[str] = set()
+    seen: set[PurePosixPath] = set()
     for image in found.images:
-        check_file_name(image.file, source)
-        path = str(PurePosixPath(image.file))  # ./a.jpg is a.jpg
-        if path in seen:
+        check_name(image.file, f"image of {source}")
+        path = PurePosixPath(image.file.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0].endswith(":"):
+            raise InputError(f"{source}: image {image.file!r} lies outside the image folder; give paths below it")
+        if PurePosixPath(image.file) in seen:  # ./a.jpg is a.jpg
             raise InputError(f"{source}: image {image.file!r} is there twice; leave one of its entries out")
-        seen.add(path)
+        seen.add(PurePosixPath(image.file))
     if len({image.split is None for image in found.images}) > 1:
         bare = next(image.file for image in found.images if image.split is None)
         raise InputError(f"{source}: image {bare!r} has no split, others have; give each one, or none")
     return found
 
 
-def check_name(name: str, what: str) -> str:
-    """Return a name that can stand in tables, file names and digests.
-
-    Raises:
-        InputError: if it is empty, too long, or holds control characters.
-    """
+def check_name(name: str, what: str) -> None:
+    """Raise `InputError` unless a name can be used in tables, file names and digests."""
     if not name.strip() or len(name) > LONGEST_NAME:
         raise InputError(f"{what}: a name has 1 to {LONGEST_NAME} characters; got {name[:40]!r} ({len(name)})")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         raise InputError(f"{what}: {name!r} holds control characters or line ends; rename it")
-    return name
-
-
-def check_file_name(name: str, source: Path) -> str:
-    """Return a path that stays below the folder that it is taken from.
-
-    Raises:
-        InputError: if it is absolute, goes up, or is no name.
-    """
-    check_name(name, f"image of {source}")
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":"):
-        raise InputError(f"{source}: image {name!r} lies outside the image folder; give paths below it")
-    return name
 
 
 def split_name(text: str, where: str) -> str:
-    """The split that a word means.
-
-    Raises:
-        InputError: if it means none.
+    """The split that a word means; raises `InputError` if it means none.
 
     >>> split_name("val", "row 2")
     'validation'

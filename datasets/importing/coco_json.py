@@ -1,59 +1,60 @@
 """Labels from a COCO instances file: an image holds the classes of its annotations.
 
 Crowd annotations count; boxes without area or with a side under 1 pixel do not, as in the published data of COCO-MLT.
+pycocotools reads the same labels (a test compares them), but indexes what it is given without any check.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import InputError
 from .annotations import AnnotatedImage, Annotations
 
 SMALLEST_SIDE = 1.0
+Value = TypeVar("Value", int, str)
 
 
 def read_coco_json(path: Path, *, split: str | None = None) -> Annotations:
-    """Read a COCO instances JSON.
+    """Read a COCO instances JSON; all its images belong to one split, if that is given.
 
-    Args:
-        path: with `images`, `annotations` and `categories`.
-        split: that its images belong to, or None.
-
-    Raises:
-        InputError: if it is no such file, an id is unknown or there twice, or a box is none; the entry is named.
+    Raises `InputError` if it is no such file, an id is unknown or occurs twice, or a box is none; the entry is named.
     """
     content = _load(path)
-    classes = _categories(content["categories"], path)
-    images = _images(content["images"], path)
+    categories, images = _by_id(content, "categories", path), _by_id(content, "images", path)
+    classes = {key: _value(entry, "name", str, where) for key, (entry, where) in categories.items()}
     held: dict[int, set[str]] = {key: set() for key in images}
-    ignored: Counter[str] = Counter()
+    ignored = 0
     for number, annotation in enumerate(content["annotations"]):
-        where = f"{path}: annotation number {number} (id {_shown(annotation, 'id')})"
-        image_id, category = _integer(annotation, "image_id", where), _integer(annotation, "category_id", where)
+        where = f"{path}: annotation number {number} (id {annotation.get('id')!r:.40})"
+        image_id, category = _value(annotation, "image_id", int, where), _value(annotation, "category_id", int, where)
         if image_id not in images:
             raise InputError(f"{where} belongs to image {image_id}, which `images` lacks; remove it or add the image")
         if category not in classes:
             raise InputError(
                 f"{where} has category {category}, which `categories` lacks; remove it or add the category"
             )
-        reason = _ignored(annotation, where)
-        if reason:
-            ignored[reason] += 1
-        else:
+        if _counts(annotation, where):
             held[image_id].add(classes[category])
+        else:
+            ignored += 1
+    remark = f"{path.name}: {ignored} annotations ignored: box without area, or with a side under 1 pixel"
     return Annotations(
         images=tuple(
-            AnnotatedImage(file=name, classes=frozenset(held[key]), split=split, shape=shape)
-            for key, (name, shape) in images.items()
+            AnnotatedImage(
+                file=_value(entry, "file_name", str, where),
+                classes=frozenset(held[key]),
+                split=split,
+                shape=_shape(entry, where),
+            )
+            for key, (entry, where) in images.items()
         ),
         classes=tuple(classes.values()),
-        remarks=[f"{path.name}: {number} annotations ignored: {reason}" for reason, number in sorted(ignored.items())],
+        remarks=[remark] if ignored else [],
     )
 
 
@@ -72,42 +73,33 @@ def _load(path: Path) -> dict[str, list[Any]]:
     return content  # type: ignore[no-any-return]
 
 
-def _categories(entries: Sequence[dict[str, Any]], path: Path) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for number, entry in enumerate(entries):
-        where = f"{path}: category number {number}"
-        key = _integer(entry, "id", where)
-        if key in found:
-            raise InputError(f"{where}: id {key} is there twice; give each category its own")
-        found[key] = _text(entry, "name", where)
+def _by_id(content: Mapping[str, Sequence[Any]], key: str, path: Path) -> dict[int, tuple[dict[str, Any], str]]:
+    """Images or categories by id, each with its place for messages."""
+    kind = {"images": "image", "categories": "category"}[key]
+    found: dict[int, tuple[dict[str, Any], str]] = {}
+    for number, entry in enumerate(content[key]):
+        where = f"{path}: {kind} number {number}"
+        if (number_of := _value(entry, "id", int, where)) in found:
+            raise InputError(f"{where}: {kind} id {number_of} is there twice; give each {kind} its own")
+        found[number_of] = entry, where
     return found
 
 
-def _images(entries: Sequence[dict[str, Any]], path: Path) -> dict[int, tuple[str, tuple[int, int] | None]]:
-    found: dict[int, tuple[str, tuple[int, int] | None]] = {}
-    for number, entry in enumerate(entries):
-        where = f"{path}: image number {number}"
-        key = _integer(entry, "id", where)
-        if key in found:
-            raise InputError(f"{where}: image id {key} is there twice; leave one of them out")
-        shape = None
-        if "width" in entry and "height" in entry:
-            shape = _integer(entry, "width", where), _integer(entry, "height", where)
-        found[key] = _text(entry, "file_name", where), shape
-    return found
+def _shape(entry: dict[str, Any], where: str) -> tuple[int, int] | None:
+    there = "width" in entry and "height" in entry
+    return (_value(entry, "width", int, where), _value(entry, "height", int, where)) if there else None
 
 
-def _ignored(annotation: dict[str, Any], where: str) -> str:
-    """Why an annotation does not count; empty if it does."""
+def _counts(annotation: dict[str, Any], where: str) -> bool:
     box = annotation.get("bbox")
     if box is None:
-        return ""  # labels without boxes are labels all the same
+        return True  # labels without boxes are labels all the same
     if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
         raise InputError(f"{where} has the box {box!r:.80}; a box is four finite numbers: left, top, width, height")
     area = annotation.get("area", box[2] * box[3])
     if not _finite(area):
         raise InputError(f"{where} has the area {area!r:.80}; it must be a finite number")
-    return "box without area, or with a side under 1 pixel" if area <= 0 or min(box[2:]) < SMALLEST_SIDE else ""
+    return bool(area > 0 and min(box[2:]) >= SMALLEST_SIDE)
 
 
 def _finite(value: Any) -> bool:
@@ -117,19 +109,8 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def _integer(entry: dict[str, Any], key: str, where: str) -> int:
+def _value(entry: dict[str, Any], key: str, kind: type[Value], where: str) -> Value:
     value = entry.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{where}: {key}={value!r:.80} must be a whole number")
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{where}: {key}={value!r:.80} must be a {'text' if kind is str else 'whole number'}")
     return value
-
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: {key}={value!r:.80} must be a text")
-    return value
-
-
-def _shown(entry: dict[str, Any], key: str) -> str:
-    return f"{entry.get(key)!r:.40}"

@@ -1,4 +1,4 @@
-"""Making a dataset of anybody's images: labels read, splits fixed, images decoded, all of it written as one folder."""
+"""Building a dataset from your own images: labels read, splits fixed, images decoded, all written as one folder."""
 
 from __future__ import annotations
 
@@ -23,74 +23,59 @@ from ..long_tail.statistics import ClassStatistics
 from ..prepared.dataset_folder import (
     DOWNLOADS,
     MANIFEST,
-    SIDES,
     Manifest,
+    Progress,
     SplitLabels,
+    building,
+    decode_splits,
+    describe_reports,
+    describe_splits,
     read_manifest,
     read_split_labels,
     write_prepared,
 )
-from ..prepared.making import making_dataset
-from ..prepared.split_images import Progress, decode_splits, describe_reports
-from .annotations import AnnotatedImage, Annotations
-from .remarks import files_in_two_splits, files_without_label
+from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, split_name
+from .coco_json import read_coco_json
+from .label_files import CsvOptions, read_csv
 from .splits import SplitOptions, divide
+from .voc_xml import read_voc_folder
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 UNUSABLE = (
-    "Mend or replace these files and give the same command again (what was decoded is kept), or go on without them: "
-    "--leave-out-unusable"
+    "Repair or replace these files and give the same command again, or continue without them: --leave-out-unusable"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How a dataset is made of annotated images.
-
-    Attributes:
-        name: what commands will call it.
-        images: folder that the files lie below.
-        data_root: where datasets are kept.
-        splits: how images are divided.
-        recipe: training recipe that it gets.
-        backbone: backbone that it gets.
-        workers: processes that decode.
-        leave_out: go on without images that cannot be used.
-        replace: overwrite a dataset of that name.
-        source: what the labels were read from, in words.
-    """
+    """How a dataset is built from annotated images."""
 
     name: str
-    images: Path
+    images: Path  # folder that the files are below
     data_root: Path
     splits: SplitOptions = field(default_factory=SplitOptions)
     recipe: str = "paper"
     backbone: str = "resnet50"
     workers: int = 1
-    leave_out: bool = False
-    replace: bool = False
-    source: str = ""
+    leave_out: bool = False  # continue without images that cannot be used
+    replace: bool = False  # overwrite a dataset of that name
+    source: str = ""  # what the labels were read from, for people to read
 
     @property
     def folder(self) -> Path:
-        """Where the dataset will lie."""
+        """Where the dataset will be."""
         return self.data_root / self.name
 
     @property
     def building(self) -> Path:
-        """Where it lies until it is whole."""
+        """Where it is until it is whole."""
         return self.data_root / f".{self.name}.building"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What an import has made.
-
-    Attributes:
-        manifest: of the dataset.
-        folder: where it lies.
-        remarks: what the user should know.
-    """
+    """A dataset that was imported, and what the user should know of it."""
 
     manifest: Manifest
     folder: Path
@@ -98,10 +83,9 @@ class Imported:
 
 
 def check_dataset_name(name: str, taken: Sequence[str]) -> str:
-    """Return a name that a folder and a command line can bear.
+    """Return a name that works as a folder and on a command line.
 
-    Raises:
-        InputError: if it cannot be used, or is one of mltbench's own.
+    Raises `InputError` if it cannot be used, or is one of mltbench's own.
     """
     if not NAME.fullmatch(name) or safe_file_name(name) != name:
         raise InputError(
@@ -113,46 +97,84 @@ def check_dataset_name(name: str, taken: Sequence[str]) -> str:
     return name
 
 
+def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: bool = True) -> Annotations:
+    """Read labels: one CSV, one folder of VOC XML, or COCO JSON files, several as `SPLIT=PATH`.
+
+    Raises `InputError` if there is no such file, or its content cannot be used.
+    """
+    parts = [_split_and_path(text) for text in labels]
+    if len(parts) > 1 and not all(path.suffix.lower() == ".json" for _, path in parts):
+        raise InputError("--labels is given several times only with COCO JSON files, such as train=a.json test=b.json")
+    for _, path in parts:
+        if not path.exists():
+            raise InputError(f"no labels at {path}; give a CSV, a COCO .json or a folder of VOC .xml")
+    first = parts[0][1]
+    if first.is_dir():
+        return checked(read_voc_folder(first, difficult=difficult), first)
+    if first.suffix.lower() == ".xml":
+        raise InputError(f"{first} is one annotation; give the folder of the .xml files")
+    if first.suffix.lower() != ".json":
+        return checked(read_csv(first, columns), first)
+    found = [read_coco_json(path, split=split) for split, path in parts]
+    if any(other.classes != found[0].classes for other in found):
+        raise InputError(f"the files beginning with {first} have different categories; they must be the same")
+    joined = Annotations(
+        images=tuple(image for part in found for image in part.images),
+        classes=found[0].classes,
+        remarks=[remark for part in found for remark in part.remarks],
+    )
+    return checked(joined, first)
+
+
+def _split_and_path(text: str) -> tuple[str | None, Path]:
+    before, sign, after = text.partition("=")
+    if sign and before.strip().lower() in SPLIT_NAMES:
+        return split_name(before, text), Path(after)
+    return None, Path(text)
+
+
 def import_images(
-    annotations: Annotations,
-    options: ImportOptions,
-    *,
-    on_progress: Progress = lambda what, more, total: None,
+    annotations: Annotations, options: ImportOptions, *, on_progress: Progress = lambda activity, more, total: None
 ) -> Imported:
-    """Divide, decode and write; the dataset is there whole or not at all, and a killed import goes on where it was.
+    """Divide, decode and write; the dataset is there whole or not at all, and splits already decoded are kept.
 
-    Args:
-        annotations: as an importer returned them.
-        options: name, folders and splits.
-        on_progress: told `decoding SPLIT`, how many more images are done, and how many there are.
-
-    Raises:
-        InputError: if the name is taken, a split is empty, images cannot be used, or the disk is full.
+    Raises `InputError` if the name is taken, a split is empty, images cannot be used, or the disk is full.
     """
     labels = annotations.labels()
     given = [image.split for image in annotations.images]
     rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes)
     chosen = {name: [annotations.images[i] for i in rows[name]] for name in SPLITS}
-    with making_dataset(options.name, options.data_root):
-        _require_room(options, annotations.classes, {name: (chosen[name], labels[rows[name]]) for name in SPLITS})
+    with building(options.name, options.data_root):
+        _check_folder(options, annotations.classes, {name: (chosen[name], labels[rows[name]]) for name in SPLITS})
         caches = _decode(chosen, options, on_progress)
         splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in SPLITS}
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
-        manifest = _manifest(annotations, options, splits)
-        _require_new(options, manifest)
+        manifest = describe_splits(
+            splits,
+            name=options.name,
+            summary=f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
+            + (", long-tailed by the paper's construction" if options.splits.long_tail else ""),
+            source=options.source,
+            recipe=options.recipe,
+            backbone=options.backbone,
+            classes=annotations.classes,
+            options=_split_options(options),
+        )
+        if not options.replace and read_manifest(options.folder) not in (None, manifest):
+            raise _taken(options)
         write_prepared(options.building, manifest, splits)
         _put_in_place(options)
     remarks = [
         *annotations.remarks,
-        *files_without_label(annotations, options.images),
+        *_files_without_label(annotations, options.images),
         *remarks,
         *describe_reports(options.folder, caches),
-        *files_in_two_splits(splits),
+        *_files_in_two_splits(splits),
     ]
     return Imported(manifest=manifest, folder=options.folder, remarks=remarks)
 
 
-def _require_room(
+def _check_folder(
     options: ImportOptions,
     classes: Sequence[str],
     splits: Mapping[str, tuple[Sequence[AnnotatedImage], NDArray[np.uint8]]],
@@ -167,7 +189,7 @@ def _require_room(
         )
     if options.replace or (found := read_manifest(folder)) is None:
         return
-    others = tuple(found.classes) != tuple(classes) or found.options != _used(options)
+    others = tuple(found.classes) != tuple(classes) or found.options != _split_options(options)
     for name, (images, labels) in splits.items():
         there = read_split_labels(folder, found, name)
         wanted = {image.file: row.tobytes() for image, row in zip(images, labels, strict=True)}
@@ -183,7 +205,12 @@ def _decode(
 ) -> dict[str, Cache]:
     options.building.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        _reuse(options.folder / f"{name}.npy", options.building / f"{name}.npy")
+        made, copy = options.folder / f"{name}.npy", options.building / f"{name}.npy"
+        # The cache of an earlier import is linked into the new one, which takes it if it is of the same files; where
+        # files cannot be linked they are decoded again.
+        for ending in ("", ".json") if made.exists() and not copy.exists() else ():
+            with contextlib.suppress(OSError):
+                os.link(f"{made}{ending}", f"{copy}{ending}")
     files = {
         name: [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
         for name, images in chosen.items()
@@ -198,15 +225,6 @@ def _decode(
     )
 
 
-def _reuse(made: Path, building: Path) -> None:
-    """Link the cache of an earlier import into the new one, which takes it where it was made of the same files."""
-    if not building.exists() and made.exists():
-        for ending in ("", ".json"):
-            # Where files cannot be linked they are decoded again.
-            with contextlib.suppress(OSError):
-                os.link(f"{made}{ending}", f"{building}{ending}")
-
-
 def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
     good = [i for i, image in enumerate(cache.images) if not image.problem]
     if not good:
@@ -219,29 +237,9 @@ def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
     )
 
 
-def _manifest(annotations: Annotations, options: ImportOptions, splits: Mapping[str, SplitLabels]) -> Manifest:
-    return Manifest(
-        name=options.name,
-        summary=f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
-        + (", long-tailed by the paper's construction" if options.splits.long_tail else ""),
-        source=options.source,
-        recipe=options.recipe,
-        backbone=options.backbone,
-        classes=annotations.classes,
-        digests={name: split.digest(SIDES[name]) for name, split in splits.items()},
-        images={name: len(split.ids) for name, split in splits.items()},
-        options=_used(options),
-    )
-
-
-def _used(options: ImportOptions) -> dict[str, Any]:
+def _split_options(options: ImportOptions) -> dict[str, Any]:
     """How images were divided, as the manifest has it when it is read."""
     return json.loads(json.dumps(asdict(options.splits)))  # type: ignore[no-any-return]
-
-
-def _require_new(options: ImportOptions, manifest: Manifest) -> None:
-    if not options.replace and read_manifest(options.folder) not in (None, manifest):
-        raise _taken(options)
 
 
 def _taken(options: ImportOptions) -> InputError:
@@ -260,3 +258,33 @@ def _put_in_place(options: ImportOptions) -> None:
     options.building.rename(options.folder)
     if old.exists():
         shutil.rmtree(old)
+
+
+def _files_without_label(annotations: Annotations, folder: Path) -> list[str]:
+    """A remark on image files in the folders of named ones that no label names, if there are any."""
+    named = {folder / image.file for image in annotations.images}
+    others = [
+        path
+        for place in {path.parent for path in named}
+        if place.is_dir()
+        for path in map(Path, os.scandir(place))
+        if path.suffix.lower() in ENDINGS and path not in named
+    ]
+    return [f"not taken, no label names them: {_counted(others)}, such as {min(others)}"] if others else []
+
+
+def _files_in_two_splits(splits: Mapping[str, SplitLabels]) -> list[str]:
+    """A remark on files of the same bytes in several splits, which make scores too good, if there are any."""
+    first: dict[str, tuple[str, str]] = {}
+    twice = []
+    for name, split in splits.items():
+        for image, digest in zip(split.ids.tolist(), split.file_digests.tolist(), strict=True):
+            there = first.setdefault(digest, (name, image))
+            if there[0] != name:
+                twice.append(f"{there[1]} ({there[0]}) and {image} ({name})")
+    remark = "the same bytes in two splits, which makes scores too good"
+    return [f"{remark}: {_counted(twice)}, such as {twice[0]}"] if twice else []
+
+
+def _counted(files: Sequence[Path | str]) -> str:
+    return f"{len(files)} image file{'s' * (len(files) > 1)}"

@@ -1,9 +1,15 @@
-"""Label matrices on disk: `.npz`, or CSV in either of two shapes."""
+"""Labels in tables: a CSV for `data import`, and label matrices, `.npz` or CSV, that need no images.
+
+A CSV has one row per image, with its class names joined in one column or a column of 0/1 per class. Python's own `csv`
+reads it: pandas fills rows that are too short, and takes the first column of rows that are all too long for an index,
+where a user should rather learn which row is wrong.
+"""
 
 from __future__ import annotations
 
 import csv
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +17,60 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError
-from ..long_tail.label_matrix import as_label_matrix
+from ...errors import InputError, unknown_name
+from ..long_tail.statistics import as_label_matrix
 from ..prepared.array_files import DAMAGE
+from .annotations import AnnotatedImage, Annotations, split_name
 
 logger = logging.getLogger("mltbench")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CsvOptions:
+    """How a CSV is laid out; without a labels column, each further column is a class of 0/1."""
+
+    delimiter: str = ","  # between cells
+    separator: str = "|"  # between the class names of one cell
+    image_column: str | None = "image"  # None for the first one
+    labels_column: str = "labels"
+    split_column: str | None = "split"  # which may be absent; None where it would be a class like others
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelFile:
-    """Labels of named images.
-
-    Attributes:
-        ids: N unique image ids, in the file's order.
-        labels: `(N, C)` uint8 of 0/1.
-        classes: C class names; numbers where the file has none.
-    """
+    """Labels `(N, C)` uint8 of 0/1 with N unique image ids, in the file's order."""
 
     ids: tuple[str, ...]
     labels: NDArray[np.uint8]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # C names; numbers where the file has none
+
+
+def read_csv(path: Path, options: CsvOptions) -> Annotations:
+    """Read a CSV in UTF-8 with a header; raises `InputError` if it cannot be read; row and cell are named."""
+    header, body = _rows(path, options)
+    image_column = header[0] if options.image_column is None else options.image_column
+    if image_column not in header:
+        raise unknown_name(f"--image-column in {path}:", image_column, header)
+    position = {name: i for i, name in enumerate(header)}
+    image, split = position[image_column], position.get(options.split_column or "")
+    if options.labels_column in header:
+        column = position[options.labels_column]
+        cells = [[name.strip() for name in row[column].split(options.separator) if name.strip()] for row in body]
+        classes = sorted({name for row in cells for name in row})
+        _warn_of_separator(path, cells, options.separator)
+    else:
+        columns = [i for i in range(len(header)) if i not in (image, split)]
+        classes = [header[i] for i in columns]
+        cells = [_flags(path, number, row, columns, header) for number, row in enumerate(body, start=2)]
+    images = tuple(
+        AnnotatedImage(
+            file=row[image].strip(),
+            classes=frozenset(names),
+            split=None if split is None or not row[split].strip() else split_name(row[split], f"{path}, row {number}"),
+        )
+        for number, (row, names) in enumerate(zip(body, cells, strict=True), start=2)
+    )
+    return Annotations(images=images, classes=tuple(classes))
 
 
 def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str] = ("", "train_")) -> LabelFile:
@@ -40,35 +80,73 @@ def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str]
         path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,); or a CSV whose first column is the
             image, with either one column `labels` of names joined by the separator, or a column of 0/1 per class.
         separator: between the names of one image.
-        prefixes: of the names of ids and labels in an `.npz`, the first that is there is taken; `train_` names those of
-            a dataset's training split.
+        prefixes: of `ids` and `labels` in an `.npz`, such as `train_`; the first that is there is taken.
 
     Raises:
-        InputError: if the file cannot be read, an id is there twice, or a label is not 0 or 1.
+        InputError: if the file cannot be read, an id occurs twice, or a label is not 0 or 1.
     """
     if not path.is_file():
         raise InputError(f"no label file at {path}; give an .npz with ids and labels, or a CSV")
-    found = _read_npz(path, prefixes) if path.suffix == ".npz" else _read_csv(path, separator)
+    if path.suffix == ".npz":
+        found = _read_npz(path, prefixes)
+    else:
+        table = read_csv(path, CsvOptions(separator=separator, image_column=None, split_column=None))
+        ids = tuple(image.file for image in table.images)
+        found = LabelFile(ids=ids, labels=as_label_matrix(table.labels()), classes=table.classes)
     if len(found.ids) != len(found.labels) or len(found.classes) != found.labels.shape[1]:
         raise InputError(
             f"{path}: {len(found.ids)} ids and {len(found.classes)} classes for labels of shape {found.labels.shape}"
         )
-    seen: set[str] = set()
-    for name in found.ids:
-        if name in seen:
-            raise InputError(f"{path}: image {name!r} is there twice; leave one of its rows out")
-        seen.add(name)
+    twice = [name for name, times in Counter(found.ids).items() if times > 1]
+    if twice:
+        raise InputError(f"{path}: image {twice[0]!r} is there twice; leave one of its rows out")
     return found
 
 
-def warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: str) -> None:
-    """Say so where names look like several joined by something else: none is split, and some hold such a sign."""
+def _rows(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
+    if len(options.delimiter) != 1 or not options.separator:
+        raise InputError(f"--delimiter {options.delimiter!r} must be one character, --separator not empty")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file, delimiter=options.delimiter) if row]
+    except (UnicodeDecodeError, csv.Error, ValueError, TypeError) as error:
+        raise InputError(f"{path} is no CSV in UTF-8: {error}; save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if not rows or len(rows[0]) < 2:
+        raise InputError(
+            f"{path} needs a header of at least two columns; its first row is {rows[:1]}. "
+            f"Is {options.delimiter!r} what separates its cells? --delimiter gives another"
+        )
+    if len(rows) < 2:
+        raise InputError(f"{path} has a header and nothing below it; give a row per image")
+    header = [name.strip() for name in rows[0]]
+    if len(set(header)) != len(header):
+        raise InputError(f"{path}: the header names a column twice: {', '.join(header)}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise InputError(f"{path}, row {number}: {len(row)} cells, the header has {len(header)}")
+    return header, rows[1:]
+
+
+def _flags(path: Path, number: int, row: list[str], columns: list[int], header: list[str]) -> list[str]:
+    for i in columns:
+        if row[i].strip() not in ("0", "1"):
+            raise InputError(
+                f"{path}, row {number}, column {header[i]!r}: {row[i]!r} is not 0 or 1; a column of class names is "
+                "called `labels`, or what --labels-column says"
+            )
+    return [header[i] for i in columns if row[i].strip() == "1"]
+
+
+def _warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: str) -> None:
+    """Warn where no cell was split, and names look as if they were joined by something else."""
     if any(len(names) > 1 for names in cells):
         return
     other = next((sign for sign in "|;,/" for names in cells for name in names if sign in name), None)
     if other is not None:
         logger.warning(
-            "%s: no image has more than one class, and names hold %r; is %r what stands between names? "
+            "%s: no image has more than one class, and names hold %r; is %r what separates names? "
             "--separator gives another",
             path, other, separator,
         )  # fmt: skip
@@ -77,48 +155,13 @@ def warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: str
 def _read_npz(path: Path, prefixes: Sequence[str]) -> LabelFile:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            prefix = next((prefix for prefix in prefixes if f"{prefix}labels" in arrays.files), "")
+            prefix = next((prefix for prefix in prefixes if f"{prefix}labels" in arrays.files), prefixes[0])
             labels = as_label_matrix(arrays[f"{prefix}labels"])
             names = arrays["classes"].tolist() if "classes" in arrays.files else range(labels.shape[1])
             ids = tuple(str(name) for name in arrays[f"{prefix}ids"].tolist())
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(f"{path} must hold the arrays `ids` (N,) and `labels` (N, C): {error}") from error
+        names = " or ".join(f"`{prefix}ids` (N,) and `{prefix}labels` (N, C)" for prefix in prefixes)
+        raise InputError(f"{path} must be an .npz with the arrays {names}: {error}") from error
     return LabelFile(ids=ids, labels=labels, classes=tuple(str(name) for name in names))
-
-
-def _read_csv(path: Path, separator: str) -> LabelFile:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV in UTF-8: {error}; save it as UTF-8") from error
-    if len(rows) < 2 or len(rows[0]) < 2:
-        raise InputError(f"{path} needs a header of at least two columns, the image first, and a row per image")
-    header, body = rows[0], rows[1:]
-    for number, row in enumerate(body, start=2):
-        if len(row) != len(header):
-            raise InputError(f"{path}, row {number}: {len(row)} cells, the header has {len(header)}")
-    ids = tuple(row[0] for row in body)
-    if "labels" in header:
-        column = header.index("labels")
-        names = [[name.strip() for name in row[column].split(separator) if name.strip()] for row in body]
-        classes = tuple(sorted({name for row in names for name in row}))
-        warn_of_separator(path, names, separator)
-        position = {name: i for i, name in enumerate(classes)}
-        labels = np.zeros((len(body), len(classes)), dtype=np.uint8)
-        for labels_row, row in zip(labels, names, strict=True):
-            labels_row[[position[name] for name in row]] = 1
-        return LabelFile(ids=ids, labels=as_label_matrix(labels), classes=classes)
-    return LabelFile(ids=ids, labels=_cells(path, body), classes=tuple(header[1:]))
-
-
-def _cells(path: Path, body: list[list[str]]) -> NDArray[np.uint8]:
-    for number, row in enumerate(body, start=2):
-        for cell in row[1:]:
-            if cell.strip() not in ("0", "1"):
-                raise InputError(
-                    f"{path}, row {number}: {cell!r} is not 0 or 1; name the column `labels` if it holds class names"
-                )
-    return as_label_matrix([[int(cell) for cell in row[1:]] for row in body])

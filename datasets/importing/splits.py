@@ -1,51 +1,38 @@
-"""Three splits out of what was given, and a long-tailed training set out of the training images."""
+"""Three splits from the given ones, and a long-tailed training set from the training images."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, unknown_name
 from ..dataset import SPLITS
-from ..long_tail.label_balance import choose_like
-from ..long_tail.selection import pareto_targets, select_head_to_tail
+from ..long_tail.selection import choose_like, pareto_targets, select_head_to_tail
 from ..long_tail.statistics import ClassStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
 class LongTail:
-    """The Pareto curve that the training set is cut to.
+    """The Pareto curve that the training set is cut to."""
 
-    Attributes:
-        max: wanted size of the largest class.
-        min: wanted size far out in the tail.
-        power: of the Pareto density.
-    """
-
-    max: int
-    min: int = 1
+    max: int  # wanted size of the largest class
+    min: int = 1  # wanted size far out in the tail
     power: float = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How images are divided.
+    """How images are divided."""
 
-    Attributes:
-        test_share: of all images, when no test split is given.
-        validation_share: of the training images, when no validation split is given.
-        seed: of every draw.
-        long_tail: curve of the training set, or None to take all training images.
-    """
-
-    test_share: float = 0.3
-    validation_share: float = 0.15
-    seed: int = 0
-    long_tail: LongTail | None = None
+    test_share: float = 0.3  # of all images, when no test split is given
+    validation_share: float = 0.15  # of the training images, when no validation split is given
+    seed: int = 0  # of every draw
+    long_tail: LongTail | None = None  # None takes all training images
 
     def __post_init__(self) -> None:
         for name in ("test_share", "validation_share"):
@@ -54,49 +41,40 @@ class SplitOptions:
 
 
 def parse_long_tail(text: str) -> LongTail:
-    """Read `max=800,min=1` or `max=800,min=1,power=6`.
-
-    Raises:
-        InputError: if a key is unknown, a value is no number, or max is missing.
+    """Read `max=800,min=1` or `max=800,min=1,power=6`; other keys, other values and no max raise `InputError`.
 
     >>> parse_long_tail("max=800,min=2")
     LongTail(max=800, min=2, power=6.0)
     """
-    values: dict[str, float] = {}
+    kinds: dict[str, type[int | float]] = {"max": int, "min": int, "power": float}
+    values: dict[str, Any] = {}
     for part in text.split(","):
-        key, _, value = part.partition("=")
-        if key.strip() not in ("max", "min", "power"):
-            raise unknown_name("key of --long-tail", key.strip(), ("max", "min", "power"))
+        key, _, value = (piece.strip() for piece in part.partition("="))
+        if key not in kinds:
+            raise unknown_name("key of --long-tail", key, kinds)
         try:
-            values[key.strip()] = float(value) if key.strip() == "power" else int(value)
+            values[key] = kinds[key](value)
         except ValueError as error:
             raise InputError(f"--long-tail {part!r} must be a number, as in max=800,min=1") from error
     if "max" not in values:
         raise InputError(f"--long-tail {text!r} needs max, as in max=800,min=1")
-    return LongTail(max=int(values["max"]), min=int(values.get("min", 1)), power=values.get("power", 6.0))
+    return LongTail(**values)
 
 
 def divide(
-    labels: NDArray[np.uint8],
-    given: Sequence[str | None],
+    labels: NDArray[np.uint8],  # (N, C) of 0/1
+    given: Sequence[str | None],  # the split of each image, or None for all of them
     options: SplitOptions,
     *,
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,  # for messages
 ) -> tuple[dict[str, list[int]], list[str]]:
     """Row numbers of each split, and remarks for the user.
 
-    Validation is set aside from train before the long tail is cut, so that no statistics are taken of it; its label
+    Validation is set aside from train before the long tail is cut, so that it stays out of all statistics; its label
     distribution follows the test split's as far as half of each class's training images allow. Training images without
     any label are left out: the re-balanced losses divide by a sum over an image's labels.
 
-    Args:
-        labels: `(N, C)` of 0/1.
-        given: the split of each image, or None for all of them.
-        options: shares, seed and long tail.
-        class_names: C names for messages; None for numbers.
-
-    Raises:
-        InputError: if a split stays empty or a class has no training image.
+    Raises `InputError` if a split stays empty or a class has no training image.
     """
     rows = {name: [i for i, split in enumerate(given) if split == name] for name in SPLITS}
     remarks: list[str] = []
@@ -133,7 +111,7 @@ def _set_aside(
     except InputError as error:
         raise InputError(
             f"no {name} split can be set aside with --{name}-share {share}: {error}, add images (a class of one image "
-            "gives none), or say of each image what split it belongs to"
+            "gives none), or give the split of each image"
         ) from error
     return [pool[i] for i in chosen]
 

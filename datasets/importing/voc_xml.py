@@ -7,35 +7,27 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
 from ...errors import InputError
-from .annotations import AnnotatedImage, Annotations, split_name
+from .annotations import AnnotatedImage, Annotations
 
 MOST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocImage:
-    """What one XML file says.
-
-    Attributes:
-        file: name of the image.
-        shape: width and height, or None where it does not say.
-        sure: classes of objects not marked difficult.
-        difficult: classes of objects that are.
-    """
+    """What one XML file says of an image: its classes, by objects that are marked difficult or not."""
 
     file: str
-    shape: tuple[int, int] | None
+    shape: tuple[int, int] | None  # width and height
     sure: frozenset[str]
     difficult: frozenset[str]
 
 
 def read_voc_file(path: Path) -> VocImage:
-    """Read one annotation.
-
-    Raises:
-        InputError: if it is no VOC annotation, or declares entities.
-    """
+    """Read one annotation; raises `InputError` if it is no VOC annotation, or declares entities."""
     root = _parse(path)
     if root.tag != "annotation":
         raise InputError(f"{path}: the root element is {root.tag!r:.40}, not annotation")
@@ -54,21 +46,15 @@ def read_voc_file(path: Path) -> VocImage:
 
 
 def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
-    """Read a folder of annotations; splits come from `ImageSets/Main` beside it, where that is there.
+    """Read a folder with one XML per image, such as `VOC2012/Annotations`; splits come from `ImageSets/Main` beside it.
 
-    Args:
-        folder: with one XML per image, such as `VOC2012/Annotations`.
-        difficult: whether objects marked difficult count.
-
-    Raises:
-        InputError: if a file cannot be used.
+    Raises `InputError` if a file cannot be used.
     """
     files = sorted(folder.glob("*.xml"))
     if not files:
         raise InputError(f"{folder} holds no .xml; give the folder of annotations, such as VOC2012/Annotations")
     splits = _given_splits(folder.parent / "ImageSets" / "Main")
     found = [(path, read_voc_file(path)) for path in files]
-    kept = [(path, image) for path, image in found if not splits or path.stem in splits]
     images = tuple(
         AnnotatedImage(
             file=image.file,
@@ -76,22 +62,20 @@ def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
             split=splits.get(path.stem),
             shape=image.shape,
         )
-        for path, image in kept
+        for path, image in found
+        if not splits or path.stem in splits
     )
     classes = sorted({name for _, image in found for name in image.sure | image.difficult})
     missing = sorted(set(splits) - {path.stem for path in files})
     if missing:
         raise InputError(f"{folder} has no annotation of {missing[0]!r} ({len(missing)} of the image sets' names)")
-    lists = [f"{len(found) - len(kept)} annotations are in no list of ImageSets/Main: left out"]
-    return Annotations(images=images, classes=tuple(classes), remarks=lists if len(kept) < len(found) else [])
+    unlisted = len(found) - len(images)
+    remarks = [f"{unlisted} annotations are in no list of ImageSets/Main: left out"] if unlisted else []
+    return Annotations(images=images, classes=tuple(classes), remarks=remarks)
 
 
 def read_image_set(path: Path) -> list[str]:
-    """Names of an image set, one a line.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
+    """Names of an image set, one a line; raises `InputError` if the file cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -101,33 +85,28 @@ def read_image_set(path: Path) -> list[str]:
 
 def _given_splits(folder: Path) -> dict[str, str]:
     """Split of each name by train.txt (else trainval.txt), val.txt and test.txt; empty where none is there."""
-    lists = {stem: folder / f"{stem}.txt" for stem in ("train", "trainval", "val", "test")}
-    there = [stem for stem, path in lists.items() if path.is_file()]
-    if "train" in there and "trainval" in there:
-        there.remove("trainval")
+    train = "train" if (folder / "train.txt").is_file() else "trainval"
     splits: dict[str, str] = {}
-    for stem in there:
-        split = split_name("train" if stem == "trainval" else stem, stem)
-        for name in read_image_set(lists[stem]):
+    for image_set, split in ((train, "train"), ("val", "validation"), ("test", "test")):
+        path = folder / f"{image_set}.txt"
+        for name in read_image_set(path) if path.is_file() else ():
             if splits.setdefault(name, split) != split:
-                raise InputError(f"{lists[stem]}: {name!r} is in another image set too; each image has one split")
+                raise InputError(f"{path}: {name!r} is in another image set too; each image has one split")
     return splits
 
 
 def _parse(path: Path) -> Element:
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
-
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path} has more than {MOST_BYTES:,} bytes; no annotation is that long")
-        parsed: Any = fromstring(path.read_bytes(), forbid_dtd=True)
+        whole = path.stat().st_size <= MOST_BYTES
+        parsed: Any = fromstring(path.read_bytes(), forbid_dtd=True) if whole else None
     except DefusedXmlException as error:
         raise InputError(f"{path} declares a document type or entities ({error}); remove the declaration") from error
     except (ParseError, ValueError, LookupError) as error:
         raise InputError(f"{path} is no well-formed XML: {error}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if parsed is None:
+        raise InputError(f"{path} has more than {MOST_BYTES:,} bytes; no annotation is that long")
     return parsed  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Statistics of a long-tailed label matrix: everything that the losses, samplers and figures know of a dataset."""
+"""Label matrices `(N, C)` of 0/1 and their statistics: all that losses, samplers and figures know of a dataset."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from .label_matrix import as_label_matrix
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # SciPy loads where labels are sparse, and are so already
     from scipy.sparse import csr_array
 
 # Paper, Sec. 4.2: head "over 100" training images, medium 20 to 100, tail under 20. Its own group sizes, 6/6/8
@@ -23,34 +22,57 @@ TAIL_BELOW = 20
 
 GROUPS = ("head", "medium", "tail")
 
-# Label cells counted at a time, so that memory does not grow with the dataset; of many classes at least so many rows.
+# Label cells counted at a time, so that memory does not grow with the dataset; and rows at least, if classes are many.
 CELLS_AT_ONCE = 2**18
 ROWS_AT_LEAST = 4096
 
 
+def as_label_matrix(labels: Any) -> NDArray[np.uint8]:
+    """A dense uint8 matrix `(N, C)` of 0/1 from nested lists, a NumPy array, a CPU tensor or a SciPy sparse matrix.
+
+    One that is so already is not copied. Raises `InputError` if it is not a matrix with at least one row and one
+    column, or holds anything but 0 and 1.
+
+    >>> as_label_matrix([[1, 0], [0, 1]]).dtype
+    dtype('uint8')
+    """
+    for strip in ("todense", "detach"):
+        labels = getattr(labels, strip)() if hasattr(labels, strip) else labels
+    try:
+        dense = np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"labels must be a matrix (images, classes): {error}") from error
+    if dense.ndim != 2 or 0 in dense.shape:
+        raise InputError(f"labels must be a matrix (images, classes) with no empty side; got shape {dense.shape}")
+    if dense.dtype == np.uint8 and dense.max() <= 1:
+        return dense
+    wrong = (dense != 0) & (dense != 1)
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        raise InputError(
+            f"labels must be 0 or 1; row {row}, column {column} holds {dense[row, column]!s} "
+            f"({int(wrong.sum())} such cells). Binarise the matrix first, for example `labels = labels > 0`"
+        )
+    return dense.astype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClassStatistics:
-    """Counts and co-occurrence of the classes of a training set.
+    """Counts and co-occurrence of the classes of a training set, by `from_labels` or `from_counts`.
 
-    Build one with `from_labels` or `from_counts`; losses, samplers and heads are made from it.
-
-    Attributes:
-        counts: `(C,)` int64, images that hold each class (n_i), all positive.
-        num_images: images of the training set (N).
-        co_occurrence: `(C, C)` int64, images that hold both classes (n_ij), SciPy sparse if the labels were; None when
-            built from counts alone.
+    With counts alone, what needs co-occurrence raises `InputError`.
     """
 
-    counts: NDArray[np.int64]
-    num_images: int
+    counts: NDArray[np.int64]  # (C,) images that hold each class (n_i), all positive
+    num_images: int  # of the training set (N)
+    # (C, C) images that hold both classes (n_ij), SciPy sparse if the labels were; None when built from counts alone.
     co_occurrence: NDArray[np.int64] | csr_array | None = None
 
     @classmethod
     def from_labels(cls, labels: Any, *, class_names: Sequence[str] | None = None) -> ClassStatistics:
         """Count a label matrix `(N, C)` of 0/1, dense or SciPy sparse.
 
-        Raises:
-            InputError: if a cell is not 0 or 1, or a class has no image.
+        Raises `InputError` if a cell is not 0 or 1, or a class has no image.
 
         >>> ClassStatistics.from_labels([[1, 0], [1, 1]]).counts.tolist()
         [2, 1]
@@ -63,8 +85,7 @@ class ClassStatistics:
     def from_counts(cls, counts: Any, num_images: int) -> ClassStatistics:
         """Take class counts `(C,)` and the number of images as they are; co-occurrence stays unknown.
 
-        Raises:
-            InputError: if a count is not a whole number from 1 to `num_images`.
+        Raises `InputError` if a count is not a whole number from 1 to `num_images`.
 
         >>> ClassStatistics.from_counts([90, 10], 95).num_classes
         2
@@ -100,30 +121,18 @@ class ClassStatistics:
 
     @property
     def joint_counts(self) -> NDArray[np.int64]:
-        """Images that hold both classes, n_ij `(C, C)`, dense.
-
-        Raises:
-            InputError: if the statistics were built from counts alone.
-        """
+        """Images that hold both classes, n_ij `(C, C)`, dense."""
         known = self._known_co_occurrence()
         return known if isinstance(known, np.ndarray) else known.toarray()
 
     @cached_property
     def conditional(self) -> NDArray[np.float64]:
-        """Conditional probabilities `(C, C)`, dense: entry `[i, j]` is p(i|j) = n_ij / n_j (Sec. 3.1).
-
-        Raises:
-            InputError: if the statistics were built from counts alone.
-        """
+        """Conditional probabilities `(C, C)`, dense: entry `[i, j]` is p(i|j) = n_ij / n_j (Sec. 3.1)."""
         return self.joint_counts / self.counts[None, :]
 
     @cached_property
     def expected_frequencies(self) -> NDArray[np.float64]:
-        """Class frequencies under class-aware sampling `(C,)`: p-hat_i = mean over j of p(i|j) (Eq. 1).
-
-        Raises:
-            InputError: if the statistics were built from counts alone.
-        """
+        """Class frequencies under class-aware sampling `(C,)`: p-hat_i = mean over j of p(i|j) (Eq. 1)."""
         known = self._known_co_occurrence()
         if isinstance(known, np.ndarray):
             return np.asarray(self.conditional.mean(axis=1))
@@ -151,7 +160,7 @@ def instance_level_frequency(labels: NDArray[np.uint8], counts: NDArray[np.int64
 def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:
     """Variance of the normalised sampling times within each class `(C,)` (Sec. 4.4 and Fig. 5).
 
-    For each class, the expected sampling times of its images (Eq. 2) are scaled to a mean of 1; their variance tells
+    For each class, the expected sampling times of its images (Eq. 2) are scaled to a mean of 1; their variance says
     how unequally class-aware sampling visits the images of the class.
 
     >>> within_class_sampling_variance([[1, 0], [1, 0], [0, 1]]).tolist()
@@ -168,7 +177,8 @@ def _count_dense(labels: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int
     """Counts, co-occurrence and number of images of a dense matrix.
 
     64 images of a class are the bits of one number: what two classes share is counted without a matrix product, whose
-    threads took up to 15 s for a million images of 20 classes where other processes kept the cores busy; this, .05 s.
+    threads took up to 15 s for a million images of 20 classes while other processes kept the cores busy; this takes
+    .05 s.
     """
     matrix = as_label_matrix(labels)
     number, classes = matrix.shape

@@ -1,4 +1,4 @@
-"""Splits on disk: one `.npz` per split, written aside and renamed, read without pickle."""
+"""Arrays in `.npz` files, read without pickle: splits of a dataset whole, other arrays memory-mapped."""
 
 from __future__ import annotations
 
@@ -14,41 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...files import replacing
 from ..dataset import Split
 
-# Everything that NumPy and zipfile raise on a file that was cut or flipped.
+# Everything that NumPy and zipfile raise on a file that was cut or has a flipped bit.
 DAMAGE = (
-    OSError,
-    KeyError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-    SyntaxError,
-    SystemError,  # of a character beyond Unicode
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
+    *(OSError, KeyError, EOFError, ValueError, RuntimeError, SyntaxError),
+    *(SystemError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),  # SystemError: a character beyond Unicode
 )
 
-# What stands before a member of a zip file: signature, 22 bytes that are in its directory too, two lengths.
+# What precedes a member of a zip file: signature, 22 bytes that are in its directory too, two lengths.
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def write_split(split: Split, path: Path) -> None:
     """Write a split so that other processes see it whole or not at all.
 
-    Raises:
-        InputError: if the folder cannot be written.
+    Raises `InputError` if the folder cannot be written.
     """
-    aside = path.with_name(f".{path.stem}-{os.getpid()}.npz")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(aside, images=split.images, labels=split.labels, ids=split.ids)
-        aside.replace(path)
+        with replacing(path) as file:
+            np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
     except OSError as error:
-        if aside.exists():
-            aside.unlink()
         raise InputError(
             f"cannot write the dataset to {path.parent}: {error.strerror}; "
             "give a writable folder with --data-root or MLTBENCH_DATA"
@@ -56,11 +43,7 @@ def write_split(split: Split, path: Path) -> None:
 
 
 def read_split(path: Path) -> Split:
-    """Read a split that `write_split` wrote.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
+    """Read a split that `write_split` wrote; raises `InputError` if the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Split(images=arrays["images"], labels=arrays["labels"], ids=arrays["ids"])
@@ -69,7 +52,7 @@ def read_split(path: Path) -> Split:
 
 
 def map_array(path: Path, name: str) -> NDArray[Any]:
-    """Map an array of an uncompressed `.npz` into memory, read-only; its CRC is not looked at.
+    """Map an array of an uncompressed `.npz` into memory, read-only, which NumPy does for `.npy` alone; no CRC check.
 
     Raises:
         OSError, ValueError and others of `DAMAGE`: if there is no such array.
@@ -79,7 +62,7 @@ def map_array(path: Path, name: str) -> NDArray[Any]:
     with path.open("rb") as file:
         file.seek(member.header_offset)
         start = file.read(LOCAL_HEADER.size)
-        signature, *_, name_length, extra_length = LOCAL_HEADER.unpack(start.ljust(LOCAL_HEADER.size))
+        signature, name_length, extra_length = LOCAL_HEADER.unpack(start.ljust(LOCAL_HEADER.size))
         if signature != b"PK\3\4" or member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{name} cannot be mapped")
         file.seek(name_length + extra_length, os.SEEK_CUR)

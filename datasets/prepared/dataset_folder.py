@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,28 +22,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...files import locked, open_durably, replacing, write_durably
 from ..dataset import Dataset, Split, in_pieces
-from ..images.cache import find_cache, open_pixels, write_json
+from ..images.cache import (
+    BadImagesError,
+    Cache,
+    ImageFile,
+    ImageReport,
+    build_cache,
+    find_cache,
+    open_pixels,
+    read_record,
+)
 from ..images.decode import DECODER_VERSION
 from .array_files import DAMAGE, map_array
 
 MANIFEST = "dataset.json"
 LABELS = "labels.npz"
+QUARANTINE = "quarantine.json"
 # A folder of the data root that holds no dataset.
 DOWNLOADS = "downloads"
 FORMAT = 1
 # The published crops of training images keep .8 to 1 of each side: .8 x 280 = 224, so that none is enlarged.
 SIDES = {"train": 280, "validation": 224, "test": 224}
+# Called with what is being done, how much more of it was done, and how much there is.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SplitLabels:
-    """A split without its pixels.
+    """A split without its pixels: `(N,)` unique ids, `(N, C)` uint8 labels of 0/1.
 
-    Attributes:
-        ids: `(N,)` unique strings.
-        labels: `(N, C)` uint8 of 0/1.
-        file_digests: `(N,)` SHA-256 of the image files, or none at all where the ids name well-known files.
+    The `(N,)` SHA-256 of the image files are left out (none at all) where the ids name well-known files.
     """
 
     ids: NDArray[np.str_]
@@ -51,7 +61,7 @@ class SplitLabels:
     file_digests: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype="U64"))
 
     def digest(self, side: int) -> str:
-        """SHA-256 over ids, labels, image files and how they are decoded: what names the split."""
+        """SHA-256 over ids, labels, image files and how they are decoded: the split's identity."""
         # JSON with the ids last, written in pieces.
         head = json.dumps({"decoder": DECODER_VERSION, "side": side, "shape": self.labels.shape, "ids": []})
         digest = hashlib.sha256(head.removesuffix("]}").encode())
@@ -66,58 +76,57 @@ class SplitLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What `dataset.json` says.
-
-    Attributes:
-        name: of the dataset.
-        summary: one sentence.
-        source: where it comes from.
-        recipe: training recipe that fits it.
-        backbone: backbone that fits it.
-        classes: C names, in column order.
-        digests: of each split, as `SplitLabels.digest` gives them.
-        images: how many each split has.
-        options: what it was made with.
-        format: of this file.
-    """
+    """What `dataset.json` says."""
 
     name: str
     summary: str
     source: str
     recipe: str
     backbone: str
-    classes: tuple[str, ...]
-    digests: Mapping[str, str]
-    images: Mapping[str, int]
-    options: Mapping[str, Any]
+    classes: tuple[str, ...]  # in column order
+    digests: Mapping[str, str]  # of each split, as `SplitLabels.digest` gives them
+    images: Mapping[str, int]  # how many each split has
+    options: Mapping[str, Any]  # what it was built with
     format: int = FORMAT
 
 
+def describe_splits(splits: Mapping[str, SplitLabels], **about: Any) -> Manifest:
+    """The manifest of splits; `about` holds its other values."""
+    digests = {name: split.digest(SIDES[name]) for name, split in splits.items()}
+    return Manifest(digests=digests, images={name: len(split.ids) for name, split in splits.items()}, **about)
+
+
+@contextmanager
+def building(name: str, data_root: Path) -> Iterator[None]:
+    """Hold the lock of a dataset: if several processes need the same one, one builds it and the others wait.
+
+    Raises `InputError` if the data root cannot be written, or the disk gets full.
+    """
+    try:
+        with locked(data_root / f".{name}.lock", f"building the dataset {name!r}"):
+            yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write the dataset {name!r} under {data_root}: {error.strerror or error}; free some space or give "
+            "another folder with --data-root (MLTBENCH_DATA), then give the same command again"
+        ) from error
+
+
 def write_prepared(folder: Path, manifest: Manifest, splits: Mapping[str, SplitLabels]) -> None:
-    """Write labels and manifest; the manifest comes last and makes the folder a dataset.
+    """Write labels and manifest, unless they are there; the manifest is written last and makes the folder a dataset.
 
-    What is there already is left alone. Of another dataset the manifest goes first, so that whoever is killed in
-    between leaves none beside labels that are not its own.
-
-    Raises:
-        OSError: if the folder cannot be written.
+    The manifest of another dataset is removed first, so that none ever lies beside labels that are not its own.
     """
     if _is_written(folder, manifest):
         return
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays: dict[str, Any] = {}
     for name, split in splits.items():
         arrays |= {f"{name}_ids": split.ids, f"{name}_labels": split.labels, f"{name}_files": split.file_digests}
-    aside = folder / f".{LABELS}-{os.getpid()}"
-    try:
-        with aside.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(folder / LABELS)
-    finally:
-        aside.unlink(missing_ok=True)
-    write_json(folder / MANIFEST, asdict(manifest))
+    with open_durably(folder / LABELS) as file:
+        np.savez(file, **arrays)
+    write_durably(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
 
 
 def _is_written(folder: Path, manifest: Manifest) -> bool:
@@ -134,8 +143,7 @@ def _is_written(folder: Path, manifest: Manifest) -> bool:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a folder, or None where there is no whole one.
 
-    Raises:
-        InputError: if it is of another version.
+    Raises `InputError` if it is of another version, or damaged.
     """
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -157,28 +165,21 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or import it again") -> Dataset:
-    """Open the dataset of a folder; labels and images are read when first asked for.
-
-    Args:
-        folder: as `write_prepared` fills it.
-        manifest: of that folder.
-        cure: what to do when images are missing.
-    """
+    """Open the dataset of a folder; labels and images are read when first asked for; `cure` is for missing images."""
     names = list(manifest.digests)
     return Dataset(
         name=manifest.name,
         classes=manifest.classes,
         digests=manifest.digests,
         openers={name: partial(_open_split, folder, manifest, name, cure) for name in names},
-        label_openers={name: partial(_open_labels, folder, manifest, name) for name in names},
+        label_openers={name: lambda name=name: read_split_labels(folder, manifest, name).labels for name in names},
     )
 
 
 def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabels:
-    """Ids, labels and file digests of a split, mapped into memory: the system may take their pages back.
+    """Ids, labels and file digests of a split, memory-mapped, so that they need not stay in memory.
 
-    Raises:
-        InputError: if they are damaged, or are not the recorded ones.
+    Raises `InputError` if they are damaged, or are not the recorded ones.
     """
     try:
         ids, labels, files = (map_array(folder / LABELS, f"{name}_{key}") for key in ("ids", "labels", "files"))
@@ -196,10 +197,6 @@ def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabel
     return split
 
 
-def _open_labels(folder: Path, manifest: Manifest, name: str) -> NDArray[np.uint8]:
-    return read_split_labels(folder, manifest, name).labels
-
-
 def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split:
     labels = read_split_labels(folder, manifest, name)
     cache = find_cache(folder / f"{name}.npy")
@@ -212,3 +209,68 @@ def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split
             f"{cache.path} holds other images than {LABELS}; delete {folder} and prepare or import it again"
         )
     return Split(images=pixels, labels=labels.labels, ids=labels.ids, recorded_digest=manifest.digests[name])
+
+
+def decode_splits(
+    folder: Path,  # of the dataset
+    files: Mapping[str, Sequence[ImageFile]],  # of each split that is wanted
+    *,
+    cure: str,  # what to do about images that cannot be used, as the end of a message
+    workers: int = 1,  # processes that decode
+    leave_out: bool = False,  # continue without images that cannot be used
+    on_progress: Progress = lambda activity, more, total: None,
+) -> dict[str, Cache]:
+    """Decode splits into a dataset's folder; write its quarantine report, also when images cannot be used.
+
+    Raises `InputError` after all images were tried, if some cannot be used; whole splits are kept.
+    """
+    caches: dict[str, Cache] = {}
+    reports: dict[str, Sequence[ImageReport]] = {}
+    for name, images in files.items():
+        path, report = folder / f"{name}.npy", partial(on_progress, f"decoding {name}")
+        try:
+            cache = build_cache(images, path, SIDES[name], workers=workers, leave_out=leave_out, on_progress=report)
+            caches[name], reports[name] = cache, cache.images
+        except BadImagesError as error:
+            reports[name] = error.images
+    _write_quarantine(folder, reports)
+    if len(caches) < len(files):
+        everything = [report for split in reports.values() for report in split]
+        bad = [report for report in everything if report.problem]
+        lines = [f"  {report.path}: {report.problem}" for report in bad[:10]]
+        lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
+        raise InputError(
+            f"{len(bad)} of {len(everything)} images cannot be used:\n" + "\n".join(lines) + "\n"
+            f"all of them, with reasons: {folder / QUARANTINE}. {cure}"
+        )
+    return caches
+
+
+def _write_quarantine(folder: Path, reports: Mapping[str, Sequence[ImageReport]]) -> None:
+    """Write the report on all splits; on those that were decoded earlier, it is taken from their records."""
+    entries: dict[str, list[dict[str, str]]] = {"unusable": [], "converted": []}
+    for split in SIDES:
+        earlier = read_record(folder / f"{split}.npy").get("images", ())
+        for report in reports[split] if split in reports else [ImageReport(**image) for image in earlier]:
+            entry = {"split": split, "image": report.id, "path": report.path}
+            if report.problem:
+                entries["unusable"].append(entry | {"reason": report.problem})
+            elif report.note:
+                entries["converted"].append(entry | {"what": report.note})
+    with replacing(folder / QUARANTINE) as file:
+        file.write(json.dumps(entries, indent=1).encode())
+
+
+def describe_reports(folder: Path, caches: Mapping[str, Cache]) -> list[str]:
+    """What became of images that were left out or converted, a line each, with the file that lists all of them."""
+    reports = [report for cache in caches.values() for report in cache.images]
+    kinds = {
+        "left out": [(report.path, report.problem) for report in reports if report.problem],
+        "converted": [(report.path, report.note) for report in reports if report.note],
+    }
+    return [
+        f"{what}: {len(found)} image{'s' * (len(found) > 1)}, such as {found[0][0]} ({found[0][1]}); "
+        f"listed in {folder / QUARANTINE}"
+        for what, found in kinds.items()
+        if found
+    ]

@@ -8,8 +8,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from ..published.definition import PublishedSet
-from ..published.opening import open_published
+from ..published.published_set import PublishedSet, open_published
 from ..registry import DatasetEntry, register_dataset
 
 CLASSES = (

@@ -29,11 +29,11 @@ INKS: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
 
 
 def split_digits(seed: int) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Share the real digits among train (half), validation (a fifth) and test (the rest), digit by digit, disjointly.
+    """Divide the real digits among train (half), validation (a fifth) and test (the rest), digit by digit.
 
-    Returns:
-        For each split the digit images `(M, 8, 8)` of 0..16 and their values `(M,)`.
+    Returns, for each split, the digit images `(M, 8, 8)` of 0..16 and their values `(M,)`.
     """
+    # scikit-learn takes 2.4 s to load, which every command that looks a dataset up would pay.
     from sklearn.datasets import load_digits
 
     images, values = load_digits(return_X_y=True)
@@ -50,22 +50,15 @@ def split_digits(seed: int) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.int
 
 
 def render_scene(
-    marks: list[tuple[int, str]], glyphs: NDArray[np.uint8], values: NDArray[np.int64], generator: RandomState
+    digits: list[tuple[int, str]], glyphs: NDArray[np.uint8], values: NDArray[np.int64], generator: RandomState
 ) -> NDArray[np.uint8]:
-    """Render digits over coloured, noisy ground.
+    """Render digits, each as (digit, ink name), over a coloured, noisy ground; `(48, 48, 3)` uint8 RGB.
 
-    Args:
-        marks: (digit, ink name) of each digit in the scene.
-        glyphs: `(M, 8, 8)` digit images to draw from.
-        values: `(M,)` their digits.
-        generator: source of every draw.
-
-    Returns:
-        `(48, 48, 3)` uint8 RGB.
+    Digit images are drawn from `glyphs` `(M, 8, 8)`, whose digits are `values` `(M,)`.
     """
     canvas = _ground(generator)
     taken = np.zeros((SCENE_SIZE, SCENE_SIZE), dtype=np.int64)
-    for digit, ink in marks:
+    for digit, ink in digits:
         choices = np.flatnonzero(values == digit)
         size = _draw(generator, *GLYPH_SIZES)
         alpha = enlarge_glyph(glyphs[choices[_draw(generator, 0, len(choices))]], size)

@@ -3,7 +3,11 @@
 20 classes are 10 digits x 2 inks. Label sets are drawn first, with long-tailed popularity; frequent classes therefore
 join most scenes of rare ones. From a pool of them the Pareto head-to-tail construction of the paper picks the training
 scenes; validation and test keep the pool's distribution, as VOC2007 keeps VOC2012's. Digit images are disjoint between
-the splits. Generated in seconds from one seed, checked by digest, cached under the data root.
+the splits. Generated in seconds from one seed, checked by digest, kept under the data root.
+
+Its variants have the same pool, validation and test scenes, and training sets with a shorter tail: the construction's
+smallest class is raised. The study `imbalance` shows with them what every method does as the tail gets longer, from 7
+times as many images in the largest class as in the smallest to the 147 times of Digits-MLT itself.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from ...errors import InputError
 from ..dataset import Dataset, Split
 from ..long_tail.selection import pareto_targets, select_head_to_tail
 from ..prepared.array_files import read_split, write_split
+from ..prepared.dataset_folder import building
 from ..registry import DatasetEntry, register_dataset
 from .digit_scenes import render_scene, split_digits
 
@@ -38,6 +43,15 @@ DIGESTS = {
     "train": "1b7c054b69fcf38c5e09531dfdbb27c456071a2cb17d021bf6491d89c0f16de1",
     "validation": "41802ce6eb01bd88d5b034b5e290b5a113f5a308fb93f66b94650ffb0d7e96f5",
     "test": "c35a07dbb7a27e3a1ba0364c22df525ba427eae26ec96d408a9ee6be7c6376e5",
+}
+# Of the variants, ratio of largest to smallest training class, rounded down: the smallest class asked for, and the
+# digest of the training split.
+RATIOS: dict[int, tuple[int, str]] = {
+    7: (157, "d4363607e6890341b3b2b4946ff2d0bdab275a8c606ba3f9d3662b7da477017b"),
+    12: (77, "e10fb096028b40c450de840c74dc45ac5f5aa27e4f55b19659ede066459f3fdc"),
+    20: (37, "2360389b32b72a5c0b30eed2b9784e029db95e42ef96df845cfe09dcbb2439a7"),
+    42: (13, "722f23776fcca5d2f56d9f7193996e1af31b61a4e65e75b45011fe27c48ed62a"),
+    74: (5, "75b6831192213b0e640603750d0946068031e78a91ebdf9e90eded102e96cac1"),
 }
 
 
@@ -82,38 +96,59 @@ def generate_split(name: str, *, smallest: int = 1) -> Split:
 
 
 def kept_or_generated(folder: Path, name: str, digest: str, *, smallest: int = 1) -> Split:
-    """Read a split from a dataset's folder; one that is not there yet is generated and kept.
+    """Read a split from a dataset's folder; one that is not there yet is generated and kept, by one process.
 
-    Raises:
-        InputError: if the generated split has another digest, or cannot be written.
+    Raises `InputError` if the generated split has another digest, or cannot be written.
     """
     path = folder / f"{name}.npz"
     if path.exists():
         return read_split(path)
-    split = generate_split(name, smallest=smallest)
-    if split.digest != digest:
-        raise InputError(
-            f"{folder.name}: the generated {name} split has digest {split.digest}, expected {digest}; "
-            "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
-        )
-    write_split(split, path)
+    with building(folder.name, folder.parent):
+        if path.exists():
+            return read_split(path)
+        split = generate_split(name, smallest=smallest)
+        if split.digest != digest:
+            raise InputError(
+                f"{folder.name}: the generated {name} split has digest {split.digest}, expected {digest}; "
+                "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
+            )
+        write_split(split, path)
     return split
 
 
-def open_digits_mlt(data_root: Path) -> Dataset:
-    """Open Digits-MLT; a split that is not under `data_root` yet is generated and kept there."""
+def variant_name(ratio: int) -> str:
+    """Public name of the variant of a ratio."""
+    return f"digits-mlt-{ratio}to1"
+
+
+def open_digits_mlt(data_root: Path, *, ratio: int | None = None) -> Dataset:
+    """Open Digits-MLT or a variant; a split that is not under `data_root` yet is generated and kept there."""
     folder = data_root / "digits-mlt"
     openers = {name: partial(kept_or_generated, folder, name, digest) for name, digest in DIGESTS.items()}
-    return Dataset(name="digits-mlt", classes=CLASSES, digests=DIGESTS, openers=openers)
+    if ratio is None:
+        return Dataset(name="digits-mlt", classes=CLASSES, digests=DIGESTS, openers=openers)
+    name, (smallest, digest) = variant_name(ratio), RATIOS[ratio]
+    openers["train"] = partial(kept_or_generated, data_root / name, "train", digest, smallest=smallest)
+    return Dataset(name=name, classes=CLASSES, digests={**DIGESTS, "train": digest}, openers=openers)
 
 
+_FITTING = {"recipe": "digits", "backbone": "digits-resnet"}
 register_dataset(
     DatasetEntry(
         name="digits-mlt",
         summary="scenes of real handwritten digits in two inks, long-tailed by the paper's construction; no download",
         source="scikit-learn's digits (UCI ML, 1998); construction of Sec. 4.1",
         open=open_digits_mlt,
-        recipe="digits",
-        backbone="digits-resnet",
+        **_FITTING,
     )
 )
+for _ratio in RATIOS:
+    register_dataset(
+        DatasetEntry(
+            name=variant_name(_ratio),
+            summary=f"digits-mlt with a shorter tail: its largest class has {_ratio} times the images of its smallest",
+            source="as digits-mlt",
+            open=partial(open_digits_mlt, ratio=_ratio),
+            **_FITTING,
+        )
+    )

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...datasets.long_tail.label_matrix import as_label_matrix
-from ...datasets.long_tail.statistics import ClassStatistics
+from ...datasets.long_tail.statistics import ClassStatistics, as_label_matrix
 from ...methods.samplers import ClassAware
 from .registry import FigureEntry, register_figure
 from .source import classes_frame

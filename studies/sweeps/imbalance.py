@@ -1,6 +1,6 @@
 """The same methods as the tail gets longer."""
 
-from ...datasets.sources.digits_mlt_ratios import RATIOS, variant_name
+from ...datasets.sources.digits_mlt import RATIOS, variant_name
 from .registry import Sweep, register_sweep
 
 register_sweep(

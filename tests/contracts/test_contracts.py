@@ -9,7 +9,7 @@ from mltbench.benchmark.training.check import check_method, tiny_dataset
 from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
 from mltbench.datasets.registry import list_datasets
-from mltbench.datasets.sources.digits_mlt_ratios import RATIOS, variant_name
+from mltbench.datasets.sources.digits_mlt import RATIOS, variant_name
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method, list_methods
 from mltbench.methods.method import Method

@@ -280,7 +280,7 @@ def limited(job, room):
     try:
         run_job(job)
     except DiskFullError as error:
-        os._exit(FULL_DISK if "no room left" in str(error) and "goes on from there" in str(error) else TROUBLE)
+        os._exit(FULL_DISK if "no room left" in str(error) and "resumes from there" in str(error) else TROUBLE)
 
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_old_one(killed, expected, tmp_path):

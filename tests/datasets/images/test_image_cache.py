@@ -7,14 +7,15 @@ import os
 import resource
 import shutil
 import signal
+import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from mltbench.datasets.images import cache_building
-from mltbench.datasets.images.cache import BadImagesError, ImageFile, find_cache, open_pixels, verify_cache
-from mltbench.datasets.images.cache_building import build_cache
+from mltbench.datasets.images import cache as cache_module
+from mltbench.datasets.images.cache import BadImagesError, ImageFile, build_cache, find_cache, open_pixels, verify_cache
 from mltbench.datasets.images.decode import BadImageError, decode_image
 from mltbench.errors import InputError
 from PIL import Image
@@ -35,8 +36,6 @@ def saved(image, kind, **options):
 
 def bomb():
     """A PNG of a few bytes whose header promises 40,000 x 40,000 pixels."""
-    import struct
-    import zlib
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -120,10 +119,9 @@ def test_processes_give_the_same_cache_as_one(files, tmp_path):
     assert one.digest == two.digest
     expected = np.stack([decode_image(tmp_path / "images" / f"{i:03d}.jpg", 32).pixels for i in range(100)])
     assert (open_pixels(two.path) == expected).all()
-    assert not list(tmp_path.glob("*.part"))
 
 
-def test_bad_images_are_told_after_the_whole_pass_and_mended_ones_go_on(files, tmp_path, monkeypatch):
+def test_bad_images_are_named_after_all_were_tried_and_may_be_left_out(files, tmp_path):
     whole = build_cache(files, tmp_path / "whole.npy", 32)
     kept = {i: (tmp_path / "images" / f"{i:03d}.jpg").read_bytes() for i in (3, 70)}
     for i in kept:
@@ -131,30 +129,22 @@ def test_bad_images_are_told_after_the_whole_pass_and_mended_ones_go_on(files, t
     with pytest.raises(BadImagesError, match="2 of 100 images cannot be used") as error:
         build_cache(files, tmp_path / "images.npy", 32)
     assert [image.id for image in error.value.images if image.problem] == ["003", "070"]
-    assert find_cache(tmp_path / "images.npy") is None
-    without = build_cache(files, tmp_path / "without.npy", 32, leave_out=True)
+    assert not list(tmp_path.glob("*images.npy*[!k]"))  # nothing but its lock
+    without = build_cache(files, tmp_path / "images.npy", 32, leave_out=True)
     rows = [i for i in range(100) if i not in kept]
     assert (open_pixels(without.path) == open_pixels(whole.path)[rows]).all()
+    # A cache without some images is not taken for a whole one.
+    with pytest.raises(BadImagesError, match="2 of 100 images"):
+        build_cache(files, tmp_path / "images.npy", 32)
     for i, data in kept.items():
         (tmp_path / "images" / f"{i:03d}.jpg").write_bytes(data)
-    decoded = []
-    monkeypatch.setattr(cache_building, "decode_chunk", _counting(cache_building.decode_chunk, decoded))
-    assert build_cache(files, tmp_path / "images.npy", 32).digest == whole.digest
-    assert decoded == [0, 64]  # the chunks of the two mended images alone
-
-
-def _counting(function, calls):
-    def counting(part, size, start, files):
-        calls.append(start)
-        return function(part, size, start, files)
-
-    return counting
+    assert build_cache(files, tmp_path / "images.npy", 32, workers=2).digest == whole.digest
 
 
 def test_a_finished_cache_is_neither_decoded_nor_hashed_again(files, tmp_path, monkeypatch):
     cache = build_cache(files, tmp_path / "images.npy", 32)
-    monkeypatch.setattr(cache_building, "decode_chunk", None)
-    monkeypatch.setattr("mltbench.datasets.images.cache.pixels_digest", None)
+    monkeypatch.setattr(cache_module, "decode_chunk", None)
+    monkeypatch.setattr(cache_module, "verify_cache", None)
     assert build_cache(files, tmp_path / "images.npy", 32).digest == cache.digest
     assert find_cache(tmp_path / "images.npy").digest == cache.digest
 
@@ -191,13 +181,13 @@ def _decode_while_another_does(files, path, answers):
     handler = logging.Handler()
     handler.emit = lambda record: warnings.append(record.getMessage())
     logging.getLogger("mltbench").addHandler(handler)
-    decoded = []
-    cache_building.decode_chunk = _counting(cache_building.decode_chunk, decoded)
-    digest = build_cache(files, path, 32, on_progress=lambda done: time.sleep(0.4)).digest
+    decoded, decode = [], cache_module.decode_chunk
+    cache_module.decode_chunk = lambda size, files: decoded.append(files) or decode(size, files)
+    digest = build_cache(files, path, 32, on_progress=lambda more, total: time.sleep(0.4)).digest
     answers.put((digest, decoded, warnings))
 
 
-def test_of_two_processes_one_decodes_and_the_other_uses_it(files, tmp_path):
+def test_if_two_processes_need_a_cache_one_decodes_and_the_other_waits(files, tmp_path):
     whole = build_cache(files, tmp_path / "whole.npy", 32)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -222,18 +212,11 @@ def test_a_damaged_cache_is_made_again(files, tmp_path):
     assert cache.path.read_bytes() == data
 
 
-def test_a_cache_without_some_images_is_not_taken_for_a_whole_one(files, tmp_path):
-    (tmp_path / "images" / "003.jpg").write_bytes(b"")
-    assert len(open_pixels(build_cache(files, tmp_path / "images.npy", 32, leave_out=True).path)) == 99
-    with pytest.raises(BadImagesError, match="1 of 100 images"):
-        build_cache(files, tmp_path / "images.npy", 32)
-
-
 def _build_slowly(files, path):
-    build_cache(files, path, 32, on_progress=lambda done: time.sleep(0.02))
+    build_cache(files, path, 32, on_progress=lambda more, total: time.sleep(0.02))
 
 
-def test_killed_at_any_time_it_goes_on_and_gives_the_same(files, tmp_path):
+def test_killed_at_any_time_it_begins_anew_and_gives_the_same(files, tmp_path):
     whole = build_cache(files, tmp_path / "whole.npy", 32)
     context = multiprocessing.get_context("fork")
     for i in range(8):
@@ -245,6 +228,7 @@ def test_killed_at_any_time_it_goes_on_and_gives_the_same(files, tmp_path):
         found = find_cache(tmp_path / "killed.npy")
         assert found is None or found.digest == whole.digest
     assert build_cache(files, tmp_path / "killed.npy", 32).digest == whole.digest
+    assert {path.name for path in tmp_path.glob("*killed*")} == {"killed.npy", "killed.npy.json", "killed.npy.lock"}
 
 
 def _build_on_a_small_disk(files, path, answers):

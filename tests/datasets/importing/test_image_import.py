@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(import_photos, photos, tm
 
 def test_nothing_is_decoded_for_what_will_be_refused(import_photos, photos, monkeypatch):
     import_photos()
-    monkeypatch.setattr("mltbench.datasets.images.cache_building.decode_chunk", None)
+    monkeypatch.setattr("mltbench.datasets.images.cache.decode_chunk", None)
     assert "--replace" in import_photos("--seed", 5)[2]
     with (photos / "labels.csv").open("a", encoding="utf-8") as file:
         file.write("\nanother.jpg,dining table")
@@ -193,7 +193,7 @@ def test_nothing_is_decoded_for_what_will_be_refused(import_photos, photos, monk
 def test_the_same_import_decodes_nothing_again(import_photos, tmp_path, monkeypatch):
     import_photos()
     before = load_dataset("my-photos", data_root=tmp_path / "data")
-    monkeypatch.setattr("mltbench.datasets.images.cache_building.decode_chunk", None)
+    monkeypatch.setattr("mltbench.datasets.images.cache.decode_chunk", None)
     status, out, error = import_photos()
     assert (status, error) == (0, ""), out
     after = load_dataset("my-photos", data_root=tmp_path / "data")
@@ -254,7 +254,7 @@ def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path,
     words = ["--labels", photos / "labels.csv", "--separator", ";", "--out", tmp_path / "ids.txt"]
     call("data", "select", *words, "--max", 2)
     assert [record.getMessage().split("; ")[1] for record in caplog.records] == [
-        "is ';' what stands between names? --separator gives another"
+        "is ';' what separates names? --separator gives another"
     ] * 2
     caplog.clear()
     import_photos("--replace")

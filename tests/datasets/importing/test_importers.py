@@ -11,8 +11,8 @@ from command_line import call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mltbench.datasets.importing.coco_json import read_coco_json
-from mltbench.datasets.importing.csv_labels import CsvOptions
-from mltbench.datasets.importing.reading import read_annotations
+from mltbench.datasets.importing.importer import read_annotations
+from mltbench.datasets.importing.label_files import CsvOptions
 from mltbench.datasets.importing.splits import SplitOptions, divide
 from mltbench.datasets.importing.voc_xml import read_voc_folder
 from mltbench.errors import InputError

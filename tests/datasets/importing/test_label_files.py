@@ -43,9 +43,9 @@ def test_npz_gives_the_same_matrix_with_and_without_class_names(tmp_path):
     ("text", "words"),
     [
         ("", "needs a header"),
-        ("image,cat\n", "needs a header"),
+        ("image,cat\n", "nothing below it"),
         ("image,cat,dog\na,1\n", r"row 2: 2 cells, the header has 3"),
-        ("image,cat,dog\na,1,2\n", "row 2: '2' is not 0 or 1"),
+        ("image,cat,dog\na,1,2\n", "row 2, column 'dog': '2' is not 0 or 1"),
         ("image,cat\na,1\na,0\n", "image 'a' is there twice"),
         ("image,labels\na,\nb,\n", "no empty side"),
     ],
@@ -62,7 +62,7 @@ def test_bad_npz_files_are_refused(tmp_path, write):
     for name, words in (("short", "2 ids"), ("nameless", "ids"), ("objects", "ids"), ("gone", "no label file")):
         with pytest.raises(InputError, match=words):
             read_label_file(tmp_path / f"{name}.npz")
-    with pytest.raises(InputError, match="must hold the arrays"):
+    with pytest.raises(InputError, match=r"must be an \.npz with the arrays"):
         read_label_file(write("not an archive", "text.npz"))
 
 

@@ -18,10 +18,9 @@ import pytest
 from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
-from mltbench.datasets.prepared.dataset_folder import open_prepared, read_manifest
-from mltbench.datasets.published.coco import CONNECTIONS, prepare_coco
-from mltbench.datasets.published.definition import LabelSource, PublishedSet, rebuild
-from mltbench.datasets.published.preparing import Place
+from mltbench.datasets.prepared.dataset_folder import SplitLabels, open_prepared, read_manifest
+from mltbench.datasets.published.coco import prepare_coco
+from mltbench.datasets.published.published_set import Place, PublishedSet, rebuild
 from mltbench.errors import InputError
 from PIL import Image
 
@@ -84,10 +83,8 @@ def published():
         list_path="coco/img_id.pkl",
         list_file_digest="",
     )
-    source = LabelSource(
-        train_ids=[str(i) for i in rows], train_labels=labels, test_ids=[], test_labels=labels[:0], whole=True
-    )
-    return replace(small, list_digest=ids_digest(rebuild(small, source)))
+    sides = SplitLabels(ids=np.array([str(i) for i in rows]), labels=labels)
+    return replace(small, list_digest=ids_digest(rebuild(small, sides)))
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -171,7 +168,7 @@ PREPARING = """
 import pickle, sys
 from pathlib import Path
 from mltbench.datasets.published.coco import prepare_coco
-from mltbench.datasets.published.preparing import Place
+from mltbench.datasets.published.published_set import Place
 
 published, data_root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
 prepare_coco(published, Place(data_root=data_root), on_progress=lambda *told: None)
@@ -198,7 +195,7 @@ def test_killed_in_the_middle_of_the_downloads_it_goes_on(site, tree, published,
     for name in ("train", "validation", "test"):
         assert (whole.split(name).images == killed.split(name).images).all()
     # What was whole was kept: only what was under way at a kill was asked for again.
-    assert len(images_asked(site)) <= sum(len(whole.labels(name)) for name in SPLITS) + 6 * CONNECTIONS
+    assert len(images_asked(site)) <= sum(len(whole.labels(name)) for name in SPLITS) + 6 * fetching.CONNECTIONS
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 

@@ -25,8 +25,7 @@ import pytest
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
 from mltbench.datasets.prepared.dataset_folder import open_prepared, read_manifest
-from mltbench.datasets.published.definition import LabelSource, PublishedSet, rebuild
-from mltbench.datasets.published.preparing import Place
+from mltbench.datasets.published.published_set import Place, PublishedSet, rebuild
 from mltbench.datasets.published.voc import IMAGE_SETS, prepare_voc, read_year
 from mltbench.errors import InputError
 from PIL import Image
@@ -78,10 +77,7 @@ def published(devkit):
         **empty,
     )
     year = read_year(devkit / "VOC2012", "trainval", CLASSES)
-    source = LabelSource(
-        train_ids=year.ids, train_labels=year.labels, test_ids=[], test_labels=year.labels[:0], whole=True
-    )
-    return replace(small, list_digest=ids_digest(rebuild(small, source)))
+    return replace(small, list_digest=ids_digest(rebuild(small, year.labels)))
 
 
 def make_archives(devkit, folder):
@@ -211,7 +207,9 @@ def test_progress_counts_no_byte_twice(site, tmp_path):
 def test_a_server_that_never_gets_far_keeps_what_was_sent(site, published, tmp_path, monkeypatch):
     with serving(site, break_after=1000) as address:
         monkeypatch.setenv("MLTBENCH_ADDRESS_VOC", address)
-        with pytest.raises(InputError, match=r"cut off after 4,000 .* 4,000 bytes are kept, the same command goes on"):
+        with pytest.raises(
+            InputError, match=r"cut off after 4,000 .* 4,000 bytes are kept, the same command resumes from there"
+        ):
             prepare(published, tmp_path / "data", archives=archives(site))
     monkeypatch.setattr(fetching, "TRIES", 1)
     with serving(site) as address:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from mltbench.datasets.long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
 from mltbench.datasets.long_tail.statistics import ClassStatistics
-from mltbench.datasets.published.definition import define_splits, labels_of_file, rebuild
+from mltbench.datasets.prepared.dataset_folder import SplitLabels
+from mltbench.datasets.published.published_set import define_splits, read_labels, rebuild
 from mltbench.datasets.sources.coco_mlt import COCO_MLT, generator_after_voc
 from mltbench.datasets.sources.voc_mlt import VOC_MLT
 from mltbench.errors import InputError
@@ -18,8 +19,14 @@ COCO_DIGEST = "b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c"
 
 
 @pytest.fixture(scope="session")
-def voc_splits(voc_facts):
-    return define_splits(VOC_MLT, labels_of_file(VOC_MLT, voc_facts))[0]
+def voc_labels(shared_folder):
+    """Training and test labels."""
+    return read_labels(VOC_MLT, shared_folder / "facts" / "voc_mlt.npz")
+
+
+@pytest.fixture(scope="session")
+def voc_splits(voc_labels):
+    return define_splits(VOC_MLT, *voc_labels)[0]
 
 
 def groups(labels):
@@ -27,8 +34,8 @@ def groups(labels):
     return [int(statistics.group_mask(group).sum()) for group in ("head", "medium", "tail")]
 
 
-def test_voc_mlt_is_rebuilt_in_the_published_order(voc_facts):
-    assert rebuild(VOC_MLT, labels_of_file(VOC_MLT, voc_facts)) == voc_facts["train_ids"].tolist()
+def test_voc_mlt_is_rebuilt_in_the_published_order(voc_labels, voc_facts):
+    assert rebuild(VOC_MLT, voc_labels[0]) == voc_facts["train_ids"].tolist()
 
 
 def test_voc_mlt_has_the_published_numbers(voc_splits, voc_facts):
@@ -42,8 +49,8 @@ def test_voc_mlt_has_the_published_numbers(voc_splits, voc_facts):
     assert voc_splits["test"].labels.sum() == 7632
 
 
-def test_coco_mlt_has_the_published_numbers(coco_facts):
-    splits, remarks = define_splits(COCO_MLT, labels_of_file(COCO_MLT, coco_facts))
+def test_coco_mlt_has_the_published_numbers(coco_facts, shared_folder):
+    splits, remarks = define_splits(COCO_MLT, *read_labels(COCO_MLT, shared_folder / "facts" / "coco_mlt.npz"))
     train = splits["train"]
     assert ids_digest(train.ids.tolist()) == COCO_DIGEST
     assert ids_digest(map(str, coco_facts["published_order_ids"].tolist())) == COCO_DIGEST
@@ -67,24 +74,22 @@ def test_validation_is_disjoint_and_distributed_as_test(voc_splits):
     assert np.abs(validation.labels.mean(0) - test.labels.mean(0)).max() < 0.001
 
 
-def test_a_published_list_wins_over_a_rebuilt_one(voc_facts):
-    listed = voc_facts["train_ids"].tolist()
-    other = dict(voc_facts)
-    other["trainval2012_labels"] = voc_facts["trainval2012_labels"].copy()
-    other["trainval2012_labels"][:500, 0] = 1
-    source = labels_of_file(VOC_MLT, other)
+def test_a_published_list_wins_over_a_rebuilt_one(voc_labels, voc_facts):
+    (train, test), listed = voc_labels, voc_facts["train_ids"].tolist()
+    other = SplitLabels(ids=train.ids, labels=train.labels.copy())
+    other.labels[:500, 0] = 1
     with pytest.raises(InputError, match=r"have digest .* the published ones 6fa70d5b6937.*--list FILE"):
-        define_splits(VOC_MLT, source)
-    splits, remarks = define_splits(replace(VOC_MLT, digests={}), source, listed)
+        define_splits(VOC_MLT, other, test)
+    splits, remarks = define_splits(replace(VOC_MLT, digests={}), other, test, listed)
     assert ids_digest(splits["train"].ids.tolist()) == VOC_DIGEST
     assert any("the rebuilt list differs in" in remark for remark in remarks)
     with pytest.raises(InputError, match="not those of the official release"):
-        define_splits(VOC_MLT, source, listed)
+        define_splits(VOC_MLT, other, test, listed)
 
 
-def test_a_stale_list_is_refused(voc_facts):
+def test_a_stale_list_is_refused(voc_labels, voc_facts):
     with pytest.raises(InputError, match="does not have digest"):
-        define_splits(VOC_MLT, labels_of_file(VOC_MLT, voc_facts), voc_facts["train_ids"].tolist()[:-1])
+        define_splits(VOC_MLT, *voc_labels, voc_facts["train_ids"].tolist()[:-1])
 
 
 @pytest.mark.parametrize(("name", "images"), [("voc-mlt", "train 1142"), ("coco-mlt", "train 1909")])
