@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
 from .registry import FigureEntry, register_figure
-from .source import MissingDataError, of_one_dataset
+from .source import need_rows, of_one_dataset
 from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers, style
 
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")
@@ -33,12 +33,10 @@ def class_size(
     """
     own = of_one_dataset(per_class, dataset)
     own = own[(own.split == split) & (own.overrides == "")].dropna(subset=["class_size"])
-    rows = [_trends(own[own.method == name]) for name in methods if (own.method == name).any()]
-    if not rows:
-        raise MissingDataError(
-            f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods"
-        )
-    return pd.concat(rows, ignore_index=True)
+    lacking = f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods"
+    own = need_rows(own[own.method.isin(methods)], lacking)
+    chosen = [own[own.method == name] for name in methods if name in set(own.method)]
+    return pd.concat([_trends(runs) for runs in chosen], ignore_index=True)
 
 
 @style()

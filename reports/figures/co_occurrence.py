@@ -19,19 +19,12 @@ def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels
     probability.
     """
     statistics = ClassStatistics.from_labels(labels, class_names=classes)
-    order = np.argsort(-statistics.counts, kind="stable")
+    sizes = statistics.counts
+    order = np.argsort(-sizes, kind="stable")
     given, shown = (index.ravel() for index in np.meshgrid(order, order, indexing="ij"))
     names = np.array([str(name) for name in classes], dtype=object)
-    return pd.DataFrame(
-        {
-            "dataset": dataset,
-            "given": names[given],
-            "given_size": statistics.counts[given],
-            "class_name": names[shown],
-            "class_size": statistics.counts[shown],
-            "probability": statistics.conditional[shown, given],
-        }
-    )
+    pairs = {"given": names[given], "given_size": sizes[given], "class_name": names[shown], "class_size": sizes[shown]}
+    return pd.DataFrame({"dataset": dataset, **pairs, "probability": statistics.conditional[shown, given]})
 
 
 @style("white")

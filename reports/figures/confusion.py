@@ -108,7 +108,7 @@ def _draw_pairs(axes: Axes, frame: pd.DataFrame) -> None:
 
 def co_occurring_pairs(frame: pd.DataFrame, number: int = PAIRS_SHOWN) -> pd.DataFrame:
     """Pairs with the highest training p(i|j) for which confusion is known, of one method."""
-    own = frame[(frame.method == frame.method.iloc[0]) & frame.confusion.notna()]
+    own: pd.DataFrame = frame[(frame.method == frame.method.iloc[0]) & frame.confusion.notna()]
     return own.sort_values("co_occurrence", ascending=False, kind="stable").head(number)
 
 

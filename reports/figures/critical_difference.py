@@ -1,5 +1,7 @@
 """Critical-difference diagram: average ranks over the classes of a dataset, and which methods do not differ."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,7 +71,7 @@ def draw_critical_difference(frame: pd.DataFrame) -> Figure:
 
 
 def _scale(axes: Axes, number: int, critical: float) -> None:
-    above = {"ha": "center", "va": "bottom", "fontsize": 8}
+    above: Any = {"ha": "center", "va": "bottom", "fontsize": 8}
     axes.plot([1, number], [0, 0], color=BLACK, linewidth=1.2)
     for rank in range(1, number + 1):
         axes.plot([rank, rank], [0, 0.12], color=BLACK, linewidth=1)

@@ -41,10 +41,10 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
     places = {key: _places(own[own.key == key].set_index("trial").value) for key in keys}
     trials = own.drop_duplicates("trial").sort_values("total")
     scale, colours = mpl.colors.Normalize(trials.total.min(), trials.total.max()), mpl.colormaps["viridis"]
-    for trial in trials.itertuples():
-        heights = [places[key][0].get(trial.trial, np.nan) for key in keys]
-        line: dict[str, Any] = {"color": colours(scale(trial.total))}
-        if trial.default:
+    for trial, default, total in zip(trials.trial, trials.default, trials.total, strict=True):
+        heights = [places[key][0].get(trial, np.nan) for key in keys]
+        line: dict[str, Any] = {"color": colours(scale(total))}
+        if default:
             line = {"color": BLACK, "linewidth": 2.2, "linestyle": (0, (3, 1)), "zorder": 3}
         axes.plot(range(len(keys)), heights, alpha=0.85, **line)
     for i, key in enumerate(keys):
@@ -64,11 +64,11 @@ def _places(values: "pd.Series[Any]") -> tuple[dict[str, float], list[tuple[floa
         options = sorted(values.astype(str).unique())
         step = {option: i / max(len(options) - 1, 1) for i, option in enumerate(options)}
         return {str(t): step[str(v)] for t, v in values.items()}, [(h, option) for option, h in step.items()]
-    numbers = values.astype(float)
+    numbers = values.to_numpy(float)
     low, high = numbers.min(), numbers.max()
     scaled = np.log(numbers) if low > 0 and high / low >= LOGARITHMIC_FROM else numbers
     heights = (scaled - scaled.min()) / max(float(np.ptp(scaled)), 1e-12)
-    return heights.to_dict(), [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
+    return dict(zip(values.index, heights.tolist(), strict=True)), [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
 
 
 def _describe(frame: pd.DataFrame) -> str:

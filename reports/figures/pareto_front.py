@@ -43,9 +43,8 @@ def draw_front(frame: pd.DataFrame) -> Figure:
 
 def _describe(frame: pd.DataFrame) -> str:
     sizes = frame[frame.front].groupby("title", sort=False).size()
-    return "Total against tail mAP of all trials. Trials on the Pareto front: " + ", ".join(
-        f"{title} {size}" for title, size in sizes.items()
-    )
+    parts = ", ".join(f"{title} {size}" for title, size in sizes.items())
+    return f"Total against tail mAP of all trials. Trials on the Pareto front: {parts}"
 
 
 register_figure(

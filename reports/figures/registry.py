@@ -145,7 +145,7 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
         UnwritableError: if it cannot be written.
     """
     texts = [column for column in data if data[column].dtype.kind not in "iufb"]
-    safe = data.assign(**{column: [spreadsheet_text(str(value)) for value in data[column]] for column in texts})
+    safe = data.assign(**{str(column): [spreadsheet_text(str(value)) for value in data[column]] for column in texts})
     with _writing(path.parent), replacing(path) as file:
         file.write(safe.to_csv(index=False, lineterminator="\n").encode())
 

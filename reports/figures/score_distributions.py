@@ -41,7 +41,8 @@ def score_distributions(
         bins: of the histograms.
     """
     everything = np.concatenate([array.ravel() for arrays in scores.values() for array in arrays])
-    edges = np.linspace(*np.quantile(everything, [0.0005, 0.9995]).tolist(), bins + 1)
+    low, high = np.quantile(everything, [0.0005, 0.9995]).tolist()
+    edges = np.linspace(low, high, bins + 1)
     rows = []
     for method, group, (kind, wanted) in product(scores, GROUPS, (("positive", 1), ("negative", 0))):
         chosen = (np.array(group_names) == group) & (labels == wanted)

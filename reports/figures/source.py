@@ -115,14 +115,15 @@ class FigureSource:
         """Complete trainings of a sweep; of several studies the one that was started last."""
         lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name}` makes it"
         frame = need_rows(self.trials[self.trials.sweep == name], lacking)
-        return frame[frame.study == frame.study.iloc[-1]].reset_index(drop=True)
+        last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]
+        return last.reset_index(drop=True)
 
     def tuning(self) -> pd.DataFrame:
         """Complete trials of the last tuning, one line each: means over seeds."""
         lacking = f"no tuning on {self.dataset}; `mltbench study tune` makes one"
         frame = need_rows(self.trials[self.trials.purpose == "tune"], lacking)
         keys = ["study", "dataset", "method", "title", "trial", "default", "parameters", "values"]
-        last = frame[frame.study == frame.study.iloc[-1]]
+        last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]
         return last.groupby(keys, sort=False)[list(SCORE_NAMES)].mean().reset_index()
 
     def need_store(self) -> Store:

@@ -34,9 +34,8 @@ def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
 
     The trials are those of `FigureSource.sweep`, the key is that of the setting, such as `method.beta`.
     """
-    long = trials.assign(x=[float(json.loads(text)[key]) for text in trials.parameters]).melt(
-        ["title", "method", "x", "seed"], list(SCORE_NAMES), var_name="group", value_name="value"
-    )
+    wide = trials.assign(x=[float(json.loads(text)[key]) for text in trials.parameters])
+    long = wide.melt(["title", "method", "x", "seed"], list(SCORE_NAMES), var_name="group", value_name="value")
     paper = {method: _paper_value(method, key, dataset) for method in long.method.unique()}
     columns = ["dataset", "title", "x", "seed", "group", "value", "paper"]
     return long.assign(dataset=dataset, paper=long.method.map(paper))[columns].dropna(subset=["value"])
