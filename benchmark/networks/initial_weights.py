@@ -100,46 +100,37 @@ def choose_weights(choice: BackboneChoice, *, default: str) -> InitialWeights:
     for kind, name, known in (("input", choice.input, INPUTS), ("padding", choice.padding, PADDINGS)):
         if name is not None and name not in known:
             raise unknown_name(f"--weights-{kind}", name, known)
-    if choice.weights in (None, RANDOM):
-        digest = RANDOM if choice.weights == RANDOM else published_digest(backbone)
-        found = InitialWeights(backbone=backbone.name, digest=digest, input=backbone.input)
-    else:
-        found = _from_file(Path(str(choice.weights)), backbone)
-    return _as_asked(found, choice, default=default)
+    settings = {} if backbone.name == default else {"backbone": backbone.name}
+    found = InitialWeights(backbone=backbone.name, digest=published_digest(backbone), input=backbone.input)
+    if choice.weights == RANDOM:
+        found = replace(found, digest=RANDOM)
+        settings["weights"] = RANDOM
+    elif choice.weights is not None:
+        found = _from_file(found, Path(choice.weights))
+        if found.digest != published_digest(backbone):
+            settings["weights"] = str(Path(choice.weights))
+    pixels = found.input
+    if choice.input is not None:
+        pixels = replace(INPUTS[choice.input], padding=pixels.padding)
+        settings |= {} if pixels == found.input else {"weights-input": choice.input}
+    if choice.padding is not None and choice.padding != pixels.padding:
+        pixels = replace(pixels, padding=choice.padding)  # type: ignore[arg-type]
+        settings["weights-padding"] = choice.padding
+    return replace(found, input=pixels, settings=settings)
 
 
-def _from_file(path: Path, backbone: Backbone) -> InitialWeights:
-    outputs, notes = inspect_weights(path, backbone)
-    digest, pixels = file_digest(path), backbone.input
+def _from_file(published: InitialWeights, path: Path) -> InitialWeights:
+    outputs, notes = inspect_weights(path, get_backbone(published.backbone))
+    digest, pixels = file_digest(path), published.input
     if outputs == TENSORFLOW_OUTPUTS:
         pixels = replace(INPUTS["-1..1"], padding="same")
         notes += (
             f"{path.name}: {TENSORFLOW_OUTPUTS} outputs, so these weights come from TensorFlow: input of -1..1, "
             "padding as TensorFlow's SAME; --weights-input and --weights-padding say otherwise",
         )
-    settings = {"weights": str(path)}
-    if digest.startswith(published := published_digest(backbone)):
-        digest, settings = published, {}
-    return InitialWeights(
-        backbone=backbone.name, digest=digest, input=pixels, file=path, settings=settings, notes=notes
-    )
-
-
-def _as_asked(found: InitialWeights, choice: BackboneChoice, *, default: str) -> InitialWeights:
-    """Apply the asked input and padding, and collect what differs from the dataset's own."""
-    asked: dict[str, str] = {} if found.backbone == default else {"backbone": found.backbone}
-    if found.digest == RANDOM:
-        asked["weights"] = RANDOM
-    asked |= found.settings
-    pixels = found.input
-    if choice.input is not None:
-        pixels = replace(INPUTS[choice.input], padding=pixels.padding)
-        asked |= {} if pixels == found.input else {"weights-input": choice.input}
-    if choice.padding is not None:
-        padded = replace(pixels, padding=choice.padding)  # type: ignore[arg-type]
-        asked |= {} if padded == pixels else {"weights-padding": choice.padding}
-        pixels = padded
-    return replace(found, input=pixels, settings=asked)
+    if digest.startswith(published.digest):
+        digest = published.digest
+    return replace(published, digest=digest, input=pixels, file=path, notes=notes)
 
 
 def find_weights(name: str, digest: str, given: Path | str | None, data_root: Path | str) -> Path | None:
