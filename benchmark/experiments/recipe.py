@@ -187,7 +187,7 @@ def with_setting(recipe: Recipe, path: str, value: Any) -> Recipe:
 
 
 def _with_setting(owner: Any, path: list[str], value: Any, prefix: str) -> Any:
-    name, rest = path[0], path[1:]
+    name, *rest = path
     names = [field.name for field in fields(owner)]
     if name not in names:
         raise unknown_name("key", f"{prefix}.{name}", [f"{prefix}.{known}" for known in names])
@@ -195,9 +195,8 @@ def _with_setting(owner: Any, path: list[str], value: Any, prefix: str) -> Any:
     if is_dataclass(current) != bool(rest):
         inner = [f"{prefix}.{name}.{field.name}" for field in fields(current)] if is_dataclass(current) else []
         raise unknown_name("key", ".".join([prefix, *path]), inner or [f"{prefix}.{name}"])
-    if rest:
-        return replace(owner, **{name: _with_setting(current, rest, value, f"{prefix}.{name}")})
-    return replace(owner, **{name: _like(current, value, f"{prefix}.{name}")})
+    key = f"{prefix}.{name}"
+    return replace(owner, **{name: _with_setting(current, rest, value, key) if rest else _like(current, value, key)})
 
 
 def _like(current: Any, value: Any, key: str) -> Any:

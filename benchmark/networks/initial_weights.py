@@ -82,7 +82,7 @@ class InitialWeights:
 
     @property
     def label(self) -> str:
-        """The settings in short, to tell rows of tables apart."""
+        """The settings in short, as rows of tables show them."""
         return ", ".join(f"{name}={Path(value).name}" for name, value in self.settings.items())
 
 

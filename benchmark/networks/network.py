@@ -23,7 +23,7 @@ class Network(nn.Module):
         self.trunk.requires_grad_(False)
         # In a tuple, so that its copy of the trunk's weights is no part of the state.
         self._folded: tuple[nn.Module, torch.device, torch.dtype] | None = None
-        self.register_load_state_dict_post_hook(_forget_folded_trunk)
+        self.register_load_state_dict_post_hook(_forget_folded_trunk)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Network:
         """Set training mode for neck and head; the backbone's BatchNorm stays as it is."""

@@ -53,16 +53,13 @@ def test_a_file_gives_the_network_its_backbone(states):
     weights = chosen(states / "resnet18.pth")
     assert weights.digest == hashlib.sha256((states / "resnet18.pth").read_bytes()).hexdigest()
     assert weights.input == IMAGENET
+    (note,) = weights.notes
+    assert "classifier of 1,000 outputs is not used" in note
     network = build_network(experiment_with(weights), tiny_dataset().statistics, weights=states / "resnet18.pth")
     state = torch.load(states / "resnet18.pth", weights_only=True)
     ours = {**network.trunk.state_dict(), **network.upper.state_dict()}
     assert set(state) - set(ours) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(value, state[name]) for name, value in ours.items())
-
-
-def test_a_classifier_of_another_size_is_ignored_with_a_word(states):
-    (note,) = chosen(states / "resnet18.pth").notes
-    assert "classifier of 1,000 outputs is not used" in note
 
 
 def test_weights_of_1001_outputs_bring_tensorflows_input(states):
@@ -74,12 +71,15 @@ def test_weights_of_1001_outputs_bring_tensorflows_input(states):
     assert "--weights-input imagenet --weights-padding symmetric" in asked.options
 
 
-def test_old_files_without_batch_counters_are_whole(states, tmp_path):
+def test_old_files_without_batch_counters_are_whole_and_further_keys_are_ignored(states, tmp_path):
     state = torch.load(states / "resnet18.pth", weights_only=True)
     counters = {name: None for name in state if name.endswith("num_batches_tracked")}
     assert len(counters) == 20
-    path = changed(states / "resnet18.pth", tmp_path / "old.pth", **counters)
-    build_network(experiment_with(chosen(path)), tiny_dataset().statistics, weights=path)
+    more = {"layer5.weight": torch.ones(2)}
+    path = changed(states / "resnet18.pth", tmp_path / "old.pth", **counters, **more)
+    weights = chosen(path)
+    build_network(experiment_with(weights), tiny_dataset().statistics, weights=path)
+    assert "1 keys that resnet18 does not have are ignored: layer5.weight" in weights.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,6 @@ def test_a_file_that_does_not_fit_names_its_keys(changes, message, states, tmp_p
         chosen(path)
 
 
-def test_further_keys_are_told_and_ignored(states, tmp_path):
-    path = changed(states / "resnet18.pth", tmp_path / "more.pth", **{"layer5.weight": torch.ones(2)})
-    assert "1 keys that resnet18 does not have are ignored: layer5.weight" in chosen(path).notes[-1]
-
-
 class Evil:
     def __reduce__(self):
         return (print, ("executed",))
@@ -117,30 +112,27 @@ class Evil:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "damaged"), (b"no file of weights", "damaged"), ({"a": 1}, "must hold tensors by name"), ([1], "must hold")],
+    [
+        (b"", "damaged"),
+        (b"no file of weights", "damaged"),
+        ("half a file", r"weights\.pt is damaged.*fetch it again"),
+        ({"a": 1}, "must hold tensors by name"),
+        ([1], "must hold"),
+        ({"conv1.weight": Evil()}, "never executed"),
+    ],
 )
-def test_other_files_are_refused(content, message, tmp_path):
+def test_other_files_are_refused_and_nothing_in_them_is_executed(content, message, states, tmp_path, capsys):
     path = tmp_path / "weights.pt"
+    if content == "half a file":
+        whole = (states / "resnet18.pth").read_bytes()
+        content = whole[: len(whole) // 2]
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
     with pytest.raises(InputError, match=message):
         chosen(path)
-
-
-def test_nothing_in_a_file_is_executed(tmp_path, capsys):
-    torch.save({"conv1.weight": Evil()}, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="never executed"):
-        chosen(tmp_path / "weights.pt")
     assert "executed" not in capsys.readouterr().out
-
-
-def test_a_file_cut_short_is_refused(states, tmp_path):
-    content = (states / "resnet18.pth").read_bytes()
-    (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"cut\.pth is damaged.*fetch it again"):
-        chosen(tmp_path / "cut.pth")
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(states, tmp_path):
