@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mltbench.benchmark.executors.run_plan import Surroundings
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.tracking import store as store_module
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.datasets import registry
 from mltbench.datasets.download import fetching
@@ -166,8 +165,8 @@ def store(out):
 
 
 @pytest.fixture
-def surroundings(data_root):
-    return Surroundings(data_root=data_root, execution=Execution())
+def settings(data_root):
+    return RunSettings(data_root=data_root)
 
 
 @pytest.fixture(scope="session")

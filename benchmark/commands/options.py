@@ -11,16 +11,15 @@ from cyclopts import Group, Parameter
 
 from ...datasets.commands.options import PLACES, AtLeastOne, NotNegative
 from ...datasets.registry import load_dataset
-from ...errors import InputError, unknown_name
+from ...errors import InputError
 from ...methods.plugins import load_plugins
-from ..executors.run_plan import Surroundings
+from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, build_plan, choose_methods
 from ..networks.initial_weights import BackboneChoice
 from ..tracking.store import Store, open_store, resolve_results_root
 from ..tracking.winners import winners_plan
 from ..training.devices import cuda_devices, default_workers, resolve_device
 from ..training.execution import Execution
-from .plan_terminal import EXECUTORS, Engine
 
 DEFAULT_DATASET = "digits-mlt"
 
@@ -238,12 +237,12 @@ class TrainingOptions(ThreadOptions):
     address: str = "auto"
     """Ray cluster: auto, local (started here) or HOST:PORT."""
     gpus: Annotated[float, NotNegative] = 0
-    """GPUs per experiment on Ray; .5 lets two share one."""
+    """GPUs per cohort on Ray; .5 lets two share one."""
     wheel: Path | None = None
     """Wheel of mltbench for Ray workers without it."""
     cohort: Annotated[bool, Parameter(negative="--no-cohort")] = True
-    """Train methods that see the same images and crops in lock step, with one pass through the frozen trunk; same
-    bits. Ray trains each alone."""
+    """Train methods that see the same images and crops together, with one pass through the frozen trunk; the bits are
+    the same."""
     graphed: bool = False
     """Replay steps as CUDA graphs; see `mltbench bench rehearsal` first."""
     restart: bool = False
@@ -251,12 +250,17 @@ class TrainingOptions(ThreadOptions):
     checkpoint_every: Annotated[float, NotNegative] = 60.0
     """Seconds between checkpoints; 0 writes one after every step."""
 
-    def surroundings(self, files: FileOptions, data_root: Path) -> Surroundings:
-        """What each experiment needs to be trained."""
-        return Surroundings(
+    def settings(self, files: FileOptions, data_root: Path) -> RunSettings:
+        """How plans are run.
+
+        Raises:
+            InputError: if device or executor are unknown.
+        """
+        device = self.chosen
+        return RunSettings(
             data_root=data_root,
             execution=Execution(
-                device=self.chosen,
+                device=device,
                 threads=self.threads,
                 evaluate_every=self.evaluate_every,
                 checkpoint_seconds=self.checkpoint_every,
@@ -265,21 +269,9 @@ class TrainingOptions(ThreadOptions):
             plugins=files.load(),
             word_vectors=files.word_vectors,
             restart=self.restart,
-        )
-
-    @property
-    def engine(self) -> Engine:
-        """Which processes train them.
-
-        Raises:
-            InputError: if the executor is unknown.
-        """
-        if self.executor not in EXECUTORS:
-            raise unknown_name("executor", self.executor, EXECUTORS)
-        return Engine(
-            workers=self.workers or default_workers(self.chosen),
-            devices=cuda_devices(self.chosen),
-            executor_name=self.executor,
+            executor=self.executor,
+            workers=self.workers or default_workers(device),
+            devices=cuda_devices(device),
             address=self.address,
             gpus=self.gpus,
             wheel=self.wheel,

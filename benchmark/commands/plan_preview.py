@@ -1,4 +1,4 @@
-"""A plan before it is carried out: what is to be trained, and how long that takes on this machine."""
+"""A plan before it is run: what is to be trained, and how long that takes on this machine."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from rich.table import Table
 from ...datasets.dataset import Dataset
 from ...terminal import console, table_of
 from ..executors.run_plan import split_plan
+from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
 from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
 from ..tracking.store import Store
 from ..training.execution import Execution
 
 
-def show_plan(plan: Plan, dataset: Dataset, store: Store, execution: Execution, *, workers: int) -> None:
+def show_plan(plan: Plan, dataset: Dataset, store: Store, settings: RunSettings) -> None:
     """Print a plan, its images and the hours that it takes here, from a few timed steps; nothing is trained.
 
     Args:
         plan: to show.
         dataset: of the plan; its labels are enough.
         store: says what is finished.
-        execution: device, threads, when the validation split is scored.
-        workers: experiments at once.
+        settings: how it would be run.
     """
+    execution = settings.execution
     done, missing = split_plan(plan, store)
     console().print(_plan_table(plan, {planned.experiment.id for planned in done}))
     images = sum(planned.images for planned in missing)
@@ -41,7 +42,7 @@ def show_plan(plan: Plan, dataset: Dataset, store: Store, execution: Execution, 
     sizes = {name: len(dataset.labels(name)) for name in ("validation", "test")}
     scored = sum(planned_scorings(planned, execution) * sizes["validation"] + sizes["test"] for planned in missing)
     seconds = expected_seconds(missing, rates) + scored / min(rate.scoring for rate in rates.values())
-    at_once = min(workers, len(missing))
+    at_once = min(settings.workers, len(missing))
     together = f" with {at_once} at once, if these do not slow each other down" if at_once > 1 else ""
     console().print(
         f"estimated: [bold]{_duration(seconds / at_once)}[/bold] on this machine{together}: {images:,} training images "

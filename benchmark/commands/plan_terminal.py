@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -15,62 +14,20 @@ from rich.text import Text
 from ...datasets.registry import prepare
 from ...errors import without_password
 from ...terminal import console
-from ..executors.claims import Claims
-from ..executors.in_process import InProcess
-from ..executors.processes import Processes
-from ..executors.protocol import Executor
-from ..executors.ray_cluster import RayCluster
-from ..executors.run_plan import Summary, Surroundings, carry_out, split_plan
+from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
+from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
 from ..networks.initial_weights import find_weights
-from ..runs.cohort import LARGEST
+from ..runs.folder import RunFolder
 from ..runs.interruption import Interrupted, ended_by_signals
-from ..runs.journal import read_journal
-from ..runs.keeper import checkpoint_for
+from ..runs.run import checkpoints_for
 from ..tracking.store import Store
 
-EXECUTORS = ("local", "ray")
 POLL_SECONDS = 0.5
 GROUP_COLUMNS = ("total", "head", "medium", "tail")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Where a plan's experiments run.
-
-    Attributes:
-        workers: experiments at once.
-        devices: that the workers take in turn; none leaves the experiments' own.
-        executor_name: `local` or `ray`.
-        address: of the Ray cluster.
-        gpus: per experiment, on Ray.
-        wheel: of mltbench, for Ray workers without it.
-        cohort: whether experiments that see the same crops are trained together; on Ray they never are.
-    """
-
-    workers: int
-    devices: tuple[str, ...] = ()
-    executor_name: str = "local"
-    address: str = "auto"
-    gpus: float = 0
-    wheel: Path | None = None
-    cohort: bool = True
-
-    def largest_cohort(self, jobs: int) -> int:
-        """How many of so many jobs may be trained together: no worker is left without any."""
-        if not self.cohort or self.executor_name == "ray":
-            return 1
-        return max(1, min(LARGEST, -(-jobs // self.workers)))
-
-    def executor(self, jobs: int) -> Executor:
-        """The executor for so many jobs."""
-        workers = min(self.workers, max(jobs, 1))
-        if self.executor_name == "ray":
-            return RayCluster(workers, address=self.address, gpus=self.gpus, wheel=self.wheel)
-        return InProcess() if workers == 1 else Processes(workers, devices=self.devices)
-
-
-def train_plan(plan: Plan, store: Store, surroundings: Surroundings, engine: Engine, claims: Claims) -> bool:
+def train_plan(plan: Plan, store: Store, settings: RunSettings) -> bool:
     """Train what a plan lacks and report it; return whether something failed.
 
     Raises:
@@ -80,31 +37,28 @@ def train_plan(plan: Plan, store: Store, surroundings: Surroundings, engine: Eng
         done, missing = split_plan(plan, store)
     if missing:
         with console().status(f"preparing {plan.dataset}"):
-            prepare(plan.dataset, surroundings.data_root)
+            prepare(plan.dataset, settings.data_root)
         for weights, experiment in {p.weights: p.experiment for p in missing}.items():
-            find_weights(experiment.backbone, experiment.weights_digest, weights.file, surroundings.data_root)
-    execution = surroundings.execution
-    kept = [] if surroundings.restart else [p for p in missing if _has_checkpoint(p, store, surroundings)]
+            find_weights(experiment.backbone, experiment.weights_digest, weights.file, settings.data_root)
+    execution = settings.execution
+    # One that cannot resume under this execution ends the plan here.
+    resumed = [
+        planned
+        for planned in ([] if settings.restart else missing)
+        if checkpoints_for(folder_of(planned, plan, store), planned.experiment.id, execution)
+    ]
     console().print(
         f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
-        f"on {execution.device} ({min(engine.workers, max(len(missing), 1))} at once, "
+        f"on {execution.device} ({min(settings.workers, max(len(missing), 1))} at once, "
         f"{execution.threads} thread{'s'[: execution.threads > 1]} each)"
     )
-    if kept:
-        console().print(f"{len(kept)} of them from {'a checkpoint' if len(kept) == 1 else 'checkpoints'}.")
+    if resumed:
+        console().print(f"{len(resumed)} of them from {'a checkpoint' if len(resumed) == 1 else 'checkpoints'}.")
     if not missing:
         console().print("nothing to train: every experiment of this plan is finished.")
     try:
-        with ended_by_signals(), PlanProgress(missing, store.runs) as progress:
-            summary = carry_out(
-                plan,
-                store,
-                engine.executor(len(missing)),
-                replace(surroundings, largest_cohort=engine.largest_cohort(len(missing))),
-                claims=claims,
-                on_end=progress.end,
-                on_wait=progress.wait,
-            )
+        with ended_by_signals(), PlanProgress(missing, store.folders(plan.kind)) as progress:
+            summary = run_plan(plan, store, settings, on_end=progress.end, on_wait=progress.wait)
     except KeyboardInterrupt as stop:
         console().print(
             "[yellow]interrupted[/yellow]: what is finished is kept, what was under way has a checkpoint; "
@@ -113,12 +67,6 @@ def train_plan(plan: Plan, store: Store, surroundings: Surroundings, engine: Eng
         raise SystemExit(stop.exit_status if isinstance(stop, Interrupted) else 130) from None
     _report(store, missing, summary)
     return bool(summary.failed)
-
-
-def _has_checkpoint(planned: PlannedExperiment, store: Store, surroundings: Surroundings) -> bool:
-    """Whether an experiment resumes from a checkpoint; one that cannot, under this execution, ends the plan here."""
-    identity = planned.experiment.id
-    return checkpoint_for(store.runs / identity, identity, surroundings.execution) is not None
 
 
 def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
@@ -199,24 +147,22 @@ class PlanProgress:
         planned, holder = busy[0]
         more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
         console().print(
-            f"waiting for {escape(planned.label)}, seed {planned.experiment.seed}{more}: {escape(holder)} has claimed "
+            f"waiting for {escape(planned.label)}, seed {planned.experiment.seed}{more}: {escape(holder)} trains "
             f"{'them' if more else 'it'}. Ctrl-C ends the waiting alone.",
             soft_wrap=True,
         )
 
     def _line(self, planned: PlannedExperiment) -> str:
-        entries = read_journal(self.runs / planned.experiment.id)
+        folder = RunFolder(self.runs / planned.experiment.id)
         name = f"{escape(planned.title):{self.width}s}  seed {planned.experiment.seed}"
         overrides = f"  {escape(planned.overrides)}" if planned.overrides else ""
-        if not entries:
-            return f"[green]done[/green]  {name}  on another machine{overrides}"
-        test = next((entry.metrics for entry in entries if entry.event == "test"), None)
-        if test is None:
-            return f"[red]failed[/red]  {name}  {escape(str(entries[-1].details.get('reason', '')))}{overrides}"
-        values = "  ".join(
-            f"{group} {100 * test[f'test/{group}']:5.1f}" for group in GROUP_COLUMNS if f"test/{group}" in test
-        )
-        return f"[green]done[/green]  {name}  {values}  {test['cost/train_seconds']:6.1f} s{overrides}"
+        scores = {name: value for entry in folder.entries() for name, value in entry.metrics.items()}
+        if not (state := folder.state()).is_finished:
+            return f"[red]failed[/red]  {name}  {escape(state.reason)}{overrides}"
+        split = "test" if "test/total" in scores else "validation"
+        there = {group: scores[f"{split}/{group}"] for group in GROUP_COLUMNS if f"{split}/{group}" in scores}
+        values = "  ".join(f"{group} {100 * value:5.1f}" for group, value in there.items())
+        return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:6.1f} s{overrides}"
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
@@ -228,7 +174,7 @@ class PlanProgress:
             if planned.experiment.id in self.ended:
                 seen += planned.images
                 continue
-            epochs = [e for e in read_journal(self.runs / planned.experiment.id) if e.event == "epoch"]
+            epochs = [e for e in RunFolder(self.runs / planned.experiment.id).entries() if e.event == "epoch"]
             seen += int(epochs[-1].details["images"]) if epochs else 0
         self.bar.update(self.task, completed=seen, ended=len(self.ended))
 

@@ -10,7 +10,6 @@ from ...datasets.commands.options import DataOptions
 from ...datasets.registry import load_dataset
 from ...methods.catalogue import get_method, list_methods
 from ...terminal import console, print_line
-from ..executors.claims import open_claims
 from ..training.check import check_method
 from .options import PlanOptions, PluginOptions, StoreOptions, TrainingOptions
 from .plan_preview import show_plan
@@ -38,7 +37,7 @@ def run(
     Args:
         dry_run: Show the plan with the hours it takes here; train nothing.
     """
-    surroundings, engine = training.surroundings(plan, data.root), training.engine
+    settings = training.settings(plan, data.root)
     plan.check()
     open_results = cache(store.open)
     plans = plan.plans(open_results, data_root=data.root, device_type=training.kind)
@@ -51,10 +50,9 @@ def run(
     for each in plans:
         if dry_run:
             dataset = load_dataset(each.dataset, data_root=data.root)
-            show_plan(each, dataset, results, surroundings.execution, workers=engine.workers)
+            show_plan(each, dataset, results, settings)
         else:
-            claims = open_claims(results.root, results.tracking_uri)
-            failed |= train_plan(each, results, surroundings, engine, claims)
+            failed |= train_plan(each, results, settings)
     return int(failed)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ...datasets.commands.options import DataOptions
@@ -13,9 +12,9 @@ from ...errors import unknown_name
 from ...methods.catalogue import get_method
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
-from ..runs.states import ENDED, State, read_state
+from ..runs.folder import RunFolder, State
 from ..tracking.store import Store
-from ..tracking.sync import not_in_mlflow, planned_in, run_folders
+from ..tracking.sync import not_in_mlflow, run_folders
 from .options import DeviceOptions, PlanOptions, StoreOptions
 
 Row = dict[str, Any]
@@ -73,7 +72,7 @@ def status(
 
 def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
     """Rows of the run folders whose table, method and dataset the options let through."""
-    runs = [(folder, planned_in(folder)) for folder in run_folders(store)]
+    runs = [(folder, folder.planned_or_none()) for folder in run_folders(store)]
     there = [planned.experiment for _, planned in runs if planned]
     for name in set(options.method) - {experiment.method.name for experiment in there}:
         get_method(name)
@@ -96,16 +95,15 @@ def _of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Ro
     for plan in plans:
         in_mlflow = store.finished(plan.dataset)
         for planned in plan.experiments:
-            row = _row(store.runs / planned.experiment.id, planned, missing)
+            row = _row(RunFolder(store.runs / planned.experiment.id), planned, missing)
             if planned.experiment.id in in_mlflow and row["state"] != State.FINISHED:
                 row |= {"state": State.FINISHED.value, "in_mlflow": "yes"}
             rows.append(row)
     return rows
 
 
-def _row(folder: Path, planned: PlannedExperiment | None, missing: set[str]) -> Row:
-    state = read_state(folder)
-    ended = state.state in ENDED.values()
+def _row(folder: RunFolder, planned: PlannedExperiment | None, missing: set[str]) -> Row:
+    state = folder.state()
     return {
         "experiment": folder.name,
         "method": planned.label if planned else None,
@@ -116,7 +114,7 @@ def _row(folder: Path, planned: PlannedExperiment | None, missing: set[str]) -> 
         "step": state.step,
         "reason": state.reason,
         "heartbeat_age_seconds": state.heartbeat.age if state.heartbeat else None,
-        "in_mlflow": ("no" if folder.name in missing else "yes") if ended else None,
+        "in_mlflow": ("no" if folder.name in missing else "yes") if state.is_ended else None,
     }
 
 

@@ -11,7 +11,7 @@ from ...datasets.commands.options import DataOptions
 from ...datasets.registry import prepare
 from ...errors import InputError
 from ...terminal import console, print_line, table_of
-from ..experiments.display_names import read_planned
+from ..runs.folder import RunFolder
 from ..runs.verification import changed_conditions, compare_runs, train_again, verification_job
 from .options import PluginOptions, ResultsOptions
 from .plan_terminal import PlanProgress
@@ -40,16 +40,16 @@ def verify(
     files, folder = plugins.load(), _find(results.root / "runs", run)
     with tempfile.TemporaryDirectory(prefix="mltbench-verify-") as scratch:
         job = verification_job(folder, Path(scratch), data_root=data.root, plugins=files)
-        planned, _ = read_planned(folder)
+        planned, _ = folder.planned()
         with console().status(f"preparing {planned.experiment.dataset}"):
             prepare(planned.experiment.dataset, data.root)
         with PlanProgress([planned], Path(scratch)) as progress:
             train_again(job)
             progress.end(planned)
-        compared = compare_runs(folder, Path(job.folder))
+        compared = compare_runs(folder.path, Path(job.members[0].folder))
     bits = {True: Text("same", style="green"), False: Text("other", style="red")}
     console().print(table_of(("what", "bits", ""), ((item.what, bits[item.same], item.detail) for item in compared)))
-    changed = changed_conditions(folder)
+    changed = changed_conditions(folder.path)
     for name, (then, now) in changed.items():
         print_line(f"{name}: {then} then, {now} now")
     same = all(item.same for item in compared)
@@ -64,10 +64,10 @@ def _verdict(name: str, same: bool, changed: bool) -> str:
     return f"[red]{name}: the bits do not agree[/red]; {why}"
 
 
-def _find(runs: Path, beginning: str) -> Path:
+def _find(runs: Path, beginning: str) -> RunFolder:
     found = sorted(folder for folder in runs.glob("*") if folder.name.startswith(beginning) and folder.is_dir())
     if len(found) == 1:
-        return found[0]
+        return RunFolder(found[0])
     if not found:
         raise InputError(f"no run under {runs} begins with {beginning!r}; `mltbench runs list` shows those there are")
     raise InputError(f"{len(found)} runs begin with {beginning!r}: {', '.join(f.name for f in found[:4])}; give more")

@@ -1,11 +1,10 @@
-"""One experiment after the other, in this process."""
+"""One job after the other, in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from ..runs.cohort import run_unit
-from ..runs.run import Job
+from ..runs.job import Job
 
 
 class InProcess:
@@ -13,6 +12,9 @@ class InProcess:
 
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended."""
+        # Late: `mltbench run` trains in other processes, and is on its way 3 s earlier without torch.
+        from ..runs.run import run_cohort
+
         for job in jobs:
-            run_unit(job)
+            run_cohort(job)
             yield job

@@ -1,4 +1,4 @@
-"""Several experiments at once, in local processes."""
+"""Several jobs at once, in processes of this machine."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from ...errors import InputError
-from ..runs.cohort import run_unit
-from ..runs.interruption import Interrupted
-from ..runs.journal import Journal
-from ..runs.run import Job
-from .forge import take_signals, worker_context
+from ...processes import end_with_parent
+from ..runs.folder import RunFolder
+from ..runs.interruption import ENDING, Interrupted
+from ..runs.job import Job
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -28,7 +26,7 @@ class Processes:
     """Runs jobs in processes of their own, which load the dataset once each.
 
     Args:
-        workers: experiments at once.
+        workers: jobs at once.
         devices: devices that the workers take in turn, such as `cuda:0` and `cuda:1`; none leaves the jobs' own.
         retries: how often the job of a worker that died (killed from outside, out of memory) is begun again.
     """
@@ -61,12 +59,13 @@ class Processes:
                         yield job
                         continue
                     workers.remove(worker)
-                    deaths[job.folder] = deaths.get(job.folder, 0) + 1
-                    if job.mates or deaths[job.folder] <= self.retries:
+                    folder = job.members[0].folder
+                    deaths[folder] = deaths.get(folder, 0) + 1
+                    if len(job.members) > 1 or deaths[folder] <= self.retries:
                         # Each alone, for one of them may be the cause.
-                        again.extend(job.cohort)
+                        again.extend(job.one_by_one())
                     elif worker.began:
-                        Journal(Path(job.folder)).append("failed", reason=_death(worker, deaths[job.folder]))
+                        RunFolder(folder).journal.append("failed", reason=_death(worker, deaths[folder]))
                         yield job
                     else:
                         raise InputError(
@@ -85,7 +84,7 @@ class Processes:
             if not idle:
                 taken = {worker.slot for worker in workers}
                 free = next(slot for slot in range(self.workers) if slot not in taken)
-                idle = [_Worker(free, job.execution.device)]
+                idle = [_Worker(free)]
                 workers += idle
             device = self.devices[idle[0].slot % len(self.devices)] if self.devices else job.execution.device
             idle[0].give(job, job.on(device))
@@ -94,13 +93,15 @@ class Processes:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, slot: int, device: str) -> None:
+    def __init__(self, slot: int) -> None:
         self.slot, self.began = slot, False
         self.job: Job | None = None
-        context = worker_context(device)
+        # Forked processes would not survive CUDA, nor other systems' libraries.
+        context = multiprocessing.get_context("spawn")
         self.connection, there = context.Pipe()
-        self.process = context.Process(target=_work, args=(there, dict(os.environ)), name=f"worker {slot}")
-        self.process.start()
+        self.process = context.Process(target=_work, args=(there,), name=f"worker {slot}")
+        with _signals_blocked():
+            self.process.start()
         there.close()
 
     def give(self, job: Job, as_run: Job) -> None:
@@ -137,37 +138,44 @@ def _end(workers: Sequence[_Worker]) -> None:
         if worker.job is not None:
             worker.process.terminate()
     for worker in workers:
-        worker.process.join(ENDS_WITHIN_SECONDS * (len(worker.job.cohort) if worker.job else 1))
+        worker.process.join(ENDS_WITHIN_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
 
 
-def _work(connection: Connection, environment: Mapping[str, str]) -> None:
-    # Ctrl-C reaches the whole process group; a worker ends its step if it trains, else at once; the parent tells of it.
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Within, signals wait; a process that is started here gets none until it lets them through."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(connection: Connection) -> None:
+    end_with_parent()
+    # Late: torch takes 3 s, which the parent need not wait for.
+    from ..runs.run import run_cohort
+
+    # Ctrl-C reaches the whole process group: a worker that trains ends its step, another one ends at once, and neither
+    # reports it, for the parent does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    take_signals()
-    # Forked, it has that of the time when torch was imported.
-    os.environ.clear()
-    os.environ.update(environment)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     with suppress(EOFError, OSError):
         connection.send(READY)
         while True:
             job = connection.recv()
             try:
-                run_unit(job)
+                run_cohort(job)
             except InputError as error:  # a full disk, say: the end of the plan, not of this experiment alone
                 connection.send(error)
             except Interrupted:
                 return
             else:
                 connection.send(ENDED)
-
-
-def _end_with_parent() -> None:
-    """End at once when the parent has died: nobody holds the claims of what is trained here any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

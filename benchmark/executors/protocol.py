@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Protocol
 
-from ..runs.run import Job
+from ..runs.job import Job
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere, a job's mates with it; each writes its own folder."""
+    """Runs jobs somewhere; each experiment writes its own folder, whose state says what became of it."""
 
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
-        """Run all jobs; yield each when it has ended, well or not (its journal tells).
+        """Run all jobs; yield each when it has ended, well or not.
 
-        A job is taken from `jobs` in the moment in which it can start: taking it claims it. Closing the generator ends
-        what is running and returns when nothing is.
+        A job is taken from `jobs` in the moment in which it can start. Closing the generator ends what is running, and
+        returns when nothing is.
         """

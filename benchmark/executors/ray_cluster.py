@@ -1,4 +1,4 @@
-"""Experiments as tasks of a Ray cluster, on one machine or many."""
+"""Jobs as tasks of a Ray cluster, on one machine or many."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 from ...errors import InputError
 from ...files import reporting_full_disk, write_durably
 from ..experiments.display_names import LABELS_NAME
-from ..runs.journal import JOURNAL_NAME, Journal
-from ..runs.outcome_files import ARTIFACTS
-from ..runs.run import Job, run_job
+from ..runs.folder import ARTIFACTS, RunFolder
+from ..runs.job import Job, Member
+from ..runs.journal import JOURNAL_NAME
 from ..training.checkpoint import remove_checkpoints
 
 # Ray's smallest: jobs go as text, and what comes back goes through its object store only without a shared folder.
@@ -30,10 +30,10 @@ class RayCluster:
     """Runs jobs as Ray tasks; a task whose worker dies is begun again by Ray, from its checkpoint.
 
     Args:
-        workers: experiments at once.
+        workers: jobs at once.
         address: of the cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one that
             is started here and ends with the plan.
-        gpus: GPUs per experiment; half a GPU lets two share one.
+        gpus: GPUs per job; half a GPU lets two share one.
         retries: how often the job of a worker that died is begun again.
         wheel: of mltbench, for workers on which it is not installed.
 
@@ -70,7 +70,8 @@ class RayCluster:
             try:
                 while True:
                     while len(running) < self.workers and (job := waiting.pop() if waiting else next(source, None)):
-                        running[task.remote(replace(job, folder=str(Path(job.folder).resolve())))] = job
+                        members = tuple(replace(m, folder=str(Path(m.folder).resolve())) for m in job.members)
+                        running[task.remote(replace(job, members=members))] = job
                     if not running:
                         return
                     (ended, *_), _ = ray.wait(list(running), num_returns=1)
@@ -117,45 +118,60 @@ class RayCluster:
                     ray.shutdown()
 
 
-def work_here(job: Job) -> Mapping[str, bytes]:
+def work_here(job: Job) -> list[Mapping[str, bytes]]:
     """Run a job on the machine of a worker, which needs nothing but its own copy of the dataset.
 
-    Where it sees the run's folder, it writes there, and nothing comes back. Elsewhere it writes under its own results
-    root, goes on from a checkpoint that is there, and hands the files of the ended run back; here they go.
+    Where it sees a run's folder, it writes there, and returns nothing. Elsewhere it writes under its own results root,
+    resumes from a checkpoint that is there, and returns the files of each ended run by name.
     """
-    job = replace(job, data_root=os.environ.get("MLTBENCH_DATA") or job.data_root)
-    if (Path(job.folder) / LABELS_NAME).exists():
-        run_job(job)
-        return {}
+    from ..runs.run import run_cohort
+
     root = Path(os.environ.get("MLTBENCH_HOME") or Path(tempfile.gettempdir()) / "mltbench-results")
-    folder = root / "runs" / job.experiment_id
-    run_job(replace(job, folder=str(folder)))
-    files = {name: (folder / name).read_bytes() for name in ARTIFACTS if (folder / name).exists()}
-    shutil.rmtree(folder)
+    members = [
+        member
+        if (Path(member.folder) / LABELS_NAME).exists()
+        else replace(member, folder=str(root / "runs" / member.experiment_id))
+        for member in job.members
+    ]
+    run_cohort(replace(job, members=tuple(members), data_root=os.environ.get("MLTBENCH_DATA") or job.data_root))
+    files: list[Mapping[str, bytes]] = []
+    for asked, member in zip(job.members, members, strict=True):
+        files.append({})
+        if member is not asked:
+            folder = Path(member.folder)
+            files[-1] = {name: (folder / name).read_bytes() for name in ARTIFACTS if (folder / name).exists()}
+            shutil.rmtree(folder)
     return files
 
 
 def _record_end(ended: Any, job: Job, retries: int) -> None:
-    """Write what a worker has handed back, or why a task did not get so far as to write it itself."""
+    """Write what a worker has returned, or why a task did not get so far as to write it itself."""
     import ray
 
-    folder, problem = Path(job.folder), ""
+    files, problem = list[Mapping[str, bytes]](), ""
     try:
-        files: Mapping[str, bytes] = ray.get(ended)
+        files = ray.get(ended)
     except ray.exceptions.WorkerCrashedError:
         problem = f"the worker process died {retries + 1} times (killed from outside, or out of memory)"
     except ray.exceptions.RayError as error:
         problem = f"Ray could not run it: {str(error).strip().splitlines()[-1]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if problem:
-        Journal(folder).append("failed", reason=problem)
-    if problem or not files:
-        return
-    with reporting_full_disk(folder):
-        remove_checkpoints(folder)  # of an earlier try that was made here
-        # The journal last: who reads that a run has ended finds everything else.
-        for name, content in sorted(files.items(), key=lambda file: file[0] == JOURNAL_NAME):
-            write_durably(folder / name, content)
+    for member in job.members if problem else ():
+        _record_problem(member, problem)
+    for member, returned in zip(job.members, files, strict=True) if files else ():
+        with reporting_full_disk(Path(member.folder)):
+            if returned:
+                remove_checkpoints(Path(member.folder))  # of an earlier try that was made here
+            # The journal last: a reader to whom the run has ended finds everything else.
+            for name, content in sorted(returned.items(), key=lambda file: file[0] == JOURNAL_NAME):
+                write_durably(Path(member.folder) / name, content)
+
+
+def _record_problem(member: Member, problem: str) -> None:
+    folder = RunFolder(member.folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    # Of a cohort, some may have ended before the others met it.
+    if not folder.state().is_ended:
+        folder.journal.append("failed", reason=problem)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Signals that end a run in good order: the step is finished, a checkpoint written, the journal told."""
+"""Signals that end a run in good order: the step is finished, a checkpoint and the journal are written."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run.
-
-    Attributes:
-        number: of the signal.
-    """
+    """A signal of this number ended the run."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -37,15 +33,9 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class StopRequest:
-    """Whether somebody asked this process to stop.
-
-    Attributes:
-        number: of the first signal that asked, or None.
-        at_once: whether a second Ctrl-C came.
-    """
+    """Whether this process was asked to stop: the number of the first signal that did, or None."""
 
     number: int | None = None
-    at_once: bool = False
 
 
 # A worker process takes its next jobs from a queue that its parent can no longer empty.
@@ -54,10 +44,10 @@ _WORKER_STOPPED = StopRequest()
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within, signals are kept in the request that this gives; a second Ctrl-C stops at once.
+    """Within, signals are noted in the request that this yields; a second Ctrl-C stops at once.
 
     Raises:
-        Interrupted: at the end, if a signal came and nobody else said so; at once in a worker that was stopped before.
+        Interrupted: at the end, if a signal came and was not raised before; at once in a worker that was stopped.
     """
     in_worker = multiprocessing.parent_process() is not None
     request = _WORKER_STOPPED if in_worker else StopRequest()
@@ -66,7 +56,6 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == request.number == signal.SIGINT:
-            request.at_once = True
             raise Interrupted(number)
         request.number = request.number or number
 

@@ -1,6 +1,6 @@
-"""The journal of a run: everything that training has to say, appended line by line to a local file.
+"""The journal of a run: everything that happens in training, appended line by line to a local file.
 
-Training writes here alone. What is written can be replayed to MLflow at any later time, with the same timestamps.
+Training writes nowhere else. The journal can be replayed to MLflow at any later time, with the same timestamps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -21,7 +21,7 @@ class Entry:
     """One line of a journal.
 
     Attributes:
-        event: `start`, `epoch`, ... : the table in benchmark/README.md.
+        event: `start`, `epoch`, ...: the table in benchmark/README.md.
         time: milliseconds since 1970.
         step: epochs done.
         metrics: numbers by MLflow name.
@@ -36,7 +36,7 @@ class Entry:
 
 
 class Journal:
-    """Appends entries to `journal.jsonl` in a run's folder; what a crash left of a last line is taken away first.
+    """Appends entries to `journal.jsonl` in a run's folder; a last line that a crash cut short is removed first.
 
     A crash of the process loses no entry. `durable` entries survive a crash of the machine as well, with all before.
     """
@@ -66,9 +66,9 @@ class Journal:
                 os.fsync(file.fileno())
 
     def append_once(self, event: str, *, step: int, metrics: Mapping[str, float], **details: Any) -> None:
-        """Write an entry unless it is there: after a resume, epochs are trained again that the journal has already.
+        """Write an entry unless it is there: after a resume, some epochs are trained again that the journal has.
 
-        The first entry stays, with its time, so that no point comes to MLflow twice. Where the numbers are not the
+        The first entry stays, with its time, so that no point is uploaded twice. Where the numbers are not the
         same to the bit, an entry `not repeated` says so.
         """
         entries = [entry for entry in read_journal(self.folder) if (entry.event, entry.step) == (event, step)]
@@ -81,15 +81,6 @@ class Journal:
         """Make all entries survive a crash of the machine."""
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def cut_torn_line(file: BinaryIO) -> None:
-    """Take away a last line that a crash cut short."""
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(end - 1, 0))
-    if end and file.read(1) != b"\n":
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_journal(folder: Path) -> list[Entry]:
@@ -117,9 +108,3 @@ def _differing(first: Mapping[str, float], second: Mapping[str, float]) -> set[s
     """Names of the metrics that are not the same to the bit; costs never are."""
     names = {name for name in {*first, *second} if not name.startswith("cost/")}
     return {name for name in names if float(first.get(name, "nan")).hex() != float(second.get(name, "nan")).hex()}
-
-
-def is_finished(folder: Path) -> bool:
-    """Tell whether the run in this folder ended well."""
-    entries = read_journal(folder)
-    return bool(entries) and entries[-1].event == "finished"

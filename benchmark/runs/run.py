@@ -1,199 +1,392 @@
-"""Running one experiment: a function of its JSON and a folder. Writes the folder; knows nothing of MLflow or plans."""
+"""Training a cohort, each experiment in its own folder. Knows nothing of MLflow or plans."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from ...datasets.dataset import Dataset
 from ...datasets.registry import load_dataset
 from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from ...errors import InputError
-from ...files import is_disk_full, reporting_full_disk, write_durably
+from ...files import DiskFullError, reporting_full_disk, is_disk_full, write_durably
+from ...methods.plugins import load_plugins
 from ..experiments.experiment import Experiment
 from ..networks.initial_weights import find_weights
-from ..training.checkpoint import remove_checkpoints
-from ..training.execution import DivergedError, Execution, StoppedEarly, to_the_end
-from .heartbeat import Pulse, clear_run, hold
+from ..training.checkpoint import Checkpoint, Header, remove_checkpoints, whole_checkpoints, write_checkpoint
+from ..training.devices import set_up_process
+from ..training.execution import DivergedError, Execution, ExecutionChangedError, StoppedEarly
+from ..training.feed import Feed
+from ..training.generators import GeneratorTurns
+from ..training.learner import Learner
+from .folder import Heartbeat, HeldError, RunFolder, State
 from .interruption import Interrupted, StopRequest, stop_requests
-from .journal import Journal, is_finished, read_journal
-from .keeper import Keeper, UnusableCheckpointError, checkpoint_for
-from .outcome_files import write_outcome
+from .job import Job, Member
+from .outcome import peak_memory_mib, write_outcome
 from .provenance import code_version, machine
 
-if TYPE_CHECKING:
-    from ..training.shared_trunk import SharedTrunk
-    from ..training.training_run import OnEpoch
+# At most this share of the time goes into checkpoints, however slow the disk.
+WRITING_SHARE = 0.02
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a worker needs to run one experiment: plain values alone.
-
-    Attributes:
-        experiment_json: as `Experiment.to_json` writes it.
-        folder: the run's folder.
-        data_root: where datasets are kept.
-        execution: device, threads and when to evaluate.
-        plugins: files that register somebody's own methods.
-        word_vectors: file of word vectors, or None for the default.
-        weights: file of the backbone's initial weights, or None for its published ones.
-        command: the command line that asked for it.
-        restart: train from the beginning what was interrupted.
-        mates: jobs that are trained together with this one, see `cohort.run_cohort`.
-    """
-
-    experiment_json: str
-    folder: str
-    data_root: str
-    execution: Execution
-    plugins: Sequence[str] = ()
-    word_vectors: str | None = None
-    weights: str | None = None
-    command: str = ""
-    restart: bool = False
-    mates: tuple[Job, ...] = ()
-
-    @property
-    def cohort(self) -> tuple[Job, ...]:
-        """The job and its mates, each on its own."""
-        return (replace(self, mates=()), *self.mates)
-
-    def on(self, device: str) -> Job:
-        """The same job, and its mates, on another device."""
-        mates = tuple(mate.on(device) for mate in self.mates)
-        return replace(self, execution=replace(self.execution, device=device), mates=mates)
-
-    @property
-    def experiment_id(self) -> str:
-        """Id of the experiment."""
-        return str(json.loads(self.experiment_json)["id"])
+class UnusableCheckpointError(ValueError):
+    """The checkpoint is whole, but this code cannot resume from it."""
 
 
-def run_job(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
-    """Run one experiment, or the rest of it, in its folder. Tell whether it is finished.
+def run_cohort(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
+    """Train the experiments of a job together, or the rest of them; return whether all are finished.
 
-    An error ends up in the journal, as `failed` with its reason, and False comes back.
+    What another process runs is left to it; the state of its folder says so. The others share the batches of one
+    `Feed`, and with them the pass through the frozen trunk. Their bits are those of
+    separate training. An error of one ends up in its journal, as `failed` with its reason, and the others continue.
 
     Args:
-        job: what to run.
-        on_epoch: called after each epoch's journal entry with the epochs done and its metrics (`validation/...` among
-            them when the split was scored). Raising `StoppedEarly` ends the run: its journal says `stopped`.
+        job: what to train.
+        on_epoch: called after each epoch's journal entry of each experiment with the epochs done and its metrics
+            (`validation/...` among them when the split was scored). Raising `StoppedEarly` ends the experiment: its
+            journal says `stopped`.
 
     Raises:
-        HeldError: if another process runs it.
-        ExecutionChangedError: if it was interrupted under another number of threads or on another kind of device.
-        DiskFullError: if the disk is full; the last checkpoint is whole.
-        Interrupted: if a signal came; the step is finished and a checkpoint written.
+        ExecutionChangedError: when all others have ended, if one was interrupted with another number of threads or on
+            another kind of device.
+        DiskFullError: if the disk is full; the last checkpoints are whole.
+        Interrupted: if a signal came; the step is finished and checkpoints are written.
     """
-    with stop_requests() as request:
-        return to_the_end(run_in_steps(job, request, on_epoch=on_epoch))
+    set_up_process(job.execution.threads)
+    refused: list[InputError] = []
+    with reporting_full_disk(Path(job.members[0].folder).parent), stop_requests() as request, ExitStack() as holding:
+        runs = []
+        for member in job.members:
+            folder = RunFolder(member.folder)
+            try:
+                heartbeat = holding.enter_context(folder.hold())
+                if not folder.state().is_finished:
+                    runs.append(_Run(member, job, folder, heartbeat))
+            except HeldError:
+                continue  # the folder's state says so
+            except ExecutionChangedError as error:
+                refused.append(error)
+        for runs_of_a_step in _by_common_step(runs):
+            if request.number is None:
+                _Cohort(runs_of_a_step, job, request, on_epoch).train()
+    if refused:
+        raise refused[0]
+    return all(RunFolder(member.folder).state().is_finished for member in job.members)
 
 
-def run_in_steps(
-    job: Job, request: StopRequest, *, on_epoch: OnEpoch | None = None, shared: SharedTrunk | None = None
-) -> Generator[int, None, bool]:
-    """As `run_job`, with a pause after each step that gives the steps done.
+def checkpoints_for(folder: RunFolder, execution: Execution) -> list[Checkpoint]:
+    """The whole checkpoints from which a run in this folder may resume, newest first; none if it starts anew.
 
-    Args:
-        job: what to run.
-        request: of signals.
-        on_epoch: called after each epoch's journal entry.
-        shared: what it has in common with its cohort.
+    Raises:
+        ExecutionChangedError: if there are some, of another kind of device or another number of threads.
     """
-    import torch
-
-    folder = Path(job.folder)
-    with hold(folder) as pulse, reporting_full_disk(folder):
-        if is_finished(folder):
-            return True
-        torch.set_num_threads(job.execution.threads)
-        try:
-            return (yield from _run(job, _begin(job, folder, pulse, request, shared), on_epoch, shared))
-        except UnusableCheckpointError:
-            remove_checkpoints(folder)
-            return (yield from _run(job, _begin(job, folder, pulse, request, shared), on_epoch, shared))
-
-
-def _begin(job: Job, folder: Path, pulse: Pulse, request: StopRequest, shared: SharedTrunk | None) -> Keeper:
-    """Make a new beginning in a folder that holds nothing to go on from: failures are never cached."""
-    journal = Journal(folder)
-    checkpoint = None if job.restart else checkpoint_for(folder, job.experiment_id, job.execution)
-    if checkpoint is None:
-        clear_run(folder)
-        provenance = {**code_version(), **machine(job.execution.device, job.execution.threads), "command": job.command}
-        if shared:
-            # Its seconds are a share of theirs, its peak of memory is theirs.
-            provenance["cohort"] = str(shared.members)
-        write_durably(folder / "experiment.json", job.experiment_json.encode())
-        write_durably(folder / "provenance.json", json.dumps(provenance, indent=1).encode())
-        journal.append("start", execution=asdict(job.execution), durable=True)
-    return Keeper(journal, job.experiment_id, checkpoint, job.execution, pulse, request)
+    entries = folder.entries()
+    if not entries or entries[-1].event in (State.FAILED, State.STOPPED):
+        return []
+    epochs = {entry.step for entry in entries if entry.event == "epoch"}
+    found = whole_checkpoints(folder.path, folder.name, attempt=entries[0].time, epochs=epochs)
+    device = execution.device.partition(":")[0]
+    for checkpoint in found:
+        was = checkpoint.header
+        if (was.device, was.threads) != (device, execution.threads):
+            raise ExecutionChangedError(
+                f"{folder.name} was interrupted at step {was.steps:,} on {was.device} with --threads {was.threads}; "
+                f"on {device} with --threads {execution.threads} it would not give the same bits. Resume with "
+                f"--device {was.device} --threads {was.threads}, or train what was interrupted from its beginning: --restart"
+            )
+    return found
 
 
-def _run(job: Job, keeper: Keeper, on_epoch: OnEpoch | None, shared: SharedTrunk | None) -> Generator[int, None, bool]:
-    from ...methods.plugins import load_plugins
+def _by_common_step(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
+    """Divide runs into cohorts that can begin at the same step: a checkpoint of each, or the beginning.
 
-    def end(event: str, reason: str, **details: Any) -> None:
-        done = max(entry.step for entry in read_journal(keeper.journal.folder))
-        details = {"steps": keeper.pulse.steps, **details}
-        keeper.journal.append(event, step=done, reason=reason, durable=True, **details)
+    Cohorts write their checkpoints at the same steps, so that a kill leaves one step that all have.
+    """
+    left = list(runs)
+    while left:
+        steps = Counter(step for run in left for step in run.possible_steps)
+        step = max(steps, key=lambda step: (steps[step], step))
+        together = [run for run in left if step in run.possible_steps]
+        for run in together:
+            run.begin_at(step)
+        left = [run for run in left if run not in together]
+        yield together
 
-    try:
-        load_plugins(job.plugins)
-        yield from _train(Experiment.from_json(job.experiment_json), job, keeper, on_epoch, shared)
-    except UnusableCheckpointError:
-        raise
-    except Interrupted as stop:
-        end("interrupted", f"signal {stop}")
-        raise
-    except StoppedEarly as stop:
-        end("stopped", str(stop))
-    except Exception as error:
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run is beside what its learner knows: epochs and images done, seconds spent in training."""
+
+    epochs: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+class _Run:
+    """One experiment of a cohort under way."""
+
+    def __init__(self, member: Member, job: Job, folder: RunFolder, heartbeat: Heartbeat) -> None:
+        self.member, self.job, self.folder, self.heartbeat = member, job, folder, heartbeat
+        self.checkpoints = [] if job.restart else checkpoints_for(folder, job.execution)
+        self.checkpoint: Checkpoint | None = None
+        self.progress = Progress()
+        self.learner: Learner
+
+    @property
+    def possible_steps(self) -> list[int]:
+        """Training steps at which it can begin."""
+        return [checkpoint.header.steps for checkpoint in self.checkpoints] or [0]
+
+    def begin_at(self, step: int) -> None:
+        """Choose the checkpoint of this step; without one, clear the folder: failures are never cached."""
+        self.checkpoint = next((c for c in self.checkpoints if c.header.steps == step), None)
+        if self.checkpoint is None:
+            self.start_anew()
+
+    def start_anew(self) -> None:
+        """Clear the folder and write the first entry of a new journal."""
+        self.checkpoint, self.progress = None, Progress()
+        self.folder.clear()
+        execution, path = self.job.execution, self.folder.path
+        provenance = {**code_version(), **machine(execution.device, execution.threads), "command": self.job.command}
+        if len(self.job.members) > 1:
+            # Its seconds are a share of the cohort's, its peak of memory is the cohort's.
+            provenance["cohort"] = str(len(self.job.members))
+        write_durably(path / "experiment.json", self.member.experiment_json.encode())
+        write_durably(path / "provenance.json", json.dumps(provenance, indent=1).encode())
+        self.folder.journal.append("start", execution=asdict(execution), durable=True)
+
+    def open(self, dataset: Dataset) -> None:
+        """Build its learner."""
+        experiment = Experiment.from_json(self.member.experiment_json)
+        if dataset.digest != experiment.dataset_digest:
+            raise InputError(
+                f"dataset {dataset.name} has digest {dataset.digest[:12]} here, "
+                f"the experiment was planned with {experiment.dataset_digest[:12]}; plan it again"
+            )
+        vectors = None
+        if experiment.method.head.needs_word_vectors:
+            file = self.job.word_vectors
+            source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
+            vectors = source.vectors
+        weights = find_weights(experiment.backbone, experiment.weights_digest, self.member.weights, self.job.data_root)
+        self.learner = Learner(experiment, dataset, self.job.execution, word_vectors=vectors, weights=weights)
+
+    def end(self, event: str, reason: str, **details: Any) -> None:
+        """Write the last entry of the journal."""
+        done = max((entry.step for entry in self.folder.entries()), default=0)
+        details = {"steps": self.heartbeat.steps, **details}
+        self.folder.journal.append(event, step=done, reason=reason, durable=True, **details)
+
+    def fail(self, error: Exception) -> None:
+        """Write how an error has ended it; what may still be used is kept.
+
+        Raises:
+            DiskFullError: if the error is one of a full disk, for that ends the whole plan.
+        """
         if is_disk_full(error):
             with suppress(OSError):
-                end("interrupted", str(error))
+                self.end("interrupted", str(error))
+            with reporting_full_disk(self.folder.path):
+                raise error
+        if isinstance(error, InputError) and self.checkpoint is not None:
+            # Nothing was trained yet: what is wrong can be corrected, and what was trained before is kept.
+            self.end("interrupted", str(error))
+            return
+        if isinstance(error, StoppedEarly):
+            self.end("stopped", str(error))
+        else:
+            steps = {"steps": error.step} if isinstance(error, DivergedError) else {}
+            self.end("failed", f"{type(error).__name__}: {error}", **steps)
+        remove_checkpoints(self.folder.path)
+
+    def finish(self, dataset: Dataset) -> None:
+        """Score the network as it is and write everything that a finished run leaves."""
+        learner, path, journal = self.learner, self.folder.path, self.folder.journal
+        validation, _ = learner.evaluate("validation", folder=path)
+        score_test = self.job.execution.score_test
+        test, test_scores = learner.evaluate("test", folder=path) if score_test else (None, None)
+        progress = self.progress
+        rate = progress.images / progress.seconds
+        cost = {"cost/train_seconds": progress.seconds, "cost/images_per_second": rate}
+        if (peak := peak_memory_mib(learner.device)) is not None:
+            cost["cost/peak_memory_mib"] = peak
+        write_outcome(path, dataset, learner.network, validation=validation, test=test, test_scores=test_scores)
+        metrics = {**(test.as_metrics("test") if test else {}), **cost}
+        journal.append_once("evaluation", step=progress.epochs, metrics=validation.as_metrics("validation"))
+        journal.append_once("test" if test else "cost", step=progress.epochs, metrics=metrics)
+        journal.append("finished", step=progress.epochs, durable=True)
+        remove_checkpoints(path)
+
+
+class _Cohort:
+    """Runs that begin at the same step and share one feed; a run that ends early leaves the others to continue."""
+
+    def __init__(self, runs: Sequence[_Run], job: Job, request: StopRequest, on_epoch: OnEpoch | None) -> None:
+        self.runs, self.job, self.request, self.on_epoch = list(runs), job, request, on_epoch
+        self.turns = GeneratorTurns(torch.device(job.execution.device))
+        self._measured = self._due = 0.0
+
+    def train(self) -> None:
+        """Train all runs to their ends; see `run_cohort`."""
+        try:
+            with self.turns:
+                try:
+                    self._train()
+                except UnusableCheckpointError:
+                    for run in self.runs:
+                        remove_checkpoints(run.folder.path)
+                        run.start_anew()
+                    self._train()
+        except Interrupted as stop:
+            for run in self.runs:
+                run.end("interrupted", f"signal {stop}")
             raise
-        if isinstance(error, InputError) and keeper.checkpoint is not None:
-            # Nothing was trained yet: what is wrong can be mended, and what was trained before is kept.
-            end("interrupted", str(error))
-            return False
-        step = {"steps": error.step} if isinstance(error, DivergedError) else {}
-        end("failed", f"{type(error).__name__}: {error}", **step)
-    else:
-        remove_checkpoints(keeper.journal.folder)
-        return True
-    remove_checkpoints(keeper.journal.folder)
-    return False
+        except DiskFullError as error:
+            for run in self.runs:
+                with suppress(OSError):
+                    run.end("interrupted", str(error))
+            raise
+
+    def _train(self) -> None:
+        dataset = feed = None
+        with self._ending(*self.runs):
+            load_plugins(self.job.plugins)
+            first = Experiment.from_json(self.runs[0].member.experiment_json)
+            dataset = load_dataset(first.dataset, data_root=self.job.data_root)
+        for run in self.runs[:] if dataset else ():
+            with self._ending(run):
+                run.open(dataset)
+        if not self.runs:
+            return
+        with self._ending(*self.runs):
+            feed = Feed(first, dataset, self.runs[0].learner.network, self.runs[0].learner.device)
+            self._resume(feed)
+            self._train_epochs(feed, epochs=first.training["schedule"]["epochs"])
+        for run in self.runs[:]:
+            with self._ending(run):
+                run.finish(dataset)
+                self.runs.remove(run)
+
+    def _resume(self, feed: Feed) -> None:
+        for run in self.runs:
+            self.turns.begin(run, run.learner.dropout_seed)
+        for run in self.runs:
+            if run.checkpoint is None:
+                continue
+            try:
+                states = run.checkpoint.states()
+                if run is self.runs[0]:
+                    feed.load_state(states["trainer"])
+                run.learner.load_state(states["trainer"])
+                self.turns.load(run, states["generators"])
+                run.progress = Progress(**states["progress"])
+            except Exception as error:  # whatever another version of the code trips over
+                raise UnusableCheckpointError(f"{type(error).__name__}: {error}") from error
+        for run in self.runs:
+            if run.checkpoint is not None:
+                conditions, was = _conditions(self.job.execution), run.checkpoint.header.machine
+                # Elsewhere it resumes, but with other last bits: a reader of the run should know.
+                moved = {"moved_from": was} if was != conditions["machine"] else {}
+                steps = run.heartbeat.steps = run.learner.steps
+                run.folder.journal.append("resumed", step=run.progress.epochs, steps=steps, **conditions, **moved)
+                run.checkpoint = None
+
+    def _train_epochs(self, feed: Feed, *, epochs: int) -> None:
+        self._measured, self._due = time.perf_counter(), time.monotonic() + self.job.execution.checkpoint_seconds
+        for epoch in range(self.runs[0].progress.epochs, epochs):
+            feed.begin_epoch(epoch)
+            for batch in feed.batches():
+                for run in self.runs[:]:
+                    with self._ending(run), self.turns.of(run):
+                        run.learner.learn(batch)
+                        run.heartbeat.steps = run.learner.steps
+                del batch
+                if not self.runs:
+                    return
+                self._after_step(feed)
+            for run in self.runs[:]:
+                with self._ending(run), self.turns.of(run):
+                    self._end_epoch(run, feed, epochs)
+            feed.end_epoch()
+            self._share_time()
+
+    def _end_epoch(self, run: _Run, feed: Feed, epochs: int) -> None:
+        learner, progress = run.learner, run.progress
+        metrics = {"train/loss": learner.end_epoch(feed), "train/learning_rate": float(learner.optimiser.learning_rate)}
+        done, every = feed.epoch + 1, self.job.execution.evaluate_every
+        # After the last epoch the validation split is scored in any case, later.
+        if every and done % every == 0 and done < epochs:
+            metrics |= learner.evaluate("validation", folder=run.folder.path)[0].as_metrics("validation")
+        progress.images += feed.images
+        run.folder.journal.append_once("epoch", step=done, metrics=metrics, images=progress.images)
+        progress.epochs = done
+        if self.on_epoch is not None:
+            self.on_epoch(done, metrics)
+
+    def _share_time(self) -> None:
+        """Add the time since the last call to the runs, in equal shares."""
+        now = time.perf_counter()
+        for run in self.runs:
+            run.progress.seconds += (now - self._measured) / len(self.runs)
+        self._measured = now
+
+    def _after_step(self, feed: Feed) -> None:
+        """Write checkpoints when they are due; write them and end when a signal asked for it."""
+        self._share_time()
+        if self.request.number is not None or time.monotonic() >= self._due:
+            self._save(feed)
+        if self.request.number is not None:
+            raise Interrupted(self.request.number)
+
+    def _save(self, feed: Feed) -> None:
+        began, execution = time.monotonic(), self.job.execution
+        for run in self.runs:
+            states = {
+                "trainer": {**run.learner.state(), **feed.state()},
+                "generators": self.turns.state(run),
+                "progress": asdict(run.progress),
+            }
+            header = Header(
+                experiment=run.folder.name,
+                attempt=run.folder.entries()[0].time,
+                epochs=run.progress.epochs,
+                steps=run.learner.steps,
+                **_conditions(execution),
+            )
+            with reporting_full_disk(run.folder.path):
+                run.folder.journal.sync()
+                write_checkpoint(run.folder.path, header, states)
+        seconds = time.monotonic() - began
+        pause = max(execution.checkpoint_seconds, seconds / WRITING_SHARE) if execution.checkpoint_seconds else 0.0
+        self._due = began + seconds + pause
+
+    @contextmanager
+    def _ending(self, *runs: _Run) -> Iterator[None]:
+        """Within, an error ends these runs alone."""
+        try:
+            yield
+        except UnusableCheckpointError:
+            raise
+        except Exception as error:
+            for run in [run for run in runs if run in self.runs]:
+                self.runs.remove(run)
+                run.fail(error)
 
 
-def _train(
-    experiment: Experiment, job: Job, keeper: Keeper, on_epoch: OnEpoch | None, shared: SharedTrunk | None
-) -> Generator[int, None, None]:
-    from ..training.trainer import Trainer
-    from ..training.training_run import train
-
-    dataset = load_dataset(experiment.dataset, data_root=job.data_root)
-    if dataset.digest != experiment.dataset_digest:
-        raise InputError(
-            f"dataset {dataset.name} has digest {dataset.digest[:12]} here, "
-            f"the experiment was planned with {experiment.dataset_digest[:12]}; plan it again"
-        )
-    weights = find_weights(experiment.backbone, experiment.weights_digest, job.weights, job.data_root)
-    vectors = None
-    if experiment.method.head.needs_word_vectors:
-        file = job.word_vectors
-        source = read_word_vectors(Path(file), dataset.classes) if file else hashed_word_vectors(dataset.classes)
-        vectors = source.vectors
-    trainer = Trainer(experiment, dataset, job.execution, word_vectors=vectors, weights=weights, shared=shared)
-    journal = keeper.journal
-    outcome = yield from train(trainer, journal, on_epoch=on_epoch, watch=keeper)
-    write_outcome(outcome, dataset, journal.folder)
-    epochs = experiment.training["schedule"]["epochs"]
-    test = outcome.test.as_metrics("test") if outcome.test else {}
-    journal.append_once("evaluation", step=epochs, metrics=outcome.validation.as_metrics("validation"))
-    journal.append_once("test" if test else "cost", step=epochs, metrics={**test, **outcome.cost})
-    journal.append("finished", step=epochs, durable=True)
+def _conditions(execution: Execution) -> dict[str, Any]:
+    """What decides the last bits."""
+    kind = execution.device.partition(":")[0]
+    name = machine(execution.device, execution.threads)["device_name"]
+    here = f"torch {code_version()['torch']} on {name}"
+    return {"device": kind, "threads": execution.threads, "machine": here}

@@ -1,4 +1,4 @@
-"""Whether a finished run still comes to the same bits: it is trained again, and everything that it left is compared."""
+"""Verifying a finished run: it is trained again, and everything that it left is compared to the bit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...errors import InputError
-from ..experiments.display_names import read_planned
 from ..training.execution import Execution
+from .folder import RunFolder
+from .job import Job, Member
 from .journal import Entry, read_journal
 from .provenance import code_version, machine
-from .run import Job, run_job
+from .run import run_cohort
 
 # What decides bits or may explain other ones.
 CONDITIONS = ("mltbench", "commit", "source_digest", "python", "torch", "numpy", "system", "device_name")
@@ -23,50 +25,41 @@ CONDITIONS = ("mltbench", "commit", "source_digest", "python", "torch", "numpy",
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One thing that a run left, then and now.
-
-    Attributes:
-        what: it is.
-        same: to the bit.
-        detail: how much of it there is, or how it differs.
-    """
+    """One thing that a run left, then and now: whether it is the same to the bit, and how it differs if not."""
 
     what: str
     same: bool
     detail: str
 
 
-def verification_job(folder: Path, scratch: Path, *, data_root: Path, plugins: Sequence[str] = ()) -> Job:
+def verification_job(folder: RunFolder, scratch: Path, *, data_root: Path, plugins: Sequence[str] = ()) -> Job:
     """The job that trains a finished run again, as it was trained.
 
     Args:
         folder: of the run.
         scratch: where the new run's folder goes.
         data_root: where datasets are kept.
-        plugins: files that register the method, if it is somebody's own.
+        plugins: files that register the method, if it is user-defined.
 
     Raises:
         InputError: if the run is not finished, or was not trained on a CPU.
     """
-    entries = read_journal(folder)
-    if not entries or entries[-1].event != "finished":
-        raise InputError(f"{folder} holds no finished run; `mltbench status` shows the states of runs")
+    if not folder.state().is_finished:
+        raise InputError(f"{folder.path} holds no finished run; `mltbench status` shows the states of runs")
     known = Execution.__dataclass_fields__
-    execution = Execution(**{k: v for k, v in entries[0].details["execution"].items() if k in known})
+    execution = Execution(**{k: v for k, v in folder.entries()[0].details["execution"].items() if k in known})
     if execution.device != "cpu":
         raise InputError(
             f"{folder.name} was trained on {execution.device}; the bits of a GPU depend on the order in which it adds, "
             "so only runs on a CPU can be verified"
         )
-    planned, _ = read_planned(folder)
-    return Job(
-        experiment_json=(folder / "experiment.json").read_text(encoding="utf-8"),
+    planned, _ = folder.planned()
+    member = Member(
+        experiment_json=planned.experiment.to_json(),
         folder=str(scratch / planned.experiment.id),
-        data_root=str(data_root),
-        execution=execution,
-        plugins=tuple(plugins),
         weights=str(planned.weights.file) if planned.weights.file else None,
     )
+    return Job(members=(member,), data_root=str(data_root), execution=execution, plugins=tuple(plugins))
 
 
 def train_again(job: Job) -> None:
@@ -75,15 +68,12 @@ def train_again(job: Job) -> None:
     Raises:
         InputError: if it does not come to its end.
     """
-    if not run_job(job):
-        reason = read_journal(Path(job.folder))[-1].details.get("reason", "")
-        raise InputError(f"training it again failed: {reason}")
+    if not run_cohort(job):
+        raise InputError(f"training it again failed: {RunFolder(job.members[0].folder).state().reason}")
 
 
 def compare_runs(then: Path, now: Path) -> list[Comparison]:
     """Compare what two run folders hold, to the bit; costs and times apart."""
-    import torch
-
     weights = [torch.load(folder / "weights.pt", weights_only=True, map_location="cpu") for folder in (then, now)]
     arrays = [{name: tensor.numpy() for name, tensor in side.items()} for side in weights]
     compared = [_compare("weights", *arrays, unit="tensors")]

@@ -23,7 +23,8 @@ from ..networks.initial_weights import RANDOM
 from ..training.augmentation import DRAWS_PER_IMAGE
 from ..training.devices import wait_for
 from ..training.execution import Execution
-from ..training.trainer import Trainer
+from ..training.feed import Feed
+from ..training.learner import Learner
 
 # At least so many steps are timed, after one that is not, and until so many seconds have gone.
 LEAST_STEPS, SECONDS = 2, 3.0
@@ -64,21 +65,22 @@ def measure_rate(experiment: Experiment, dataset: Dataset, execution: Execution)
     untrained, stand_in = replace(experiment, weights_digest=RANDOM), _synthetic(experiment, dataset)
     vectors = hashed_word_vectors(dataset.classes).vectors if experiment.method.head.needs_word_vectors else None
     with _threads(execution.threads):
-        trainer = Trainer(untrained, stand_in, execution, word_vectors=vectors)
+        learner = Learner(untrained, stand_in, execution, word_vectors=vectors)
+        feed = Feed(untrained, stand_in, learner.network, learner.device)
         size = min(int(experiment.training["batch_size"]), len(stand_in.split("train")))
         generator = torch_stream(0, "augmentation")
         steps, seconds, started = 0, 0.0, 0.0
         while steps < LEAST_STEPS or seconds < SECONDS:
-            indices = torch.randint(len(stand_in.split("train")), (size,), generator=generator).to(trainer.device)
-            draws = torch.rand(size, DRAWS_PER_IMAGE, generator=generator).to(trainer.device)
-            trainer.train_step(indices, draws)
-            wait_for(trainer.device)
+            indices = torch.randint(len(stand_in.split("train")), (size,), generator=generator).to(learner.device)
+            draws = torch.rand(size, DRAWS_PER_IMAGE, generator=generator).to(learner.device)
+            learner.step(feed.features(indices, feed.prepare(draws)), feed.data.targets(indices))
+            wait_for(learner.device)
             if not started:
                 started = time.perf_counter()
                 continue
             steps, seconds = steps + 1, time.perf_counter() - started
         scoring = time.perf_counter()
-        trainer.evaluate("test")
+        learner.evaluate("test")
         return Rate(
             training=steps * size / seconds,
             scoring=SCORED / (time.perf_counter() - scoring),

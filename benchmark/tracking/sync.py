@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ...errors import InputError
-from ..experiments.display_names import read_planned
-from ..experiments.plan import Kind, PlannedExperiment
-from ..runs.journal import read_journal
-from ..runs.states import ENDED, State, read_state
+from ..experiments.plan import Kind
+from ..runs.folder import RunFolder, State
 from .store import TAG, Store
 from .upload import attempt, status_of, upload
 
@@ -44,15 +40,15 @@ class Finding:
     run_kind: Kind = "experiment"
 
 
-def run_folders(store: Store, kind: Kind = "experiment") -> list[Path]:
+def run_folders(store: Store, kind: Kind = "experiment") -> list[RunFolder]:
     """The run folders of a kind, in order of their names."""
-    return sorted(path for path in store.folders(kind).glob("*") if path.is_dir())
+    return [RunFolder(path) for path in sorted(store.folders(kind).glob("*")) if path.is_dir()]
 
 
-def not_in_mlflow(store: Store) -> list[Path]:
+def not_in_mlflow(store: Store) -> list[RunFolder]:
     """Folders of experiments that have ended, and whose run in MLflow is missing or was not uploaded to its end."""
     found = _in_folders(store, "experiment", store.runs_of())
-    return [store.runs / finding.name for finding in found if finding.kind == "not in MLflow"]
+    return [RunFolder(store.runs / finding.name) for finding in found if finding.kind == "not in MLflow"]
 
 
 def find(store: Store, *, everything: bool = False) -> list[Finding]:
@@ -99,7 +95,7 @@ def agree(store: Store, found: Sequence[Finding]) -> Iterator[tuple[Finding, str
 
 def _mend(store: Store, finding: Finding) -> None:
     if finding.kind in UPLOADED:
-        planned, plan = read_planned(store.folders(finding.run_kind) / finding.name)
+        planned, plan = RunFolder(store.folders(finding.run_kind) / finding.name).planned()
         upload(store, planned, plan, kind=finding.run_kind)
         return
     info = store.client.get_run(finding.name).info
@@ -116,20 +112,20 @@ def _in_folders(store: Store, kind: Kind, runs: Sequence[Run]) -> Iterator[Findi
         return Finding(kind=what, name=folder.name, message=message, run_kind=kind)
 
     for folder in run_folders(store, kind):
-        state, entries = read_state(folder).state, read_journal(folder)
-        if state in ENDED.values():
-            planned = planned_in(folder) if kind == "trial" else None
+        state, entries = folder.state(), folder.entries()
+        if state.is_ended:
+            planned = folder.planned_or_none() if kind == "trial" else None
             tags = planned.tags if planned else {}
             if (attempt(folder.name, entries, tags), status_of(entries)) in there:
                 yield found("in MLflow", "upload it again, which changes nothing")
             # Trials of older versions do not say which study they belong to, and are left to it.
             elif kind == "experiment" or "study" in tags:
                 yield found("not in MLflow", "a run that has ended: upload it")
-        elif state is State.RUNNING:
+        elif state.state is State.RUNNING:
             yield found("running")
-        elif state is State.INTERRUPTED:
+        elif state.state is State.INTERRUPTED:
             yield found("interrupted", "begun and not ended: the command that began it resumes it; left as it is")
-        elif not entries and not (folder / "experiment.json").exists():
+        elif not entries and not (folder.path / "experiment.json").exists():
             yield found("unreadable", "a run folder without an experiment: left as it is; delete it by hand")
 
 
@@ -145,10 +141,3 @@ def _copies(runs: Sequence[Run]) -> list[Run]:
             by_attempt[its].append(run)
     order = lambda run: (run.info.status == "RUNNING", run.info.run_id)  # noqa: E731
     return [copy for same in by_attempt.values() for copy in sorted(same, key=order)[1:]]
-
-
-def planned_in(folder: Path) -> PlannedExperiment | None:
-    """The experiment in a run folder, or None where this version cannot read it."""
-    with suppress(InputError):
-        return read_planned(folder)[0]
-    return None

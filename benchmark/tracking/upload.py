@@ -20,9 +20,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_
 from ...errors import InputError
 from ..experiments.experiment import Experiment
 from ..experiments.plan import Kind, Plan, PlannedExperiment
-from ..runs.heartbeat import HeldError, hold
-from ..runs.journal import Entry, read_journal
-from ..runs.outcome_files import ARTIFACTS
+from ..runs.folder import ARTIFACTS, HeldError, RunFolder
+from ..runs.journal import Entry
 from .store import TAG, Store
 
 # Of a run by the last event of its journal; what ended in no such way has failed.
@@ -59,10 +58,10 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         HeldError: if another process trains or uploads it.
         MlflowException: if MLflow does not answer, or refuses something.
     """
-    folder, client = store.folders(kind) / planned.experiment.id, store.client
-    with hold(folder):
-        entries = read_journal(folder)
-        provenance = folder / "provenance.json"
+    folder, client = RunFolder(store.folders(kind) / planned.experiment.id), store.client
+    with folder.hold():
+        entries = folder.entries()
+        provenance = folder.path / "provenance.json"
         # A job that no worker could begin has none.
         made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
         tags = _tags(planned, plan, made_with, entries[-1])
@@ -80,8 +79,8 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
             client.log_batch(run_id, metrics[start : start + MAX_METRICS], synchronous=True)
         client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
         for name in ARTIFACTS_OF[kind]:
-            if (folder / name).exists():
-                client.log_artifact(run_id, str(folder / name))
+            if (folder.path / name).exists():
+                client.log_artifact(run_id, str(folder.path / name))
         client.set_terminated(run_id, status_of(entries), entries[-1].time)
     return run_id
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
 
 from ...datasets.dataset import Dataset, Split
 from ...datasets.word_vectors import hashed_word_vectors
+from ...methods.method import Method
 from ..experiments.experiment import Experiment
 from ..experiments.recipe import RECIPES, Schedule
 from ..networks.initial_weights import AS_THE_DATASET, choose_weights
 from .execution import Execution
-
-if TYPE_CHECKING:
-    from ...methods.method import Method
+from .feed import Feed
+from .learner import Learner
 
 CLASSES = 6
 BATCH = 8
@@ -56,20 +56,22 @@ def tiny_experiment(method: Method, *, seed: int = 0, **settings: Any) -> Experi
 
 def check_method(method: Method) -> str | None:
     """Let a method take two steps on the tiny set; return what is wrong with it, or None."""
-    from .trainer import Trainer
-
-    dataset = tiny_dataset()
+    dataset, experiment, execution = tiny_dataset(), tiny_experiment(method), Execution()
     vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
     try:
-        trainer = Trainer(tiny_experiment(method), dataset, Execution(), word_vectors=vectors)
-        mean_loss, images = trainer.train_epoch(0)
-        trainer.evaluate("test")
+        learner = Learner(experiment, dataset, execution, word_vectors=vectors)
+        feed = Feed(experiment, dataset, learner.network, learner.device)
+        feed.begin_epoch(0)
+        for batch in feed.batches():
+            learner.learn(batch)
+        mean_loss = learner.end_epoch(feed)
+        learner.evaluate("test")
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    if trainer.steps < 2:
-        return f"took {trainer.steps} steps of {images} images; expected 2"
+    if learner.steps < 2:
+        return f"took {learner.steps} steps of {feed.images} images; expected 2"
     # Weight decay alone moves weights; a gradient tells whether the loss does.
-    if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in trainer.parameters):
+    if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learner.parameters):
         return f"no weight has a gradient (mean loss {mean_loss:.4g}); does the loss depend on the logits?"
     return None
 

@@ -5,7 +5,7 @@
     one line of JSON: experiment, attempt, device, threads, machine, epochs and steps done
     what `torch.save` made of the states; loaded with weights_only=True
 
-`torch.load` does not notice flipped bits in tensors; the digest does. The last but one checkpoint is kept as well.
+`torch.load` does not notice flipped bits in tensors; the digest does. The previous checkpoint is kept as well.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...files import write_durably
-from ..runs.journal import Entry
 
 CHECKPOINT_NAME, PREVIOUS_NAME = "checkpoint.mlt", "checkpoint.previous.mlt"
 MAGIC = b"mltbench checkpoint 1\n"
@@ -53,23 +54,20 @@ class Header:
     steps: int
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint whose digest is right.
+    """A checkpoint whose digest is right: its file, and what it says of itself."""
 
-    Attributes:
-        header: what it says of itself.
-        payload: the states, as `torch.save` wrote them.
-    """
-
+    path: Path
     header: Header
-    payload: bytes
 
     def states(self) -> dict[str, Any]:
-        """Return the states, tensors on the CPU."""
-        import torch
+        """Read the states, tensors on the CPU.
 
-        loaded: dict[str, Any] = torch.load(io.BytesIO(self.payload), weights_only=True, map_location="cpu")
+        Raises:
+            DamagedCheckpointError: if the file has changed since.
+        """
+        loaded: dict[str, Any] = torch.load(io.BytesIO(_read(self.path)[1]), weights_only=True, map_location="cpu")
         return loaded
 
 
@@ -79,8 +77,6 @@ def write_checkpoint(folder: Path, header: Header, states: Mapping[str, Any]) ->
     Raises:
         OSError: if the disk is full, say; both older checkpoints are as they were.
     """
-    import torch
-
     buffer = io.BytesIO()
     torch.save(dict(states), buffer)
     line, payload = json.dumps(asdict(header)).encode() + b"\n", buffer.getbuffer()
@@ -91,43 +87,49 @@ def write_checkpoint(folder: Path, header: Header, states: Mapping[str, Any]) ->
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read and verify a checkpoint.
 
     Raises:
         DamagedCheckpointError: if it was cut, changed, or is none.
         OSError: if it cannot be read.
     """
+    return Checkpoint(path=path, header=Header(**json.loads(_read(path)[0])))
+
+
+def whole_checkpoints(folder: Path, experiment: str, *, attempt: int, epochs: set[int]) -> list[Checkpoint]:
+    """The whole checkpoints that belong to an experiment and its journal, newest first: two, one or none.
+
+    Args:
+        folder: of the run.
+        experiment: its id.
+        attempt: time of the journal's `start` entry.
+        epochs: that the journal holds.
+    """
+    found = []
+    for name in (CHECKPOINT_NAME, PREVIOUS_NAME):
+        try:
+            checkpoint = read_checkpoint(folder / name)
+        except (DamagedCheckpointError, OSError):
+            continue
+        header = checkpoint.header
+        belongs = (header.experiment, header.attempt) == (experiment, attempt)
+        if belongs and epochs >= set(range(1, header.epochs + 1)):
+            found.append(checkpoint)
+    return found
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """The header and the payload of a checkpoint whose digest is right."""
     content = path.read_bytes()
     start = len(MAGIC) + DIGEST_LENGTH + 1
     digest, body = content[len(MAGIC) : start], content[start:]
     if not content.startswith(MAGIC) or digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise DamagedCheckpointError(f"{path} is not what was written: its SHA-256 does not fit its content")
     header, _, payload = body.partition(b"\n")
-    return Checkpoint(header=Header(**json.loads(header)), payload=payload)
-
-
-def find_checkpoint(folder: Path, experiment: str, entries: Sequence[Entry]) -> Checkpoint | None:
-    """The newest whole checkpoint that belongs to this experiment and this journal, or None.
-
-    Args:
-        folder: of the run.
-        experiment: its id.
-        entries: of its journal.
-    """
-    done = {entry.step for entry in entries if entry.event == "epoch"}
-    for name in (CHECKPOINT_NAME, PREVIOUS_NAME):
-        try:
-            found = read_checkpoint(folder / name)
-        except (DamagedCheckpointError, OSError):
-            continue
-        header = found.header
-        belongs = header.experiment == experiment and bool(entries) and header.attempt == entries[0].time
-        if belongs and done >= set(range(1, header.epochs + 1)):
-            return found
-    return None
+    return header, payload
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Take the checkpoints away, once they are needed no more."""
+    """Delete the checkpoints."""
     for name in (CHECKPOINT_NAME, PREVIOUS_NAME):
         (folder / name).unlink(missing_ok=True)

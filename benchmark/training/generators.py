@@ -1,6 +1,6 @@
-"""Every random generator that a training may draw from, kept and put back together.
+"""The global random generators, saved and restored together.
 
-Samplers and augmentation have generators of their own; dropout and losses of somebody's own draw from these.
+Samplers and augmentation have generators of their own; dropout and user-defined losses draw from these.
 """
 
 from __future__ import annotations
@@ -14,19 +14,53 @@ import numpy as np
 import torch
 
 
-@contextmanager
-def own_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Within, Python's, NumPy's and torch's generators start from `seed`; afterwards they are as they were."""
-    python, numbers = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+class GeneratorTurns:
+    """Lets several trainings draw in turn from the global generators, each from states of its own.
+
+    Within `with turns:` the states from outside are kept, and put back at the end.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._states: dict[object, Mapping[str, Any]] = {}
+        self._current: object = None
+
+    def __enter__(self) -> GeneratorTurns:
+        self._outside = generator_states(self.device)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        set_generator_states(self._outside, self.device)
+        self._current = None
+
+    def begin(self, training: object, seed: int) -> None:
+        """Let all generators of a training start from a seed."""
+        before = generator_states(self.device)
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numbers)
+        self.load(training, generator_states(self.device))
+        set_generator_states(before, self.device)
+
+    def state(self, training: object) -> Mapping[str, Any]:
+        """Return the states of a training's generators, as tensors and plain values."""
+        return generator_states(self.device) if training is self._current else self._states[training]
+
+    def load(self, training: object, states: Mapping[str, Any]) -> None:
+        """Give a training these states, which `state` returned."""
+        self._states[training] = states
+        if training is self._current:
+            set_generator_states(states, self.device)
+
+    @contextmanager
+    def of(self, training: object) -> Iterator[None]:
+        """Within, all generators are those of a training; they stay so until it is another one's turn."""
+        if training is not self._current:
+            if self._current is not None:
+                self._states[self._current] = generator_states(self.device)
+            set_generator_states(self._states[training], self.device)
+            self._current = training
+        yield
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Learning rate and loss bookkeeping of a training run, as pure functions and one small latch."""
+"""Learning rate, mean loss and optimiser of a training run."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 
 def learning_rate(step: int, epoch: int, training: Mapping[str, Any]) -> float:
@@ -53,7 +53,7 @@ class LossMeter:
         self._losses = [loss.to(device) for loss in state]
 
 
-class FlatSGD(torch.optim.SGD):
+class FlatSGD:
     """SGD with clipping on one flat buffer: its parameters and their gradients are views of it.
 
     The same arithmetic as `torch.optim.SGD` and `clip_grad_norm_` on the single tensors; a step is a handful of kernels
@@ -63,26 +63,20 @@ class FlatSGD(torch.optim.SGD):
         parameters: whose gradients are clipped together.
         unclipped: trained, but outside the norm: those of the loss.
         training: resolved recipe.
-    """
 
-    # torch wraps these so that its compiler leaves them alone; the wrapper imports the compiler, 2.0 s in each process.
-    add_param_group = inspect.unwrap(torch.optim.SGD.add_param_group)
-    state_dict = inspect.unwrap(torch.optim.SGD.state_dict)
-    load_state_dict = inspect.unwrap(torch.optim.SGD.load_state_dict)
-    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+    Attributes:
+        learning_rate: of the next step; a tensor where a CUDA graph reads it.
+        momentum: buffer of each parameter, the flat one first; None before its first step.
+    """
 
     def __init__(
         self, parameters: Sequence[nn.Parameter], unclipped: Sequence[nn.Parameter], training: Mapping[str, Any]
     ) -> None:
-        self.flat, self.unclipped = flatten(parameters), unclipped
+        self.flat, self.unclipped = flatten(parameters), list(unclipped)
         self.clip_norm = float(training["clip_norm"])
-        super().__init__(
-            [self.flat, *unclipped],
-            lr=training["learning_rate"],
-            momentum=training["momentum"],
-            weight_decay=training["weight_decay"],
-            fused=True,
-        )
+        self.learning_rate: float | Tensor = float(training["learning_rate"])
+        self.settings = {"momentum": float(training["momentum"]), "weight_decay": float(training["weight_decay"])}
+        self.momentum: list[Tensor | None] = [None] * (1 + len(self.unclipped))
 
     def clear_gradients(self) -> None:
         """Set all gradients to 0; those of the buffer in place."""
@@ -90,17 +84,48 @@ class FlatSGD(torch.optim.SGD):
         for parameter in self.unclipped:
             parameter.grad = None
 
+    @torch.no_grad()
     def clip_and_step(self) -> None:
         """Clip the gradient's norm as `clip_grad_norm_` does, then step."""
         norm = torch.linalg.vector_norm(self.gradient)
         self.gradient.mul_((self.clip_norm / (norm + 1e-6)).clamp(max=1.0))
-        self.step()
+        parameters = [self.flat, *self.unclipped]
+        used = [i for i, parameter in enumerate(parameters) if parameter.grad is not None]
+        buffers = [self.momentum[i] for i in used]
+        if any(buffer is not None for buffer in buffers):
+            # Momentum 0 before a first step is the same as none: m 0 + g = g.
+            buffers = [torch.zeros_like(parameters[i]) if b is None else b for i, b in zip(used, buffers, strict=True)]
+        sgd(
+            [parameters[i] for i in used],
+            [gradient for i in used if (gradient := parameters[i].grad) is not None],
+            buffers,
+            fused=True,
+            lr=self.learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            **self.settings,
+        )
+        for i, buffer in zip(used, buffers, strict=True):
+            self.momentum[i] = buffer
 
     @property
     def gradient(self) -> Tensor:
         """All gradients of the buffer."""
         assert self.flat.grad is not None
         return self.flat.grad
+
+    def state(self) -> dict[str, Any]:
+        """Return the momentum of each parameter."""
+        return {"momentum": list(self.momentum)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state, or from one of `torch.optim.SGD`, as version 0.1.0 saved it."""
+        if "momentum" in state:
+            kept = state["momentum"]
+        else:
+            kept = [state["state"].get(i, {}).get("momentum_buffer") for i in range(len(self.momentum))]
+        self.momentum = [None if buffer is None else buffer.to(self.flat.device) for buffer in kept]
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:

@@ -5,18 +5,21 @@ import os
 import sys
 import tempfile
 import traceback
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
-from mltbench import files as durable
+from mltbench import files
 from mltbench.benchmark.experiments.recipe import Schedule
 from mltbench.benchmark.runs import journal, run
+from mltbench.benchmark.runs.folder import RunFolder
+from mltbench.benchmark.runs.job import Job, Member
 from mltbench.benchmark.runs.journal import Journal, read_journal
-from mltbench.benchmark.runs.run import Job, run_job
+from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.training.check import tiny_experiment
 from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.learner import Learner
 from mltbench.methods.catalogue import get_method
 
 # Dropout in all; class-aware sampling and its cycles in the second; another head in the third.
@@ -35,7 +38,13 @@ def small_job(folder, name="erm", *, checkpoint_seconds=0.0, **settings):
     """That run as a job, validated after every epoch, with a checkpoint after every step."""
     execution = Execution(evaluate_every=1, checkpoint_seconds=checkpoint_seconds)
     text = small_experiment(name, **settings).to_json()
-    return Job(experiment_json=text, folder=str(folder), data_root="", execution=execution)
+    return Job(members=(Member(experiment_json=text, folder=str(folder)),), data_root="", execution=execution)
+
+
+def in_folder(job, folder):
+    """The same job with its run in another folder."""
+    (member,) = job.members
+    return replace(job, members=(replace(member, folder=str(folder)),))
 
 
 def fingerprint(folder):
@@ -58,7 +67,7 @@ def fingerprint(folder):
 def _warm_up():
     """Do once what is done once per process, for all children: imports, git's answers (1.7 of a child's 1.9 s)."""
     with tempfile.TemporaryDirectory() as folder:
-        run_job(small_job(folder))
+        run_cohort(small_job(folder))
 
 
 def in_child(function, *arguments):
@@ -111,20 +120,20 @@ class Events:
 
     def everywhere(self):
         """Watch all through which a run passes: steps, evaluations, and whatever it does to the disk."""
-        self.before(Trainer, "learn_step")
-        self.before(Trainer, "evaluate")
+        self.before(Learner, "step")
+        self.before(Learner, "evaluate")
         self.before(Journal, "append")
         self.before(run, "write_outcome")
         self.before(run, "remove_checkpoints")
-        self.before(run, "clear_run")
-        self.before(durable.os, "fsync")
-        self.before(durable.Path, "replace")
-        self.before(durable.Path, "unlink")
+        self.before(RunFolder, "clear")
+        self.before(files.os, "fsync")
+        self.before(files.Path, "replace")
+        self.before(files.Path, "unlink")
         self._half_written()
 
     def _half_written(self):
         """Let the process die in the middle of what it writes as well: half of a file, half of a line."""
-        events, original = self, durable.Path.open
+        events, original = self, files.Path.open
 
         class Half:
             def __init__(self, file):
@@ -154,12 +163,12 @@ class Events:
             ours = path.name.endswith(".new") or (path.name == journal.JOURNAL_NAME and mode == "a+b")
             return Half(file) if ours else file
 
-        durable.Path.open = opened
+        files.Path.open = opened
 
 
 def run_killed(job, kill_at):
-    """Run a job until its event of that number; tell the events' names in a file beside the folder if it ends."""
+    """Run a job until its event of that number; if it ends, write the events' names into a file beside the folder."""
     events = Events(kill_at)
     events.everywhere()
-    run_job(job)
-    Path(f"{job.folder}.events").write_text("\n".join(events.seen))
+    run_cohort(job)
+    Path(f"{job.members[0].folder}.events").write_text("\n".join(events.seen))

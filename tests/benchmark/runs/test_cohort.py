@@ -6,21 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mltbench.benchmark.commands.plan_terminal import Engine
-from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.processes import Processes
-from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.executors.run_plan import cohort_key, run_plan
+from mltbench.benchmark.executors.settings import LARGEST_COHORT, RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.experiments.recipe import Schedule
-from mltbench.benchmark.runs.cohort import LARGEST, cohort_key, run_cohort
-from mltbench.benchmark.runs.heartbeat import HeldError, hold
+from mltbench.benchmark.runs.folder import RunFolder, State
 from mltbench.benchmark.runs.interruption import Interrupted
-from mltbench.benchmark.runs.journal import is_finished, read_journal
-from mltbench.benchmark.runs.run import Job, run_job
-from mltbench.benchmark.training import shared_trunk
+from mltbench.benchmark.runs.job import Job, Member
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.training.check import tiny_experiment
 from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.feed import Feed
+from mltbench.benchmark.training.learner import Learner
 from mltbench.datasets.registry import load_dataset
 from mltbench.methods import plugins
 from mltbench.methods.catalogue import get_method
@@ -55,17 +53,23 @@ class Diverges(torch.nn.Module):
 """
 
 
-def jobs_of(names, folder, **execution):
+def job_of(names, folder, **execution):
+    """A cohort of three epochs on the tiny set."""
     settings = {"plain": EPOCHS, "resampled": EPOCHS, "image_size": 32, "neck_width": 8}
-    return [
-        Job(
-            experiment_json=tiny_experiment(get_method(name), **settings).to_json(),
-            folder=str(folder / name),
-            data_root="",
-            execution=Execution(evaluate_every=1, **execution),
-        )
+    members = tuple(
+        Member(experiment_json=tiny_experiment(get_method(name), **settings).to_json(), folder=str(folder / name))
         for name in names
-    ]
+    )
+    return Job(members=members, data_root="", execution=Execution(evaluate_every=1, **execution))
+
+
+def train_alone(names, folder):
+    for job in job_of(names, folder).one_by_one():
+        assert run_cohort(job)
+
+
+def states(folder, names):
+    return [RunFolder(folder / name).state().state for name in names]
 
 
 def results(folder):
@@ -85,18 +89,17 @@ def results(folder):
 @pytest.fixture
 def trunk_passes(monkeypatch):
     """One entry per pass through the frozen trunk in training."""
-    passes, stem = [], Trainer.stem
-    monkeypatch.setattr(Trainer, "stem", lambda self, *given: passes.append(self.steps) or stem(self, *given))
+    passes, features = [], Feed.features
+    monkeypatch.setattr(Feed, "features", lambda self, *given: passes.append(self.epoch) or features(self, *given))
     return passes
 
 
 @pytest.mark.parametrize("names", [RESAMPLED, EVERY_IMAGE])
 def test_a_cohort_has_the_bits_of_separate_training(names, dataset, tmp_path, trunk_passes):
     """Dropout is on, so the members' random states matter; the trunk is passed once per step, not once per member."""
-    for job in jobs_of(names, tmp_path / "alone"):
-        assert run_job(job)
+    train_alone(names, tmp_path / "alone")
     alone = len(trunk_passes)
-    run_cohort(jobs_of(names, tmp_path / "together"))
+    assert run_cohort(job_of(names, tmp_path / "together"))
     assert len(trunk_passes) - alone == alone / len(names)
     for name in names:
         assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
@@ -118,97 +121,123 @@ def test_a_member_that_fails_leaves_the_others_alone(dataset, own_registrations,
     file = tmp_path / "moods.py"
     file.write_text(MOODS)
     plugins.load_plugins([str(file)])
-    run_cohort(jobs_of(("fails", "rs", "diverges", "r-bce"), tmp_path / "together"))
+    names = ("fails", "rs", "diverges", "r-bce")
+    assert not run_cohort(job_of(names, tmp_path / "together"))
+    assert states(tmp_path / "together", names) == ["failed", "finished", "failed", "finished"]
     ends = {name: read_journal(tmp_path / "together" / name)[-1] for name in ("fails", "diverges")}
     assert ends["fails"].details["reason"] == "RuntimeError: in a mood"
     assert ends["diverges"].details["reason"].startswith("DivergedError: the loss was not finite at step 0")
-    for job in jobs_of(("rs", "r-bce"), tmp_path / "alone"):
-        assert run_job(job)
+    train_alone(("rs", "r-bce"), tmp_path / "alone")
     for name in ("rs", "r-bce"):
         assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
 
 
-def test_an_interrupted_cohort_goes_on_from_its_members_checkpoints(dataset, tmp_path, monkeypatch, trunk_passes):
-    """The signal comes in the middle of a round, so that some members are a step ahead; they come together again."""
-    jobs, before = jobs_of(RESAMPLED, tmp_path / "together"), torch.get_rng_state()
-    stem = shared_trunk.SharedTrunk.stem
-    asked = []
+@pytest.fixture
+def signals(monkeypatch):
+    """Send this process signals in the middle of a step: when two of three members have learnt from the third batch."""
 
-    def signalled(self, *given):
-        asked.append(1)
-        if len(asked) == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return stem(self, *given)
+    def sending(*numbers):
+        calls, learn = [], Learner.learn
 
-    with monkeypatch.context() as patched:
-        patched.setattr(shared_trunk.SharedTrunk, "stem", signalled)
-        with pytest.raises(Interrupted):
-            run_cohort(jobs)
+        def signalled(self, batch):
+            calls.append(1)
+            if len(calls) == 8:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            learn(self, batch)
+
+        patched = monkeypatch.context()
+        patched.__enter__().setattr(Learner, "learn", signalled)
+        return patched
+
+    return sending
+
+
+def test_an_interrupted_cohort_resumes_together_from_its_checkpoints(dataset, tmp_path, signals, trunk_passes):
+    job, before = job_of(RESAMPLED, tmp_path / "together"), torch.get_rng_state()
+    patched = signals(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        run_cohort(job)
+    patched.__exit__(None, None, None)
     assert torch.equal(torch.get_rng_state(), before)
-    assert [read_journal(tmp_path / "together" / name)[-1].event for name in RESAMPLED] == ["interrupted"] * 3
-    interrupted = len(trunk_passes)
-    run_cohort(jobs)
+    assert states(tmp_path / "together", RESAMPLED) == ["interrupted"] * 3
+    steps = {RunFolder(tmp_path / "together" / name).state().step for name in RESAMPLED}
+    assert steps == {3}, "every member has ended the step"
+    assert run_cohort(job)
     together = len(trunk_passes)
-    for job in jobs_of(RESAMPLED, tmp_path / "alone"):
-        assert run_job(job)
-    # Apart at first, each member may pass the trunk alone once more; then they share it again.
-    alone = (len(trunk_passes) - together) / len(RESAMPLED)
-    assert together - interrupted <= alone - interrupted + 2 * len(RESAMPLED) - 2
-    assert trunk_passes[interrupted:together].count(alone - 1) == 1
+    train_alone(RESAMPLED, tmp_path / "alone")
+    assert together == (len(trunk_passes) - together) / 3, "no step was taken twice, nor by one alone"
     for name in RESAMPLED:
         assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
 
 
-def test_a_second_ctrl_c_stops_all_members_at_once(dataset, tmp_path, monkeypatch):
-    jobs, stem = jobs_of(RESAMPLED, tmp_path), shared_trunk.SharedTrunk.stem
-    asked = []
+def test_members_with_checkpoints_of_different_steps_begin_where_all_have_been(dataset, tmp_path, trunk_passes):
+    """Killed while checkpoints are written, some have the new one already; a member that is new begins alone."""
+    (tmp_path / "killed").mkdir()
+    child = os.fork()
+    if not child:
+        torch.set_num_threads(1)
+        step = Learner.step
 
-    def signalled(self, *given):
-        asked.append(1)
-        if len(asked) == 8:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-        return stem(self, *given)
+        def killing(self, *given):
+            if self.steps == 4:
+                os._exit(9)
+            return step(self, *given)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(shared_trunk.SharedTrunk, "stem", signalled)
-        with pytest.raises(Interrupted):
-            run_cohort(jobs)
-    assert len(asked) == 8
-    assert [read_journal(tmp_path / name)[-1].event for name in RESAMPLED].count("interrupted") == 1
-    run_cohort(jobs)
-    assert all(is_finished(tmp_path / name) for name in RESAMPLED)
-
-
-def test_a_member_that_somebody_else_runs_is_told_when_the_others_have_ended(dataset, tmp_path):
-    with hold(tmp_path / "rs"), pytest.raises(HeldError, match="rs is being run by process"):
-        run_cohort(jobs_of(RESAMPLED, tmp_path))
-    assert [is_finished(tmp_path / name) for name in RESAMPLED] == [False, True, True]
-
-
-def test_cohorts_leave_no_worker_without_any():
-    assert Engine(workers=1).largest_cohort(1000) == LARGEST
-    assert Engine(workers=2).largest_cohort(5) == 3
-    assert Engine(workers=4).largest_cohort(3) == 1
-    assert Engine(workers=1, cohort=False).largest_cohort(5) == 1
-    assert Engine(workers=1, executor_name="ray").largest_cohort(5) == 1
+        Learner.step = killing
+        run_cohort(job_of(RESAMPLED[:2], tmp_path / "killed", checkpoint_seconds=0.0))
+    os.waitpid(child, 0)
+    second = tmp_path / "killed" / RESAMPLED[1]
+    (second / "checkpoint.previous.mlt").replace(second / "checkpoint.mlt")
+    assert run_cohort(job_of(RESAMPLED, tmp_path / "killed"))
+    resumed = [e for name in RESAMPLED for e in read_journal(tmp_path / "killed" / name) if e.event == "resumed"]
+    assert [entry.details["steps"] for entry in resumed] == [3, 3]
+    together = len(trunk_passes)
+    train_alone(RESAMPLED, tmp_path / "alone")
+    assert together == 3 + 6, "two that resume at step 3 of 6, and one from the beginning"
+    for name in RESAMPLED:
+        assert results(tmp_path / "killed" / name) == results(tmp_path / "alone" / name), name
 
 
-@pytest.mark.parametrize("executor", [InProcess(), Processes(1)])
-def test_a_plan_is_carried_out_in_cohorts(executor, store, data_root, surroundings, trunk_passes):
+def test_a_second_ctrl_c_stops_all_members_at_once(dataset, tmp_path, signals):
+    job = job_of(RESAMPLED, tmp_path)
+    patched = signals(signal.SIGINT, signal.SIGINT)
+    with pytest.raises(Interrupted):
+        run_cohort(job)
+    patched.__exit__(None, None, None)
+    assert states(tmp_path, RESAMPLED) == ["interrupted"] * 3
+    assert run_cohort(job)
+
+
+def test_what_another_process_runs_is_left_to_it(dataset, tmp_path):
+    with RunFolder(tmp_path / "rs").hold():
+        assert not run_cohort(job_of(RESAMPLED, tmp_path))
+        assert states(tmp_path, RESAMPLED) == [State.RUNNING, State.FINISHED, State.FINISHED]
+    assert states(tmp_path, ["rs"]) == [State.PENDING]
+
+
+def test_cohorts_leave_no_worker_without_any(tmp_path):
+    def largest(experiments, **settings):
+        return RunSettings(data_root=tmp_path, **settings).largest_cohort(experiments)
+
+    assert largest(1000, workers=1) == LARGEST_COHORT
+    assert largest(5, workers=2) == 3
+    assert largest(3, workers=4) == 1
+    assert largest(5, workers=1, executor="ray") == 5
+    assert largest(5, workers=1, cohort=False) == 1
+
+
+@pytest.mark.parametrize("executor", ["here", "local"])
+def test_a_plan_is_run_in_cohorts(executor, store, data_root, settings, trunk_passes):
     names = ("rs", "r-bce", "erm")
     quick = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.image_size=16", "recipe.neck_width=8")
     plan = build_plan(load_dataset("digits-mlt", data_root=data_root), names, overrides=quick, seeds=[0])
     ended = []
-    summary = carry_out(
-        plan, store, executor, replace(surroundings, largest_cohort=16), on_end=lambda p: ended.append(p)
-    )
+    summary = run_plan(plan, store, replace(settings, executor=executor), on_end=ended.append)
     assert (
-        {planned.experiment.method.name for planned in summary.trained}
-        == set(names)
-        == {planned.experiment.method.name for planned in ended}
+        {p.experiment.method.name for p in summary.trained} == set(names) == {p.experiment.method.name for p in ended}
     )
     assert {run.data.tags["mltbench.method"] for run in store.runs_of()} == set(names)
-    if isinstance(executor, InProcess):
-        assert sorted(trunk_passes) != list(range(len(trunk_passes)))
-        assert max(trunk_passes.count(step) for step in set(trunk_passes)) == 2, "rs and r-bce share, erm does not"
+    if executor == "here":
+        steps = sum(-(-planned.images // 32) for planned in plan.experiments if planned.title != "R-BCE")
+        assert len(trunk_passes) == pytest.approx(steps, abs=1), "rs and r-bce share, erm does not"

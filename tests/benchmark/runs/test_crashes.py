@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy
 from crashes import KILLED, METHODS, Events, fingerprint, in_child, run_killed, small_job
 from mlflow import MlflowClient
-from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.run_plan import Surroundings, carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.journal import read_journal
-from mltbench.benchmark.runs.run import run_job
+from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.runs.verification import compare_runs
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.execution import Execution
@@ -36,13 +36,13 @@ def killed_and_resumed(folder, name, point, *, checkpoint_seconds=0.0):
     """What a run comes to that was killed at an event and then resumed."""
     job = small_job(folder, name, checkpoint_seconds=checkpoint_seconds)
     assert in_child(run_killed, job, point) == KILLED
-    assert in_child(run_job, job) == 0
+    assert in_child(run_cohort, job) == 0
     return fingerprint(folder)
 
 
 def test_a_run_killed_at_any_event_comes_to_the_same_bits(uninterrupted, tmp_path):
     name, events, expected = uninterrupted
-    assert {"before learn_step", "half a line", "before fsync", "after replace", "before append"} <= set(events)
+    assert {"before step", "half a line", "before fsync", "after replace", "before append"} <= set(events)
     sample = range(METHODS.index(name), len(events), 61)
     for point in sample:
         assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
@@ -59,18 +59,17 @@ CALLS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminate
 QUICK = ("recipe.plain.epochs=2", "recipe.plain.decay_after=[]", "recipe.neck_width=8", "recipe.image_size=16")
 
 
-def carried_out(root, plan, kill_at=None):
-    """Carry a plan out with every call to MLflow as an event, and die at one of them."""
+def plan_is_run(root, plan, kill_at=None):
+    """Run a plan with every call to MLflow as an event, and die at one of them."""
     events = Events(kill_at)
     for call in CALLS:
         events.before(MlflowClient, call)
-    surroundings = Surroundings(data_root=root, execution=Execution(evaluate_every=1))
-    carry_out(plan, open_store(root), InProcess(), surroundings)
+    run_plan(plan, open_store(root), RunSettings(data_root=root, execution=Execution(evaluate_every=1)))
     (root / "events").write_text("\n".join(events.seen))
 
 
 def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
-    """Kill a plan at calls to MLflow, carry it out again, and compare every point with the journal."""
+    """Kill a plan at calls to MLflow, run it again, and compare every point with the journal."""
     plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
 
     def fresh(name):
@@ -78,13 +77,13 @@ def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
         shutil.copy(empty_database, tmp_path / name)
         return tmp_path / name
 
-    assert in_child(carried_out, fresh("whole"), plan) == 0
+    assert in_child(plan_is_run, fresh("whole"), plan) == 0
     events = (tmp_path / "whole" / "events").read_text().splitlines()
     assert {f"before {call}" for call in CALLS[:-1]} <= set(events)
     for point in range(0, len(events), stride):
         root = fresh(str(point))
-        assert in_child(carried_out, root, plan, point) == KILLED
-        assert in_child(carried_out, root, plan) == 0
+        assert in_child(plan_is_run, root, plan, point) == KILLED
+        assert in_child(plan_is_run, root, plan) == 0
         store = open_store(root)
         finished = [run for run in store.runs_of() if run.info.status == "FINISHED"]
         assert len(finished) == len(store.runs_of()) == 1, events[point]

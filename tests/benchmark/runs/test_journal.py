@@ -1,7 +1,8 @@
 import time
 
 import numpy as np
-from mltbench.benchmark.runs.journal import Journal, is_finished, read_journal
+from mltbench.benchmark.runs.folder import RunFolder
+from mltbench.benchmark.runs.journal import Journal, read_journal
 
 
 def test_a_journal_gives_back_what_was_written(tmp_path):
@@ -20,18 +21,17 @@ def test_a_torn_last_line_is_left_out(tmp_path):
     journal = Journal(tmp_path)
     journal.append("start")
     journal.append("finished")
-    assert is_finished(tmp_path)
+    assert RunFolder(tmp_path).state().is_finished
     file = tmp_path / "journal.jsonl"
     whole = file.read_text()
     for length in range(len(whole.splitlines()[0]) + 1, len(whole)):
         file.write_text(whole[:length])
         assert [entry.event for entry in read_journal(tmp_path)] == ["start"]
-        assert not is_finished(tmp_path)
+        assert not RunFolder(tmp_path).state().is_finished
 
 
 def test_no_journal_is_an_empty_one(tmp_path):
     assert read_journal(tmp_path / "nowhere") == []
-    assert not is_finished(tmp_path)
 
 
 def test_a_journal_goes_on_after_a_torn_line(tmp_path):

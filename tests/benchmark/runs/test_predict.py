@@ -6,30 +6,29 @@ import pytest
 import torch
 from mltbench.benchmark.runs.predict import Predictor
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
-from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.trainer import Trainer
 from mltbench.datasets.images.decode import decode_image
 from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
 from PIL import Image
+from trainings import Training
 
 CLASSES = tiny_dataset().classes
 
 
 def finished_run(folder, method="erm", backbone="digits-resnet", **training):
-    """A run folder with a network that took two steps; also its trainer."""
+    """A run folder with a network that took two steps; also its training."""
     dataset = tiny_dataset()
     experiment = replace(tiny_experiment(get_method(method), **training), backbone=backbone, weights_digest="random")
     vectors = hashed_word_vectors(CLASSES).vectors if experiment.method.head.needs_word_vectors else None
-    trainer = Trainer(experiment, dataset, Execution(), word_vectors=vectors)
-    trainer.train_epoch(0)
+    training = Training(experiment, dataset, word_vectors=vectors)
+    training.epoch()
     folder.mkdir(exist_ok=True)
     (folder / "experiment.json").write_text(experiment.to_json())
     report = {"average_precision": {"validation": dict.fromkeys(CLASSES, 0.5)}}
     (folder / "per_class.json").write_text(json.dumps(report))
-    torch.save(trainer.network.state_dict(), folder / "weights.pt")
-    return trainer
+    torch.save(training.network.state_dict(), folder / "weights.pt")
+    return training
 
 
 def write_images(folder, images):
@@ -41,9 +40,9 @@ def write_images(folder, images):
 
 @pytest.mark.parametrize("method", ["erm", "ml-gcn"])
 def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
-    trainer = finished_run(tmp_path / "run", method)
-    paths = write_images(tmp_path, trainer.dataset.split("test").images)
-    _, logits = trainer.evaluate("test")
+    training = finished_run(tmp_path / "run", method)
+    paths = write_images(tmp_path, training.dataset.split("test").images)
+    _, logits = training.learner.evaluate("test")
     found = list(Predictor(tmp_path / "run").predict(paths))
     assert [each.image for each in found] == paths
     scores = np.array([[dict(each.scores)[name] for name in CLASSES] for each in found])
@@ -54,7 +53,7 @@ def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
 
 
 def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
-    trainer = finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
+    training = finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
     photograph = np.random.RandomState(0).randint(0, 256, (90, 150, 3)).astype(np.uint8)
     (path,) = write_images(tmp_path, [photograph])
     (found,) = Predictor(tmp_path / "run").predict([path])
@@ -62,13 +61,13 @@ def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
     # A resize by a whole factor of 7 with half-pixel centres and no antialiasing takes every seventh pixel.
     inputs = (decoded[:, :, 3::7, 3::7] / 255 - torch.tensor((0.45,) * 3)[:, None, None]) / 0.225
     with torch.no_grad():
-        expected = trainer.network.eval()(inputs).sigmoid()[0]
+        expected = training.network.eval()(inputs).sigmoid()[0]
     assert [dict(found.scores)[name] for name in CLASSES] == pytest.approx(expected.tolist(), rel=1e-3)
 
 
 def test_bad_images_are_told_one_by_one(tmp_path, call):
-    trainer = finished_run(tmp_path / "run")
-    (good,) = write_images(tmp_path, trainer.dataset.split("test").images[:1])
+    training = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, training.dataset.split("test").images[:1])
     (tmp_path / "text.jpg").write_text("no image")
     status, shown, told = call(
         "predict", tmp_path / "run", good, tmp_path / "text.jpg", tmp_path / "absent.jpg", "--json"
@@ -81,8 +80,8 @@ def test_bad_images_are_told_one_by_one(tmp_path, call):
 
 
 def test_top_and_threshold(tmp_path, call):
-    trainer = finished_run(tmp_path / "run")
-    (good,) = write_images(tmp_path, trainer.dataset.split("test").images[:1])
+    training = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, training.dataset.split("test").images[:1])
     _, everything, _ = call("predict", tmp_path / "run", good, "--json", "--threshold", "0")
     labels = json.loads(everything)[0]["labels"]
     assert {label["label"] for label in labels} == set(CLASSES)

@@ -14,23 +14,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crashes import KILLED, TROUBLE, Events, fingerprint, in_child, run_killed, small_job
-from mltbench import files as durable
+from crashes import KILLED, TROUBLE, Events, fingerprint, in_child, in_folder, run_killed, small_job
+from mltbench import files
+from mltbench.benchmark.runs.folder import RunFolder, State
 from mltbench.benchmark.runs.interruption import Interrupted
-from mltbench.benchmark.runs.journal import Entry, Journal, read_journal
-from mltbench.benchmark.runs.run import run_job
-from mltbench.benchmark.runs.states import State, read_state
+from mltbench.benchmark.runs.journal import Journal, read_journal
+from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.runs.verification import compare_runs, train_again, verification_job
 from mltbench.benchmark.training.checkpoint import (
     DamagedCheckpointError,
     Header,
-    find_checkpoint,
     read_checkpoint,
+    whole_checkpoints,
     write_checkpoint,
 )
 from mltbench.benchmark.training.execution import ExecutionChangedError
-from mltbench.benchmark.training.generators import generator_states, own_generators, set_generator_states
-from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.generators import GeneratorTurns, generator_states
+from mltbench.benchmark.training.learner import Learner
 from mltbench.errors import InputError
 from mltbench.files import DiskFullError, write_durably
 
@@ -41,8 +41,8 @@ FULL_DISK = 7
 def steps_and_kill(job, number):
     """Run a job that is killed before its step of that number."""
     events = Events(2 * number)
-    events.before(Trainer, "learn_step")
-    run_job(job)
+    events.before(Learner, "step")
+    run_cohort(job)
 
 
 @pytest.fixture
@@ -61,19 +61,19 @@ def expected(dataset, tmp_path_factory):
 
 @cache
 def uninterrupted(folder):
-    assert in_child(run_job, small_job(folder / "whole")) == 0
+    assert in_child(run_cohort, small_job(folder / "whole")) == 0
     return fingerprint(folder / "whole")
 
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch(killed, expected, tmp_path):
-    found = read_state(tmp_path / "run")
+    found = RunFolder(tmp_path / "run").state()
     assert (found.state, found.epoch) == (State.INTERRUPTED, 1)
-    assert in_child(run_job, killed) == 0
+    assert in_child(run_cohort, killed) == 0
     assert fingerprint(tmp_path / "run") == expected
     resumed = [entry for entry in read_journal(tmp_path / "run") if entry.event == "resumed"]
     assert [(entry.step, entry.details["steps"]) for entry in resumed] == [(1, 4)]
     assert not list((tmp_path / "run").glob("checkpoint*"))
-    assert read_state(tmp_path / "run").state == State.FINISHED
+    assert RunFolder(tmp_path / "run").state().state == State.FINISHED
 
 
 def test_epochs_that_are_trained_again_keep_their_first_entries(dataset, expected, tmp_path):
@@ -85,14 +85,14 @@ def test_epochs_that_are_trained_again_keep_their_first_entries(dataset, expecte
     assert len(before) == 1
     for name, content in zip(("checkpoint.mlt", "checkpoint.previous.mlt"), early, strict=True):
         (tmp_path / "run" / name).write_bytes(content)
-    assert in_child(run_job, job) == 0
+    assert in_child(run_cohort, job) == 0
     after = [entry for entry in read_journal(tmp_path / "run") if entry.event == "epoch"]
     assert [entry.step for entry in after] == [1, 2]
     assert after[0] == before[0], "the point has its first time: MLflow would take another one for a second point"
     assert fingerprint(tmp_path / "run") == expected
 
 
-def test_other_bits_are_told(tmp_path):
+def test_other_bits_are_reported(tmp_path):
     journal = Journal(tmp_path)
     for value in (0.1, 0.1, 0.1 + 1e-18, np.nextafter(0.1, 1)):
         journal.append_once("epoch", step=1, metrics={"train/loss": value, "cost/seconds": value})
@@ -111,9 +111,9 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number, status, dataset,
                 os.kill(os.getpid(), number)
             return original(self, *arguments)
 
-        original, Trainer.learn_step = Trainer.learn_step, step
+        original, Learner.step = Learner.step, step
         try:
-            run_job(job)
+            run_cohort(job)
         except Interrupted as stop:
             os._exit(stop.exit_status)
 
@@ -121,7 +121,7 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number, status, dataset,
     last = read_journal(tmp_path / "run")[-1]
     assert (last.event, last.details["steps"]) == ("interrupted", 4)
     assert last.details["reason"] == f"signal {signal.Signals(number).name}"
-    assert in_child(run_job, job) == 0
+    assert in_child(run_cohort, job) == 0
     assert fingerprint(tmp_path / "run") == expected
 
 
@@ -140,7 +140,7 @@ def interrupted_twice(job, point):
     events = TwoSignals(point)
     events.everywhere()
     try:
-        run_job(job)
+        run_cohort(job)
     except KeyboardInterrupt:
         os._exit(130)
 
@@ -153,9 +153,11 @@ def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(dataset, expected, tmp_p
     for point in range(0, number, 10):
         job = small_job(tmp_path / str(point))
         assert in_child(interrupted_twice, job, point) == 130, point
-        assert read_state(Path(job.folder)).state in (State.INTERRUPTED, State.PENDING, State.FINISHED), point
-        assert in_child(run_job, job) == 0, point
-        assert fingerprint(job.folder) == expected, point
+        assert RunFolder(job.members[0].folder).state().state in (State.INTERRUPTED, State.PENDING, State.FINISHED), (
+            point
+        )
+        assert in_child(run_cohort, job) == 0, point
+        assert fingerprint(job.members[0].folder) == expected, point
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda"}])
@@ -167,9 +169,9 @@ def test_another_execution_is_refused_and_nothing_is_lost(change, killed, tmp_pa
         _rewrite_header(tmp_path / "run", device="cuda")
         before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")}
     with pytest.raises(ExecutionChangedError, match=r"would not give the same bits.*--restart"):
-        run_job(other)
+        run_cohort(other)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")} == before
-    assert run_job(replace(other, restart=True, execution=killed.execution))
+    assert run_cohort(replace(other, restart=True, execution=killed.execution))
 
 
 def _rewrite_header(folder, **changes):
@@ -185,16 +187,16 @@ def test_a_loss_that_was_not_finite_before_the_kill_fails_the_run_after_it(datas
     def diverging(kill):
         def step(self, *arguments):
             loss = original(self, *arguments)
-            return loss * float("nan") if self.steps == 2 else loss
+            return loss * float("nan") if self.steps == 1 else loss
 
-        original, Trainer.learn_step = Trainer.learn_step, step
+        original, Learner.step = Learner.step, step
         if kill:
             steps_and_kill(job, 2)
-        run_job(job)
+        run_cohort(job)
 
     assert in_child(diverging, True) == KILLED
-    assert in_child(run_job, job) == 0
-    found = read_state(tmp_path / "run")
+    assert in_child(run_cohort, job) == 0
+    found = RunFolder(tmp_path / "run").state()
     assert (found.state, found.step) == (State.FAILED, 1)
     assert "not finite at step 1 (epoch 1); its images: train-" in found.reason
     assert not list((tmp_path / "run").glob("checkpoint*")), "failures are never cached"
@@ -216,30 +218,30 @@ def small_header(steps):
     return Header(experiment="0123", attempt=7, epochs=0, steps=steps, **machine)
 
 
+def checkpoints_of(folder, experiment="0123", attempt=7):
+    return whole_checkpoints(folder, experiment, attempt=attempt, epochs=set())
+
+
 def test_every_truncation_and_500_flips_of_a_checkpoint_are_noticed(tmp_path):
-    entries = [Entry(event="start", time=7)]
     for steps in (1, 2):
         write_checkpoint(tmp_path, small_header(steps), {"weights": torch.arange(8.0), "steps": steps})
-    assert find_checkpoint(tmp_path, "0123", entries).states()["steps"] == 2
+    assert [found.states()["steps"] for found in checkpoints_of(tmp_path)] == [2, 1]
     path = tmp_path / "checkpoint.mlt"
     content, number = path.read_bytes(), 0
     for what, damaged in damages(content, range(len(content)), 500):
         path.write_bytes(damaged)
         with pytest.raises(DamagedCheckpointError):
             read_checkpoint(path)
-        found = find_checkpoint(tmp_path, "0123", entries)
-        assert (found.header.steps, found.states()["steps"]) == (1, 1), what
+        assert [(found.header.steps, found.states()["steps"]) for found in checkpoints_of(tmp_path)] == [(1, 1)], what
         number += 1
     assert number == len(content) + 500
 
 
 def test_a_checkpoint_of_another_run_is_none(tmp_path):
     write_checkpoint(tmp_path, small_header(1), {})
-    entries = [Entry(event="start", time=7)]
-    assert find_checkpoint(tmp_path, "0123", entries) is not None
-    assert find_checkpoint(tmp_path, "4567", entries) is None
-    assert find_checkpoint(tmp_path, "0123", [Entry(event="start", time=8)]) is None, "of an earlier try"
-    assert find_checkpoint(tmp_path, "0123", []) is None
+    assert len(checkpoints_of(tmp_path)) == 1
+    assert checkpoints_of(tmp_path, experiment="4567") == []
+    assert checkpoints_of(tmp_path, attempt=8) == [], "of an earlier try"
 
 
 def damaged_and_resumed(killed, expected, tmp_path, number):
@@ -250,7 +252,7 @@ def damaged_and_resumed(killed, expected, tmp_path, number):
         copy = tmp_path / f"copy-{i}"
         shutil.copytree(tmp_path / "run", copy)
         (copy / "checkpoint.mlt").write_bytes(damaged)
-        assert in_child(run_job, replace(killed, folder=str(copy))) == 0, what
+        assert in_child(run_cohort, in_folder(killed, copy)) == 0, what
         resumed = [entry.details["steps"] for entry in read_journal(copy) if entry.event == "resumed"]
         assert resumed == [3], "the previous checkpoint was used"
         assert fingerprint(copy) == expected, what
@@ -268,7 +270,7 @@ def test_20_damaged_checkpoints_resume_from_the_previous_one(killed, expected, t
 def test_without_a_whole_checkpoint_it_starts_anew(killed, expected, tmp_path):
     for path in (tmp_path / "run").glob("checkpoint*"):
         path.write_bytes(path.read_bytes()[:-1])
-    assert in_child(run_job, killed) == 0
+    assert in_child(run_cohort, killed) == 0
     assert fingerprint(tmp_path / "run") == expected
     assert [entry.event for entry in read_journal(tmp_path / "run")][:2] == ["start", "epoch"]
 
@@ -278,7 +280,7 @@ def limited(job, room):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     try:
-        run_job(job)
+        run_cohort(job)
     except DiskFullError as error:
         os._exit(FULL_DISK if "no room left" in str(error) and "resumes from there" in str(error) else TROUBLE)
 
@@ -289,9 +291,9 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_old_one(killed, expected, tm
     assert in_child(limited, killed, 50_000) == FULL_DISK
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert not list(folder.glob(".*.new")), "what was half written is taken away"
-    assert read_state(folder).state == State.INTERRUPTED
-    assert "no room left" in read_state(folder).reason
-    assert in_child(run_job, killed) == 0
+    assert RunFolder(folder).state().state == State.INTERRUPTED
+    assert "no room left" in RunFolder(folder).state().reason
+    assert in_child(run_cohort, killed) == 0
     assert fingerprint(folder) == expected
 
 
@@ -302,8 +304,8 @@ def test_a_journal_that_finds_no_room_loses_nothing(killed, expected, tmp_path):
         in_child(limited, replace(killed, execution=replace(killed.execution, checkpoint_seconds=60)), room)
         == FULL_DISK
     )
-    assert read_state(folder).state == State.INTERRUPTED
-    assert in_child(run_job, killed) == 0
+    assert RunFolder(folder).state().state == State.INTERRUPTED
+    assert in_child(run_cohort, killed) == 0
     assert fingerprint(folder) == expected
 
 
@@ -315,7 +317,7 @@ def test_every_size_of_a_full_disk_is_survived(dataset, expected, tmp_path):
         if status == 0:
             break
         assert status == FULL_DISK
-        assert in_child(run_job, job) == 0
+        assert in_child(run_cohort, job) == 0
         assert fingerprint(tmp_path / str(size)) == expected
         size *= 8
     assert size > 100_000
@@ -323,7 +325,7 @@ def test_every_size_of_a_full_disk_is_survived(dataset, expected, tmp_path):
 
 def test_a_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
     write_durably(tmp_path / "file", b"old")
-    monkeypatch.setattr(durable.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="full"):
         write_durably(tmp_path / "file", b"new", b"er")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
@@ -334,24 +336,29 @@ def test_all_generators_are_kept_and_put_back():
         return random.random(), np.random.random(), torch.rand(()).item()
 
     outside = generator_states(torch.device("cpu"))
-    with own_generators(5, torch.device("cpu")):
-        draw()
-        kept = generator_states(torch.device("cpu"))
-        first = draw()
-        set_generator_states(kept, torch.device("cpu"))
-        assert draw() == first
-    with own_generators(5, torch.device("cpu")):
-        draw()
-        assert draw() == first, "they start from the seed"
+    with (turns := GeneratorTurns(torch.device("cpu"))):
+        for name in ("first", "second"):
+            turns.begin(name, 5)
+        drawn = {"first": [], "second": []}
+        for name in ("first", "first", "second", "first", "second", "second"):
+            with turns.of(name):
+                drawn[name].append(draw())
+        assert drawn["first"] == drawn["second"], "each draws from its own, from the seed on"
+        kept = turns.state("first")
+        with turns.of("first"):
+            later = draw()
+        turns.load("second", kept)
+        with turns.of("second"):
+            assert draw() == later
     assert str(generator_states(torch.device("cpu"))) == str(outside)
 
 
 def test_a_finished_run_is_verified(dataset, monkeypatch, tmp_path):
     folder = tmp_path / "runs" / "run"
-    assert run_job(small_job(folder))
-    job = verification_job(folder, tmp_path / "scratch", data_root=Path())
+    assert run_cohort(small_job(folder))
+    job = verification_job(RunFolder(folder), tmp_path / "scratch", data_root=Path())
     train_again(job)
-    assert [(item.what, item.same) for item in compare_runs(folder, Path(job.folder))] == [
+    assert [(item.what, item.same) for item in compare_runs(folder, Path(job.members[0].folder))] == [
         ("weights", True),
         ("test scores", True),
         ("average precision per class", True),
@@ -360,7 +367,7 @@ def test_a_finished_run_is_verified(dataset, monkeypatch, tmp_path):
     weights = torch.load(folder / "weights.pt", weights_only=True)
     weights["head.bias"][2] = torch.nextafter(weights["head.bias"][2], torch.tensor(9.0))
     torch.save(weights, folder / "weights.pt")
-    other = [item for item in compare_runs(folder, Path(job.folder)) if not item.same]
+    other = [item for item in compare_runs(folder, Path(job.members[0].folder)) if not item.same]
     assert [item.what for item in other] == ["weights"]
     assert other[0].detail.startswith(f"1 of {len(weights)} tensors differ, by at most ")
     assert other[0].detail.endswith(": head.bias")
@@ -368,9 +375,9 @@ def test_a_finished_run_is_verified(dataset, monkeypatch, tmp_path):
 
 def test_only_finished_runs_of_a_cpu_are_verified(killed, tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
-        verification_job(tmp_path / "run", tmp_path, data_root=Path())
+        verification_job(RunFolder(tmp_path / "run"), tmp_path, data_root=Path())
     journal = tmp_path / "run" / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"device": "cpu"', '"device": "cuda"'))
     Journal(tmp_path / "run").append("finished")
     with pytest.raises(InputError, match="trained on cuda"):
-        verification_job(tmp_path / "run", tmp_path, data_root=Path())
+        verification_job(RunFolder(tmp_path / "run"), tmp_path, data_root=Path())

@@ -8,18 +8,19 @@ from mltbench.benchmark.experiments.recipe import Augmentation
 from mltbench.benchmark.experiments.streams import torch_stream
 from mltbench.benchmark.networks.backbones import BACKBONES
 from mltbench.benchmark.networks.network import fold_normalisation
-from mltbench.benchmark.training import trainer as trainer_module
+from mltbench.benchmark.training import feed as feed_module
 from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisation, augment, parameters_from_draws
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
-from mltbench.benchmark.training.device_data import DeviceData
 from mltbench.benchmark.training.execution import Execution
+from mltbench.benchmark.training.feed import DeviceData, Feed
+from mltbench.benchmark.training.generators import GeneratorTurns
+from mltbench.benchmark.training.learner import Learner
 from mltbench.benchmark.training.optimisation import FlatSGD
-from mltbench.benchmark.training.shared_trunk import SharedTrunk
-from mltbench.benchmark.training.trainer import Trainer
 from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import get_method
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from trainings import Training
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
@@ -94,15 +95,16 @@ def test_weights_that_are_loaded_stay_in_the_buffer():
 @pytest.mark.parametrize("changes", [{}, {"saturation": 0, "hue": 0}, {"channel_permutation": False, "hue": 0}])
 def test_normalisation_within_the_last_step_is_normalisation_after_it(changes):
     augmentation = replace(Augmentation(), **changes)
-    trainer = Trainer(tiny_experiment(get_method("erm"), augmentation=augmentation), tiny_dataset(), Execution())
+    training = Training(tiny_experiment(get_method("erm"), augmentation=augmentation), tiny_dataset())
+    feed = training.feed
     mean, deviation = torch.tensor([100.0, 120, 140])[:, None, None], torch.tensor([50.0, 60, 70])[:, None, None]
-    trainer.normalisation = Normalisation(mean, deviation)
+    feed.normalisation = Normalisation(mean, deviation)
     shown = []
-    trainer.network.frozen_part = lambda images: shown.append(images)
+    training.network.frozen_part = lambda images: shown.append(images)
     draws, indices = torch.rand(18, DRAWS_PER_IMAGE, generator=torch.Generator().manual_seed(0)), torch.arange(18)
-    trainer.stem(indices, trainer.prepare(draws))
+    feed.features(indices, feed.prepare(draws))
     parameters = parameters_from_draws(draws, augmentation)
-    grey = augment(trainer.data.batch(indices), parameters, augmentation, size=trainer.training["image_size"])
+    grey = augment(feed.data.batch(indices), parameters, augmentation, size=feed.training["image_size"])
     torch.testing.assert_close(shown[0], (grey - mean) / deviation, rtol=1e-5, atol=1e-4)
 
 
@@ -112,28 +114,30 @@ def test_batches_drawn_and_prepared_in_pieces_are_those_of_the_whole_epoch(
     method, batch_size, sizes, at_once, monkeypatch
 ):
     """Of the re-sampled epoch of 15 draws one is left out: its numbers are drawn all the same."""
-    monkeypatch.setattr(trainer_module, "PREPARED_AT_ONCE", at_once)
-    trainer = Trainer(tiny_experiment(get_method(method), batch_size=batch_size), tiny_dataset(), Execution())
-    course, crops = trainer.begin_epoch(0), torch_stream(0, "augmentation")
-    whole = torch.rand(len(course.indices), DRAWS_PER_IMAGE, generator=crops)
-    batches = list(trainer.prepared_batches(course))
+    monkeypatch.setattr(feed_module, "PREPARED_AT_ONCE", at_once)
+    feed = Training(tiny_experiment(get_method(method), batch_size=batch_size), tiny_dataset()).feed
+    feed.begin_epoch(0)
+    crops = torch_stream(0, "augmentation")
+    whole = torch.rand(len(feed.order), DRAWS_PER_IMAGE, generator=crops)
+    batches = list(feed.prepared_batches())
     assert [batch.stop - batch.start for batch, _ in batches] == sizes
     for batch, prepared in batches:
-        alone = trainer.prepare(whole[batch])
+        alone = feed.prepare(whole[batch])
         assert all(torch.equal(a, b) for a, b in zip(prepared[1:], alone[1:], strict=True))
-    assert torch.equal(trainer.crops.get_state(), crops.get_state())
+    assert torch.equal(feed.crops.get_state(), crops.get_state())
 
 
-def reference_step(trainer, network, optimiser, indices, draws):
+def reference_step(training, optimiser, indices, draws):
     """One step as anybody would write it."""
-    parameters = parameters_from_draws(draws, trainer.augmentation)
-    pixels = augment(trainer.data.batch(indices), parameters, trainer.augmentation, size=48)
+    feed, network = training.feed, training.network
+    parameters = parameters_from_draws(draws, feed.augmentation)
+    pixels = augment(feed.data.batch(indices), parameters, feed.augmentation, size=48)
     with torch.no_grad():
-        stem = network.trunk((pixels - trainer.normalisation.mean) / trainer.normalisation.deviation)
-    loss = trainer.loss(network.learning_part(stem), trainer.data.labels[indices])
+        features = network.trunk((pixels - feed.normalisation.mean) / feed.normalisation.deviation)
+    loss = training.learner.loss(network.learning_part(features), feed.data.labels[indices])
     optimiser.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.trained_parameters(), trainer.training["clip_norm"])
+    torch.nn.utils.clip_grad_norm_(network.trained_parameters(), feed.training["clip_norm"])
     optimiser.step()
 
 
@@ -144,54 +148,51 @@ def test_logits_after_50_steps_are_those_of_the_plain_path(method, rate):
     DB-Focal at ten times the rate is chaotic on 18 images: its first losses agree to 1e-7, and then rounding grows.
     """
     experiment = tiny_experiment(get_method(method), learning_rate=rate)
-    ours, other = (Trainer(experiment, tiny_dataset(), Execution()) for _ in range(2))
-    settings = {name: ours.training[name] for name in ("momentum", "weight_decay")}
+    ours, other = (Training(experiment, tiny_dataset()) for _ in range(2))
+    settings = {name: ours.learner.training[name] for name in ("momentum", "weight_decay")}
     network = other.network
     # Weights of its own again, each in its place.
     for parameter in network.trained_parameters():
         parameter.data, parameter.grad = parameter.detach().clone(), None
     optimiser = torch.optim.SGD(network.trained_parameters(), lr=rate, **settings, foreach=False)
-    ours.set_learning_rate(rate)
+    ours.learner.optimiser.learning_rate = rate
     generator = torch.Generator().manual_seed(0)
     for step in range(50):
         indices = torch.randint(0, 18, (8,), generator=generator)
         draws = torch.rand(8, DRAWS_PER_IMAGE, generator=generator)
         torch.manual_seed(step)
-        ours.train_step(indices, draws)
+        ours.step(indices, draws)
         torch.manual_seed(step)
-        reference_step(other, network, optimiser, indices, draws)
+        reference_step(other, optimiser, indices, draws)
     images = torch.from_numpy(ours.dataset.split("test").images).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         expected, found = network.eval()(images), ours.network.eval()(images)
     assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
 
 
-def logits_after_50_steps(names, shared):
-    """Raw test logits of methods that take their steps in turns, on one trunk if there is one."""
-    members = [Trainer(tiny_experiment(get_method(n)), tiny_dataset(), Execution(), shared=shared) for n in names]
-    taken, epoch = 0, 0
-    while taken < 50:
-        courses = [member.begin_epoch(epoch) for member in members]
-        rounds = [member.steps_of(course) for member, course in zip(members, courses, strict=True)]
-        ended = False
-        while not ended and taken < 50:
-            for steps in rounds:
-                torch.manual_seed(taken)
-                ended = next(steps, "ended") == "ended"
-            taken += not ended
+def logits_after_50_steps(names):
+    """Raw test logits of methods that learn from one feed, each with generators of its own."""
+    members = [Learner(tiny_experiment(get_method(n)), tiny_dataset(), Execution()) for n in names]
+    feed = Feed(tiny_experiment(get_method(names[0])), tiny_dataset(), members[0].network, members[0].device)
+    with GeneratorTurns(members[0].device) as turns:
         for member in members:
-            member.course = None
-        epoch += 1
-    assert {member.steps for member in members} == {50}
+            turns.begin(member, member.dropout_seed)
+        while members[0].steps < 50:
+            feed.begin_epoch(0)
+            for batch in feed.batches():
+                for member in members:
+                    with turns.of(member):
+                        member.learn(batch)
+            feed.end_epoch()
     return [member.evaluate("test")[1] for member in members]
 
 
 def test_after_50_steps_a_cohort_has_the_logits_of_eager_training():
     """Difference 0 on the CPU; graphs and eager are compared where there is a GPU, see test_rehearsal.py."""
     names = ("rs", "r-bce", "db-focal")
-    together = logits_after_50_steps(names, SharedTrunk(3))
+    together = logits_after_50_steps(names)
     for name, found in zip(names, together, strict=True):
-        (alone,) = logits_after_50_steps([name], None)
+        (alone,) = logits_after_50_steps([name])
         assert abs(found - alone).max() == 0 < abs(found).max()
 
 
@@ -219,12 +220,12 @@ def test_a_step_never_asks_the_device(method, monkeypatch):
     # On the CPU alone, where looking is free, a loss looks at its labels.
     monkeypatch.setattr(loss_module, "require_batch", lambda logits, labels, num_classes: None)
     experiment = tiny_experiment(get_method(method), augmentation=Augmentation())
-    trainer = Trainer(experiment, tiny_dataset(), Execution())
-    course = trainer.begin_epoch(0)
+    training = Training(experiment, tiny_dataset())
+    training.feed.begin_epoch(0)
     with _Asks() as asked:
-        for batch, prepared in trainer.prepared_batches(course):
-            trainer.learn(course, batch, trainer.stem(course.on_device[batch], prepared))
-    assert trainer.steps >= 2
+        for batch in training.feed.batches():
+            training.learner.learn(batch)
+    assert training.learner.steps >= 2
     assert asked.found == []
     with _Asks() as asked:
         assert torch.ones(2).sum().item() == len(torch.ones(2).nonzero())

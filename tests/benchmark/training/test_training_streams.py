@@ -3,26 +3,26 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import trainings
 from mltbench.benchmark.experiments.experiment import Experiment
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.benchmark.experiments.streams import numpy_stream, stream_seed, torch_stream
 from mltbench.benchmark.networks.backbones import get_backbone
-from mltbench.benchmark.runs.journal import Journal
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.benchmark.training.execution import Execution, to_the_end
-from mltbench.benchmark.training.trainer import Trainer
-from mltbench.benchmark.training.training_run import train
+from mltbench.benchmark.training.generators import GeneratorTurns
 from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.methods.catalogue import get_method
 from torch import nn
+from trainings import Training
 
 
-def make_trainer(name="erm", *, seed=0, loss=None, evaluate_every=0, **recipe):
-    """A trainer on the tiny set of 18 images, two epochs, with batches of 6."""
+def make_training(name="erm", *, seed=0, loss=None, **recipe):
+    """A training on the tiny set of 18 images, two epochs, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=2, decay_after=())
     recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=6, neck_width=8, **recipe)
     method = replace(get_method(name), loss=loss) if loss else get_method(name)
@@ -39,25 +39,30 @@ def make_trainer(name="erm", *, seed=0, loss=None, evaluate_every=0, **recipe):
         word_vectors_digest=vectors and vectors.digest,
         **digests,
     )
-    execution = Execution(evaluate_every=evaluate_every)
-    return Trainer(experiment, dataset, execution, word_vectors=vectors and vectors.vectors)
+    return Training(experiment, dataset, word_vectors=vectors and vectors.vectors)
 
 
-def trained(folder, *arguments, **named):
-    """Initial weights, everything that the network was shown in training, and the outcome."""
-    trainer = make_trainer(*arguments, **named)
-    initial = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    shown = []
-    frozen_part = trainer.network.frozen_part
+def trained(*arguments, evaluate=False, **named):
+    """Initial weights, everything that the network was shown in training, final weights, and test scores."""
+    training = make_training(*arguments, **named)
+    network, learner = training.network, training.learner
+    initial = {name: value.clone() for name, value in network.state_dict().items()}
+    shown, frozen_part = [], network.frozen_part
 
     def record(images):
-        if trainer.network.neck.training:
+        if network.neck.training:
             shown.append(images.clone())
         return frozen_part(images)
 
-    trainer.network.frozen_part = record
-    outcome = to_the_end(train(trainer, Journal(folder)))
-    return initial, shown, outcome
+    network.frozen_part = record
+    with GeneratorTurns(learner.device) as turns:
+        turns.begin(learner, learner.dropout_seed)
+        for epoch in range(2):
+            with turns.of(learner):
+                training.epoch(epoch)
+                if evaluate:
+                    learner.evaluate("validation")
+    return initial, shown, network.state_dict(), learner.evaluate("test")
 
 
 def same(first, second):
@@ -80,7 +85,7 @@ class OwnLoss:
 
 
 class RandomLoss(nn.Module):
-    """Draws a number at every step, as somebody's loss may."""
+    """Draws a number at every step, as a user-defined loss may."""
 
     def forward(self, logits, labels):
         return nn.functional.binary_cross_entropy_with_logits(logits, labels) * torch.rand(())
@@ -98,83 +103,83 @@ class LearnedLoss(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["db-focal", "ml-gcn"])
-def test_the_same_experiment_twice_gives_the_same_bits(name, tmp_path):
+def test_the_same_experiment_twice_gives_the_same_bits(name):
     torch.manual_seed(1)
-    first = trained(tmp_path, name)
+    first = trained(name)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    second = trained(tmp_path, name)
+    second = trained(name)
     assert same(first[0], second[0])
-    assert same(first[2].network.state_dict(), second[2].network.state_dict())
-    assert first[2].test.per_class.tolist() == second[2].test.per_class.tolist()
-    assert (first[2].test_scores == second[2].test_scores).all()
+    assert same(first[2], second[2])
+    assert first[3][0].per_class.tolist() == second[3][0].per_class.tolist()
+    assert (first[3][1] == second[3][1]).all()
     assert torch.equal(torch.get_rng_state(), state), "training moved the caller's random numbers"
 
 
 IN_A_FRESH_PROCESS = """
-import sys, pathlib, json, hashlib, importlib.util, torch
+import sys, json, hashlib, importlib.util, torch
+sys.path.insert(0, sys.argv[2])
 spec = importlib.util.spec_from_file_location("streams", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 torch.set_num_threads(1)
-print(json.dumps(module.fingerprint(pathlib.Path(sys.argv[2]))))
+print(json.dumps(module.fingerprint()))
 """
 
 
-def fingerprint(folder):
-    _, _, outcome = trained(folder, "db-focal")
-    weights = outcome.network.state_dict()
+def fingerprint():
+    _, _, weights, (scores, _) = trained("db-focal")
     content = b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights))
-    return [hashlib.sha256(content).hexdigest(), *(value.hex() for value in outcome.test.per_class.tolist())]
+    return [hashlib.sha256(content).hexdigest(), *(value.hex() for value in scores.per_class.tolist())]
 
 
-def test_fresh_processes_give_the_same_bits(tmp_path):
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, __file__, str(tmp_path)]
+def test_fresh_processes_give_the_same_bits():
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, __file__, str(Path(trainings.__file__).parent)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     found = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
-    assert found[0] == found[1] == fingerprint(tmp_path)
+    assert found[0] == found[1] == fingerprint()
     assert len(found[0]) == 7
 
 
 @pytest.mark.parametrize(("name", "other"), [("erm", "focal"), ("rs", "db-focal"), ("erm", "cb-focal")])
-def test_methods_with_one_sampler_see_the_same(name, other, tmp_path):
-    first, second = trained(tmp_path, name), trained(tmp_path, other)
+def test_methods_with_one_sampler_see_the_same(name, other):
+    first, second = trained(name), trained(other)
     assert same(first[0], second[0])
     assert same(first[1], second[1])
     assert len(first[1]) >= 4
-    assert not same(first[2].network.state_dict(), second[2].network.state_dict())
+    assert not same(first[2], second[2])
 
 
-def test_another_head_changes_nothing_else(tmp_path):
-    first, second = trained(tmp_path, "erm"), trained(tmp_path, "ml-gcn")
+def test_another_head_changes_nothing_else():
+    first, second = trained("erm"), trained("ml-gcn")
     assert same(first[1], second[1])
     assert same(*({n: v for n, v in side[0].items() if not n.startswith("head.")} for side in (first, second)))
 
 
-def test_another_seed_sees_other_images_and_starts_elsewhere(tmp_path):
-    first, second = trained(tmp_path), trained(tmp_path, seed=1)
+def test_another_seed_sees_other_images_and_starts_elsewhere():
+    first, second = trained(), trained(seed=1)
     assert not any(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
     assert not torch.equal(first[0]["head.weight"], second[0]["head.weight"])
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"dropout": 0.0}, {"learning_rate": 0.01}, {"evaluate_every": 1}, {"loss": OwnLoss(RandomLoss)}],
+    [{"dropout": 0.0}, {"learning_rate": 0.01}, {"evaluate": True}, {"loss": OwnLoss(RandomLoss)}],
     ids=["dropout", "learning rate", "evaluation", "a loss that draws"],
 )
-def test_what_is_shown_depends_on_nothing_else(change, tmp_path):
-    first, second = trained(tmp_path), trained(tmp_path, **change)
+def test_what_is_shown_depends_on_nothing_else(change):
+    first, second = trained(), trained(**change)
     assert same(first[0], second[0])
     assert same(first[1], second[1])
-    unchanged = same(first[2].network.state_dict(), second[2].network.state_dict())
-    assert unchanged == ("evaluate_every" in change)
+    unchanged = same(first[2], second[2])
+    assert unchanged == ("evaluate" in change)
 
 
 def test_a_loss_with_weights_of_its_own_starts_from_the_seed():
     losses = []
     for state in (1, 2):
         torch.manual_seed(state)
-        losses.append(make_trainer(loss=OwnLoss(LearnedLoss)).loss)
+        losses.append(make_training(loss=OwnLoss(LearnedLoss)).learner.loss)
     assert same(losses[0].state_dict(), losses[1].state_dict())
 
 

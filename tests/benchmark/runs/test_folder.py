@@ -6,10 +6,9 @@ import socket
 import time
 
 import pytest
-from mltbench.benchmark.runs import heartbeat
-from mltbench.benchmark.runs.heartbeat import HeldError, hold, is_held, read_heartbeat
+from mltbench.benchmark.runs import folder as folder_module
+from mltbench.benchmark.runs.folder import HeldError, RunFolder, State
 from mltbench.benchmark.runs.journal import Journal
-from mltbench.benchmark.runs.states import State, read_state
 
 
 def write_heartbeat(folder, *, host, age):
@@ -19,8 +18,8 @@ def write_heartbeat(folder, *, host, age):
 
 
 def hold_forever(folder, ready):
-    with hold(folder) as pulse:
-        pulse.steps = 7
+    with RunFolder(folder).hold() as heartbeat:
+        heartbeat.steps = 7
         Journal(folder).append("start")
         ready.set()
         time.sleep(100)
@@ -40,7 +39,7 @@ def holder(tmp_path):
 
 
 def test_a_folder_without_journal_is_pending(tmp_path):
-    assert read_state(tmp_path / "nowhere").state == State.PENDING
+    assert RunFolder(tmp_path / "nowhere").state().state == State.PENDING
     assert not (tmp_path / "nowhere").exists(), "asking leaves nothing behind"
 
 
@@ -50,7 +49,7 @@ def test_the_last_word_of_a_journal_is_the_state(event, tmp_path):
     journal.append("start")
     journal.append("epoch", step=2)
     journal.append(event, step=2, steps=11, reason="of its own")
-    found = read_state(tmp_path)
+    found = RunFolder(tmp_path).state()
     assert (found.state, found.epoch) == (event, 2)
     if event != "finished":
         assert (found.step, found.reason) == (11, "of its own")
@@ -60,34 +59,37 @@ def test_the_last_word_of_a_journal_is_the_state(event, tmp_path):
 def test_what_began_and_did_not_end_is_interrupted(last, tmp_path):
     Journal(tmp_path).append("start")
     Journal(tmp_path).append(last, step=1)
-    assert read_state(tmp_path).state == State.INTERRUPTED
+    assert RunFolder(tmp_path).state().state == State.INTERRUPTED
 
 
 def test_what_is_held_is_running_until_its_holder_is_killed(holder, tmp_path, monkeypatch):
-    monkeypatch.setattr(heartbeat, "PATIENCE_SECONDS", 0.1)
-    found = read_state(tmp_path)
+    monkeypatch.setattr(folder_module, "PATIENCE_SECONDS", 0.1)
+    found = RunFolder(tmp_path).state()
     assert (found.state, found.heartbeat.pid) == (State.RUNNING, holder.pid)
-    with pytest.raises(HeldError, match=f"{tmp_path.name} is being run by process {holder.pid} on "), hold(tmp_path):
+    with (
+        pytest.raises(HeldError, match=f"{tmp_path.name} is being run by process {holder.pid} on "),
+        RunFolder(tmp_path).hold(),
+    ):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    assert read_state(tmp_path).state == State.INTERRUPTED
-    with hold(tmp_path):
-        assert is_held(tmp_path)
-    assert not is_held(tmp_path)
+    assert RunFolder(tmp_path).state().state == State.INTERRUPTED
+    with RunFolder(tmp_path).hold():
+        assert RunFolder(tmp_path).state().state == State.RUNNING
+    assert RunFolder(tmp_path).state().state == State.INTERRUPTED
 
 
 def test_a_sign_of_life_comes_at_once_and_goes_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
-    with hold(tmp_path) as pulse:
-        pulse.steps = 5
+    monkeypatch.setattr(folder_module, "BEAT_SECONDS", 0.01)
+    with RunFolder(tmp_path).hold() as heartbeat:
+        heartbeat.steps = 5
         deadline = time.time() + 20
-        while (beat := read_heartbeat(tmp_path)) is None or beat.steps != 5:
+        while (beat := RunFolder(tmp_path).state().heartbeat) is None or beat.steps != 5:
             assert time.time() < deadline
             time.sleep(0.01)
         assert (beat.host, beat.pid) == (socket.gethostname(), os.getpid())
         assert beat.age < 20
-    assert read_heartbeat(tmp_path) is None
+    assert RunFolder(tmp_path).state().heartbeat is None
 
 
 @pytest.mark.parametrize(
@@ -101,13 +103,14 @@ def test_a_sign_of_life_comes_at_once_and_goes_at_the_end(tmp_path, monkeypatch)
 def test_another_machine_is_believed_by_its_heartbeat(host, age, state, tmp_path):
     Journal(tmp_path).append("start")
     write_heartbeat(tmp_path, host=host, age=age)
-    assert read_state(tmp_path).state == state
+    assert RunFolder(tmp_path).state().state == state
     if state == State.RUNNING:
-        with pytest.raises(HeldError, match="process 1 on elsewhere"), hold(tmp_path):
+        with pytest.raises(HeldError, match="process 1 on elsewhere"), RunFolder(tmp_path).hold():
             pass
 
 
 def test_a_damaged_heartbeat_is_none(tmp_path):
+    Journal(tmp_path).append("start")
     for text in ("", "{", "[]", '{"host": 1}', '{"other": 1}'):
         (tmp_path / "heartbeat.json").write_text(text)
-        assert read_heartbeat(tmp_path) is None
+        assert RunFolder(tmp_path).state().heartbeat is None

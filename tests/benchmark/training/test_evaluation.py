@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mltbench.benchmark.training import score_matrix
-from mltbench.benchmark.training import trainer as trainer_module
+from mltbench.benchmark.training import evaluation
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.benchmark.training.evaluation import gather_scores
 from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.score_matrix import gather_scores
-from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.learner import Learner
 from mltbench.methods.catalogue import get_method
 
 ROWS = np.random.RandomState(0).randn(70, 5).astype(np.float32)
@@ -24,7 +23,7 @@ def pieces(size):
 @pytest.mark.parametrize("size", [1, 32, 70])
 @pytest.mark.parametrize("limit", [0, ROWS.nbytes - 1, ROWS.nbytes])
 def test_pieces_are_the_whole(size, limit, monkeypatch, tmp_path):
-    monkeypatch.setattr(score_matrix, "BYTES_IN_MEMORY", limit)
+    monkeypatch.setattr(evaluation, "BYTES_IN_MEMORY", limit)
     found = gather_scores(pieces(size), ROWS.shape, folder=tmp_path)
     assert isinstance(found, np.memmap) == (limit < ROWS.nbytes)
     assert found.dtype == np.float32
@@ -37,7 +36,7 @@ def test_the_file_ends_with_the_matrix(monkeypatch, tmp_path):
     def mapped():
         return str(tmp_path) in Path("/proc/self/maps").read_text()
 
-    monkeypatch.setattr(score_matrix, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(evaluation, "BYTES_IN_MEMORY", 0)
     matrix = gather_scores(pieces(8), ROWS.shape, folder=tmp_path)
     assert mapped()
     del matrix
@@ -47,7 +46,7 @@ def test_the_file_ends_with_the_matrix(monkeypatch, tmp_path):
 
 def test_a_full_disk_is_an_error_and_no_end_of_the_process(monkeypatch, tmp_path):
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(score_matrix, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(evaluation, "BYTES_IN_MEMORY", 0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
@@ -59,12 +58,12 @@ def test_a_full_disk_is_an_error_and_no_end_of_the_process(monkeypatch, tmp_path
 
 
 def test_an_evaluation_in_pieces_from_a_file_is_that_in_memory(monkeypatch, tmp_path):
-    monkeypatch.setattr(trainer_module, "EVALUATION_BATCH", 4)
-    trainer = Trainer(tiny_experiment(get_method("erm")), tiny_dataset(), Execution())
-    expected, logits = trainer.evaluate("test")
-    monkeypatch.setattr(trainer_module, "EVALUATED_AT_ONCE", 8)
-    monkeypatch.setattr(score_matrix, "BYTES_IN_MEMORY", 0)
-    found, mapped = trainer.evaluate("test", folder=tmp_path)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 4)
+    learner = Learner(tiny_experiment(get_method("erm")), tiny_dataset(), Execution())
+    expected, logits = learner.evaluate("test")
+    monkeypatch.setattr(evaluation, "EVALUATED_AT_ONCE", 8)
+    monkeypatch.setattr(evaluation, "BYTES_IN_MEMORY", 0)
+    found, mapped = learner.evaluate("test", folder=tmp_path)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, logits)
     assert found.per_class.tolist() == expected.per_class.tolist()

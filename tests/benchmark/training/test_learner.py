@@ -8,19 +8,17 @@ from mltbench.benchmark.experiments.experiment import Experiment
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.benchmark.experiments.streams import numpy_stream
 from mltbench.benchmark.networks.backbones import get_backbone
-from mltbench.benchmark.runs.journal import Journal, read_journal
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.benchmark.training.execution import DivergedError, Execution, to_the_end
+from mltbench.benchmark.training.execution import DivergedError
 from mltbench.benchmark.training.optimisation import LossMeter, learning_rate
-from mltbench.benchmark.training.trainer import Trainer
-from mltbench.benchmark.training.training_run import train
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
 from torch import nn
+from trainings import Training
 
 
-def make_trainer(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
-    """A trainer on the tiny set of 18 images, with batches of 6."""
+def make_training(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
+    """A training on the tiny set of 18 images, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
     chosen = {"batch_size": 6, "image_size": 16, "neck_width": 8, "learning_rate": 0.1, **recipe}
     method = replace(get_method(name), loss=loss) if loss else get_method(name)
@@ -29,7 +27,7 @@ def make_trainer(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
     labels = {"dataset": "tiny", "backbone": "digits-resnet", "input_format": get_backbone("digits-resnet").input}
     digests = {"dataset_digest": dataset.digest, "weights_digest": "random", "word_vectors_digest": None}
     experiment = Experiment(method=method, training=training, seed=0, **labels, **digests)
-    return Trainer(experiment, dataset, Execution())
+    return Training(experiment, dataset)
 
 
 @dataclass(frozen=True)
@@ -73,23 +71,20 @@ def test_the_papers_re_sampled_schedule():
     assert rates == pytest.approx(by_hand, rel=1e-12)
 
 
-def test_every_step_is_taken_at_its_learning_rate(tmp_path):
-    trainer = make_trainer(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
-    used = []
-    trainer.optimiser.register_step_pre_hook(lambda optimiser, *_: used.append(optimiser.param_groups[0]["lr"]))
-    to_the_end(train(trainer, Journal(tmp_path)))
+def test_every_step_is_taken_at_its_learning_rate():
+    training = make_training(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
+    optimiser, used = training.learner.optimiser, []
+    step = optimiser.clip_and_step
+    optimiser.clip_and_step = lambda: (used.append(optimiser.learning_rate), step())
+    training.all_epochs()
     assert used == pytest.approx([0.1, 0.1 + 0.2 / 3, 0.1 + 0.4 / 3, *[0.3] * 3, *[0.03] * 3], rel=1e-12)
-    epochs = [entry for entry in read_journal(tmp_path) if entry.event == "epoch"]
-    assert [entry.step for entry in epochs] == [1, 2, 3]
-    assert [entry.metrics["train/learning_rate"] for entry in epochs] == pytest.approx([used[2], 0.3, 0.03])
-    assert [entry.details["images"] for entry in epochs] == [18, 36, 54]
 
 
-def test_what_is_frozen_stays_and_the_rest_learns(tmp_path):
-    trainer = make_trainer("rs-focal")
-    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-    to_the_end(train(trainer, Journal(tmp_path)))
-    after = trainer.network.state_dict()
+def test_what_is_frozen_stays_and_the_rest_learns():
+    training = make_training("rs-focal")
+    before = {name: value.clone() for name, value in training.network.state_dict().items()}
+    training.all_epochs()
+    after = training.network.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     expected = {name for name in before if name.startswith("trunk.")}
@@ -100,17 +95,17 @@ def test_what_is_frozen_stays_and_the_rest_learns(tmp_path):
 
 
 def test_evaluation_leaves_the_network_in_training_mode_but_its_backbone():
-    trainer = make_trainer()
-    trainer.evaluate("test")
-    modes = {name: module.training for name, module in trainer.network.named_modules() if name}
+    training = make_training()
+    training.learner.evaluate("test")
+    modes = {name: module.training for name, module in training.network.named_modules() if name}
     assert all(mode == name.startswith(("neck", "head")) for name, mode in modes.items())
 
 
 def test_scores_are_the_raw_logits_of_plainly_normalised_images():
-    trainer = make_trainer(image_size=48)
-    _, scores = trainer.evaluate("test")
-    images = torch.from_numpy(trainer.dataset.split("test").images).permute(0, 3, 1, 2) / 255
-    network = trainer.network.eval()
+    training = make_training(image_size=48)
+    _, scores = training.learner.evaluate("test")
+    images = torch.from_numpy(training.dataset.split("test").images).permute(0, 3, 1, 2) / 255
+    network = training.network.eval()
     with torch.no_grad():
         expected = network((images - 0.45) / 0.225)
     assert scores.dtype == np.float32
@@ -119,44 +114,44 @@ def test_scores_are_the_raw_logits_of_plainly_normalised_images():
 
 @pytest.mark.parametrize(("clip_norm", "moved"), [(1e-3, 0.1 * 1e-3), (0.05, 0.1 * 0.05)])
 def test_gradients_are_clipped_to_their_norm(clip_norm, moved):
-    trainer = make_trainer(clip_norm=clip_norm, momentum=0.0, weight_decay=0.0, warmup_iterations=0)
-    assert one_step(trainer) == pytest.approx(moved, rel=1e-3)
+    training = make_training(clip_norm=clip_norm, momentum=0.0, weight_decay=0.0, warmup_iterations=0)
+    assert one_step(training) == pytest.approx(moved, rel=1e-3)
 
 
 def test_small_gradients_are_not_clipped():
-    free, loose = (make_trainer(clip_norm=c, momentum=0.0, weight_decay=0.0, warmup_iterations=0) for c in (1e9, 35.0))
+    free, loose = (make_training(clip_norm=c, momentum=0.0, weight_decay=0.0, warmup_iterations=0) for c in (1e9, 35.0))
     assert one_step(free) == one_step(loose) > 0.1 * 0.1
 
 
-def one_step(trainer):
+def one_step(training):
     """How far the weights move together in the first step."""
-    before = [parameter.detach().clone() for parameter in trainer.parameters]
+    before = [parameter.detach().clone() for parameter in training.learner.parameters]
     with torch.random.fork_rng():
         torch.manual_seed(0)  # of dropout
-        trainer.train_step(torch.arange(6), torch.rand(6, 16))
-    moves = [(new - old).detach().double() for old, new in zip(before, trainer.parameters, strict=True)]
+        training.step(torch.arange(6), torch.rand(6, 16))
+    moves = [(new - old).detach().double() for old, new in zip(before, training.learner.parameters, strict=True)]
     return torch.cat([move.flatten() for move in moves]).norm().item()
 
 
 def test_weight_decay_is_on_every_trained_parameter():
-    trainer = make_trainer(clip_norm=1e-20, momentum=0.0, weight_decay=0.5, warmup_iterations=0)
-    before = [parameter.detach().clone() for parameter in trainer.parameters]
-    one_step(trainer)
-    for old, new in zip(before, trainer.parameters, strict=True):
+    training = make_training(clip_norm=1e-20, momentum=0.0, weight_decay=0.5, warmup_iterations=0)
+    before = [parameter.detach().clone() for parameter in training.learner.parameters]
+    one_step(training)
+    for old, new in zip(before, training.learner.parameters, strict=True):
         torch.testing.assert_close(new.detach(), old * (1 - 0.1 * 0.5))
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, float("nan")), (4, float("inf")), (5, float("nan"))])
-def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value, tmp_path):
-    trainer = make_trainer(loss=OwnLoss(lambda: NotFiniteAt(step, value)), epochs=3)
-    split = trainer.dataset.split("train")
+def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value):
+    training = make_training(loss=OwnLoss(lambda: NotFiniteAt(step, value)), epochs=3)
+    split = training.dataset.split("train")
     draws = get_method("erm").sampler.open(split.labels, numpy_stream(0, "sampling"))
     order = np.concatenate([draws.next_epoch() for _ in range(3)])
     with pytest.raises(DivergedError) as caught:
-        to_the_end(train(trainer, Journal(tmp_path)))
+        training.all_epochs()
     assert f"step {step} (epoch {step // 3 + 1})" in str(caught.value)
     assert ", ".join(split.ids[order[6 * step : 6 * step + 6]]) + "." in str(caught.value)
-    assert len(read_journal(tmp_path)) == step // 3
+    assert training.feed.epoch == step // 3
 
 
 def test_the_loss_meter_keeps_mean_and_first_bad_step():
@@ -182,14 +177,14 @@ def test_the_loss_meter_keeps_mean_and_first_bad_step():
     ],
 )
 def test_last_batches(name, length, sizes):
-    slices = list(make_trainer(name).batches(length))
+    slices = list(make_training(name).feed.slices(length))
     assert [s.stop - s.start for s in slices] == sizes
     assert np.concatenate([np.arange(length)[s] for s in slices]).tolist() == list(range(sum(sizes)))
 
 
 @pytest.mark.parametrize(("name", "length"), [("erm", 1), ("rs", 5), ("rs", 0)])
 def test_an_epoch_without_a_batch_is_an_error(name, length):
-    trainer = make_trainer(name)
-    trainer.sampling.next_epoch = lambda: np.arange(length)
+    training = make_training(name)
+    training.feed.sampling.next_epoch = lambda: np.arange(length)
     with pytest.raises(InputError, match=rf"an epoch of {length} draws .* lower recipe\.batch_size"):
-        trainer.train_epoch(0)
+        training.epoch()

@@ -1,0 +1,79 @@
+"""How plans are run: what all their experiments share, and where they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import unknown_name
+from ..experiments.plan import PlannedExperiment
+from ..runs.job import Job, Member
+from ..runs.provenance import command_line
+from ..training.execution import Execution
+
+EXECUTORS = ("here", "local", "ray")
+# Each experiment of a cohort keeps its network, gradients and momentum on the device.
+LARGEST_COHORT = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a plan is run.
+
+    Attributes:
+        data_root: where datasets are kept.
+        execution: device, threads, when to evaluate.
+        plugins: files of user-defined methods.
+        word_vectors: file of word vectors, or None for the default.
+        restart: whether to train from the beginning what was interrupted.
+        executor: `here` in this process, `local` in processes of this machine, or `ray`.
+        workers: jobs at once.
+        devices: that local workers take in turn, such as `cuda:0` and `cuda:1`; none leaves the execution's.
+        address: of the Ray cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one
+            that is started here and ends with the plan.
+        gpus: GPUs per job on Ray; half a GPU lets two share one.
+        wheel: of mltbench, for Ray workers on which it is not installed.
+        cohort: whether experiments that see the same images and crops are trained together.
+    """
+
+    data_root: Path
+    execution: Execution = field(default_factory=Execution)
+    plugins: Sequence[str] = ()
+    word_vectors: Path | None = None
+    restart: bool = False
+    executor: str = "here"
+    workers: int = 1
+    devices: tuple[str, ...] = ()
+    address: str = "auto"
+    gpus: float = 0
+    wheel: Path | None = None
+    cohort: bool = True
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise unknown_name("executor", self.executor, EXECUTORS[1:])
+
+    def largest_cohort(self, experiments: int) -> int:
+        """How many of so many experiments may be trained together: no worker is left without any."""
+        return max(1, min(LARGEST_COHORT, -(-experiments // self.workers))) if self.cohort else 1
+
+    def job(self, experiments: Sequence[PlannedExperiment], runs: Path) -> Job:
+        """The job that trains these experiments together, each in its folder under `runs`."""
+        members = tuple(
+            Member(
+                experiment_json=planned.experiment.to_json(),
+                folder=str(runs / planned.experiment.id),
+                weights=str(planned.weights.file.resolve()) if planned.weights.file else None,
+            )
+            for planned in experiments
+        )
+        return Job(
+            members=members,
+            data_root=str(self.data_root),
+            execution=self.execution,
+            plugins=tuple(self.plugins),
+            word_vectors=str(self.word_vectors) if self.word_vectors else None,
+            command=command_line(),
+            restart=self.restart,
+        )
