@@ -84,7 +84,7 @@ def run_cohort(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
     return all(RunFolder(member.folder).state().is_finished for member in job.members)
 
 
-def checkpoints_for(folder: RunFolder, execution: Execution) -> list[Checkpoint]:
+def checkpoints_for(folder: RunFolder, experiment: str, execution: Execution) -> list[Checkpoint]:
     """The whole checkpoints from which a run in this folder may resume, newest first; none if it starts anew.
 
     Raises:
@@ -94,7 +94,7 @@ def checkpoints_for(folder: RunFolder, execution: Execution) -> list[Checkpoint]
     if not entries or entries[-1].event in (State.FAILED, State.STOPPED):
         return []
     epochs = {entry.step for entry in entries if entry.event == "epoch"}
-    found = whole_checkpoints(folder.path, folder.name, attempt=entries[0].time, epochs=epochs)
+    found = whole_checkpoints(folder.path, experiment, attempt=entries[0].time, epochs=epochs)
     device = execution.device.partition(":")[0]
     for checkpoint in found:
         was = checkpoint.header
@@ -137,7 +137,7 @@ class _Run:
 
     def __init__(self, member: Member, job: Job, folder: RunFolder, heartbeat: Heartbeat) -> None:
         self.member, self.job, self.folder, self.heartbeat = member, job, folder, heartbeat
-        self.checkpoints = [] if job.restart else checkpoints_for(folder, job.execution)
+        self.checkpoints = [] if job.restart else checkpoints_for(folder, member.experiment_id, job.execution)
         self.checkpoint: Checkpoint | None = None
         self.progress = Progress()
         self.learner: Learner
@@ -358,7 +358,7 @@ class _Cohort:
                 "progress": asdict(run.progress),
             }
             header = Header(
-                experiment=run.folder.name,
+                experiment=run.member.experiment_id,
                 attempt=run.folder.entries()[0].time,
                 epochs=run.progress.epochs,
                 steps=run.learner.steps,

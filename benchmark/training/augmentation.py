@@ -7,16 +7,14 @@ clipping to 0..255; then crop, resize (bilinear, no antialiasing, ratio not kept
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..experiments.recipe import Augmentation
-
-if TYPE_CHECKING:
-    from ..networks.backbones import InputFormat
+from ..networks.backbones import InputFormat
 
 # Uniform numbers that one image needs: 2 per photometric step (whether, how much), contrast's place, 2 for the channel
 # permutation, 4 for the crop, 1 for the flip.
@@ -25,33 +23,19 @@ PERMUTATIONS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)
 
 
 class Parameters(NamedTuple):
-    """Augmentation of each image of a batch; all tensors have N rows.
+    """Augmentation of each image of a batch; all tensors have N rows."""
 
-    Attributes:
-        brightness: shift in grey levels.
-        contrast: factor.
-        contrast_first: whether contrast comes before saturation and hue.
-        saturation: factor.
-        hue: turn in degrees.
-        channels: `(N, 3)`, which channel comes where.
-        top: place of the crop, 0..1 of the rows that it leaves free.
-        left: place of the crop, 0..1 of the columns that it leaves free.
-        height: of the crop, in 0..1 of the image.
-        width: of the crop, in 0..1 of the image.
-        flip: whether to mirror.
-    """
-
-    brightness: Tensor
-    contrast: Tensor
-    contrast_first: Tensor
-    saturation: Tensor
-    hue: Tensor
-    channels: Tensor
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    flip: Tensor
+    brightness: Tensor  # shift in grey levels
+    contrast: Tensor  # factor
+    contrast_first: Tensor  # whether contrast comes before saturation and hue
+    saturation: Tensor  # factor
+    hue: Tensor  # turn in degrees
+    channels: Tensor  # (N, 3), which channel comes where
+    top: Tensor  # place of the crop, 0..1 of the rows that it leaves free
+    left: Tensor  # place of the crop, 0..1 of the columns that it leaves free
+    height: Tensor  # of the crop, in 0..1 of the image
+    width: Tensor  # of the crop, in 0..1 of the image
+    flip: Tensor  # whether to mirror
 
 
 def parameters_from_draws(draws: Tensor, augmentation: Augmentation) -> Parameters:
@@ -99,21 +83,13 @@ class Normalisation(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Parameters of N images worked out as far as they go without a pixel; all tensors have N rows.
-
-    Attributes:
-        parameters: as drawn.
-        rows: `(N, size)`, where each row of the result lies in the image, as `grid_sample` counts.
-        columns: `(N, size)`, likewise.
-        scale: `(N, 3, 1, 1)`, of the last step, scale * x + shift, which holds normalisation and what else is linear.
-        shift: `(N, 3, 1, 1)`.
-    """
+    """Parameters of N images worked out as far as they go without a pixel; all tensors have N rows."""
 
     parameters: Parameters
-    rows: Tensor
-    columns: Tensor
-    scale: Tensor
-    shift: Tensor
+    rows: Tensor  # (N, size), where each row of the result lies in the image, as `grid_sample` counts
+    columns: Tensor  # (N, size), likewise
+    scale: Tensor  # (N, 3, 1, 1), of the last step, scale x + shift, which holds all that is linear
+    shift: Tensor  # (N, 3, 1, 1)
 
     def of(self, batch: slice) -> Prepared:
         """Those of some images."""
@@ -195,16 +171,7 @@ def _has_colour(augmentation: Augmentation) -> bool:
 
 def _colour(pixels: Tensor, parameters: Parameters, augmentation: Augmentation) -> Tensor:
     """Brightness, contrast where it comes first, saturation, hue; contrast that comes last is left to the last step."""
-    brightness, contrast, first, saturation, hue = (
-        value[:, None, None, None]
-        for value in (
-            parameters.brightness,
-            parameters.contrast,
-            parameters.contrast_first,
-            parameters.saturation,
-            parameters.hue,
-        )
-    )
+    brightness, contrast, first, saturation, hue = (value[:, None, None, None] for value in parameters[:5])
     if augmentation.contrast or augmentation.brightness:
         pixels = (pixels + brightness) * contrast.where(first, 1.0)
     if augmentation.saturation:

@@ -70,7 +70,7 @@ def check_method(method: Method) -> str | None:
         return f"{type(error).__name__}: {error}"
     if learner.steps < 2:
         return f"took {learner.steps} steps of {feed.images} images; expected 2"
-    # Weight decay alone moves weights; a gradient tells whether the loss does.
+    # Weight decay alone moves weights; a gradient shows whether the loss does.
     if not any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learner.parameters):
         return f"no weight has a gradient (mean loss {mean_loss:.4g}); does the loss depend on the logits?"
     return None

@@ -52,7 +52,7 @@ def set_up_process(threads: int) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done everything that it was told."""
+    """Wait until a GPU has done everything that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -116,15 +116,16 @@ class FlatSGD:
         return self.flat.grad
 
     def state(self) -> dict[str, Any]:
-        """Return the momentum of each parameter."""
-        return {"momentum": list(self.momentum)}
+        """Return the momentum of each parameter, and the last learning rate."""
+        return {"momentum": list(self.momentum), "learning_rate": float(self.learning_rate)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state, or from one of `torch.optim.SGD`, as version 0.1.0 saved it."""
         if "momentum" in state:
-            kept = state["momentum"]
+            kept, self.learning_rate = state["momentum"], state["learning_rate"]
         else:
             kept = [state["state"].get(i, {}).get("momentum_buffer") for i in range(len(self.momentum))]
+            self.learning_rate = state["param_groups"][0]["lr"]
         self.momentum = [None if buffer is None else buffer.to(self.flat.device) for buffer in kept]
 
 

@@ -1,16 +1,15 @@
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from crashes import fingerprint
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.ray_cluster import RayCluster
-from mltbench.benchmark.executors.run_plan import Surroundings, carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan, choose_methods
 from mltbench.benchmark.runs.journal import read_journal
-from mltbench.benchmark.runs.run import Job
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import Execution
@@ -55,10 +54,10 @@ def deadly(tmp_path, own_registrations):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """One Ray of two cores on this machine, without a dashboard, statistics or words on the terminal."""
+    """Settings for a Ray of two cores on this machine, without a dashboard, statistics or output on the terminal."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'mltbench[ray]'")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    yield RayCluster(2, address="local")
+    yield {"executor": "ray", "address": "local", "workers": 2}
     assert not ray.is_initialized()
 
 
@@ -72,8 +71,8 @@ def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     methods = [*choose_methods([1, 2], []), "deadly"]
     plan = build_plan(tiny_dataset(), methods, seeds=[0], overrides=quick)
     assert len(plan.experiments) == 15
-    surroundings = Surroundings(data_root=tmp_path / "data", execution=Execution(), plugins=(str(deadly),))
-    summary = carry_out(plan, store, cluster, surroundings)
+    settings = {"data_root": tmp_path / "data", "plugins": (str(deadly),)}
+    summary = run_plan(plan, store, RunSettings(**settings, **cluster))
     assert (len(summary.trained), summary.failed, summary.not_uploaded) == (15, [], [])
     assert deadly.with_name("deaths").read_text() == "xx"
     for planned in plan.experiments:
@@ -86,35 +85,30 @@ def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     (tmp_path / "serial").mkdir()
     shutil.copy(empty_database, tmp_path / "serial")
     serial = open_store(tmp_path / "serial")
-    carry_out(plan, serial, InProcess(), surroundings)
+    run_plan(plan, serial, RunSettings(**settings, cohort=False))
     assert numbers(store) == numbers(serial)
 
 
 @pytest.mark.soak
-def test_a_machine_without_the_results_folder_keeps_checkpoints_and_hands_the_run_back(
+def test_a_machine_without_the_results_folder_keeps_checkpoints_and_returns_the_run(
     cluster, deadly, tmp_path, data_root, monkeypatch
 ):
-    """Killed twice, the run goes on from the checkpoint on its machine; driver and worker share no folder of runs."""
+    """Killed twice, the run resumes from the checkpoint on its machine; driver and worker share no folder of runs."""
     monkeypatch.setenv("MLTBENCH_HOME", str(tmp_path / "of the machine"))
     quick = ("recipe.plain.epochs=1", "recipe.batch_size=8")
-    (planned,) = build_plan(tiny_dataset(), ["deadly"], seeds=[0], overrides=quick).experiments
+    plan = build_plan(tiny_dataset(), ["deadly"], seeds=[0], overrides=quick)
     execution = Execution(checkpoint_seconds=0.0)
-    job = Job(
-        experiment_json=planned.experiment.to_json(),
-        folder=str(tmp_path / "here" / planned.experiment.id),
-        data_root=str(data_root),
-        execution=execution,
-        plugins=(str(deadly),),
-    )
-    assert list(cluster.run([job])) == [job]
+    settings = RunSettings(data_root=data_root, execution=execution, plugins=(str(deadly),))
+    job, alone = (settings.job(plan.experiments, tmp_path / name) for name in ("here", "alone"))
+    assert list(RayCluster(2, address="local").run([job])) == [job]
     assert deadly.with_name("deaths").read_text() == "xx"
-    entries = read_journal(Path(job.folder))
+    folder = job.members[0].folder
+    entries = read_journal(Path(folder))
     events = Counter(entry.event for entry in entries)
     assert (events["start"], events["resumed"], events["finished"]) == (1, 2, 1)
     assert not list((tmp_path / "of the machine" / "runs").iterdir())
-    alone = replace(job, folder=str(tmp_path / "alone" / planned.experiment.id))
     assert list(InProcess().run([alone])) == [alone]
-    assert fingerprint(Path(job.folder)) == fingerprint(Path(alone.folder))
+    assert fingerprint(folder) == fingerprint(alone.members[0].folder)
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):

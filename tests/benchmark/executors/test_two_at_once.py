@@ -1,4 +1,4 @@
-"""The same plan carried out by several processes at once trains each experiment once."""
+"""The same plan run by several commands at once trains each experiment once."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import open_store
-from plans import TINY, numbers
+from plans import numbers
 
 RUN = [sys.executable, "-m", "mltbench", "run", "--recipe", "digits-smoke", "--workers"]
 
@@ -55,28 +55,3 @@ def test_two_commands_share_both_tables(tmp_path, data_root):
     alone = [*RUN, "1", *words, "--out", tmp_path / "alone", "--data-root", data_root]
     subprocess.run(list(map(str, alone)), check=True, capture_output=True, timeout=500)
     assert numbers(open_store(tmp_path / "out")) == numbers(open_store(tmp_path / "alone"))
-
-
-@pytest.mark.parametrize(
-    "names", [("shared", "shared", "mine"), pytest.param(("shared", "shared", "mine", "yours"), marks=pytest.mark.soak)]
-)
-def test_commands_share_a_plan_through_postgresql(names, tmp_path, data_root, postgresql_uri):
-    """MLflow and claims in PostgreSQL; two commands write one folder, the others have their own, as other machines."""
-    plugin = tmp_path / "tiny_plugin.py"
-    plugin.write_text(TINY)
-    outs = [tmp_path / name for name in names]
-    words = ["1", "--plugin", plugin, "--dataset", "tiny", "--method", "erm", "--method", "db", "--seeds", "4"]
-    words += ["--override", "recipe.batch_size=8", "--data-root", data_root, "--tracking-uri", postgresql_uri]
-    shown = together([[*RUN, *words, "--out", out] for out in outs])
-    # Who comes last may find nothing to train.
-    assert sum(int(number) for text in shown for number in re.findall(r"^trained (\d+)", text, re.MULTILINE)) == 8, (
-        shown
-    )
-    runs = open_store(tmp_path, postgresql_uri, create=False).runs_of()
-    assert Counter(run.info.status for run in runs) == {"FINISHED": 8}
-    experiments = {run.data.tags["mltbench.experiment_id"] for run in runs}
-    assert len(experiments) == 8
-    for name in experiments:
-        journals = [read_journal(out / "runs" / name) for out in sorted(set(outs))]
-        events = Counter(entry.event for entries in journals for entry in entries)
-        assert events["finished"] == events["start"] == 1

@@ -1,16 +1,15 @@
 import multiprocessing
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.processes import Processes
-from mltbench.benchmark.executors.run_plan import carry_out, split_plan
+from mltbench.benchmark.executors.run_plan import run_plan, split_plan
+from mltbench.benchmark.executors.settings import RunSettings
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
-from mltbench.benchmark.runs.run import Job
-from mltbench.benchmark.training.execution import Execution
 from mltbench.methods import plugins
 from mltbench.reports.results.runs import runs_frame
 from plans import make_plan
@@ -60,11 +59,11 @@ def moody(tmp_path, own_registrations):
         pytest.param("KeyError", "KeyError: 'in a mood'", marks=pytest.mark.soak),
     ],
 )
-def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, moody, store, data_root, surroundings):
+def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, moody, store, data_root, settings):
     moody.with_name("mood").write_text(mood)
     plan = make_plan(data_root, ["moody", "erm"])
     bad, good = plan.experiments
-    first = carry_out(plan, store, InProcess(), surroundings)
+    first = run_plan(plan, store, settings)
     assert [planned for planned, _ in first.failed] == [bad]
     assert first.failed[0][1].startswith(reason)
     assert first.trained == [good]
@@ -76,7 +75,7 @@ def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, mo
     assert split_plan(plan, store) == ([good], [bad])
 
     moody.with_name("mood").write_text("well")
-    second = carry_out(plan, store, InProcess(), surroundings)
+    second = run_plan(plan, store, settings)
     assert (second.skipped, second.trained, second.failed) == ([good], [bad], [])
     frame = runs_frame(store)
     assert sorted(frame.state) == ["finished", "finished"]
@@ -84,25 +83,17 @@ def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, mo
     assert split_plan(plan, store)[1] == []
 
 
-def jobs_of(plan, folder, data_root, **more):
-    return [
-        Job(
-            experiment_json=planned.experiment.to_json(),
-            folder=str(folder / planned.experiment.method.name),
-            data_root=str(data_root),
-            execution=Execution(),
-            **more,
-        )
-        for planned in plan.experiments
-    ]
+def job_of(plan, folder, data_root, **more):
+    """All experiments of a plan as one cohort."""
+    return RunSettings(data_root=data_root, **more).job(plan.experiments, folder)
 
 
 def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
     plan = make_plan(data_root, ["erm", "db-focal"])
     here, there = tmp_path / "here", tmp_path / "there"
-    assert len(list(InProcess().run(jobs_of(plan, here, data_root)))) == 2
-    assert len(list(Processes(2).run(jobs_of(plan, there, data_root)))) == 2
-    for name in ("erm", "db-focal"):
+    assert len(list(InProcess().run(job_of(plan, here, data_root).one_by_one()))) == 2
+    assert len(list(Processes(2).run(job_of(plan, there, data_root).one_by_one()))) == 2
+    for name in (planned.experiment.id for planned in plan.experiments):
         first, second = (torch.load(side / name / "weights.pt", weights_only=True) for side in (here, there))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
@@ -113,20 +104,19 @@ def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
 
 def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
     moody.with_name("mood").write_text("killed")
-    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
-    ended = list(Processes(1, retries=0).run(jobs))
-    last = {job.folder.rpartition("/")[2]: read_journal(tmp_path / "runs" / job.folder)[-1] for job in ended}
-    assert {name: entry.event for name, entry in last.items()} == {"moody": "failed", "erm": "finished"}
-    assert "the worker process died" in last["moody"].details["reason"]
+    job = job_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    ended = list(Processes(1, retries=0).run(job.one_by_one()))
+    found = [RunFolder(one.members[0].folder).state() for one in ended]
+    assert [state.state for state in found] == ["failed", "finished"]
+    assert "the worker process died" in found[0].reason
     assert multiprocessing.active_children() == []
 
 
-def test_a_cohort_whose_worker_dies_goes_on_one_by_one(moody, data_root, tmp_path):
+def test_a_cohort_whose_worker_dies_continues_one_by_one(moody, data_root, tmp_path):
     moody.with_name("mood").write_text("killed")
-    jobs = jobs_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
-    ended = list(Processes(1, retries=0).run([replace(jobs[0], mates=(jobs[1],))]))
-    assert ended == jobs
-    assert [read_journal(tmp_path / "runs" / job.folder)[-1].event for job in jobs] == ["failed", "finished"]
+    job = job_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
+    assert list(Processes(1, retries=0).run([job])) == list(job.one_by_one())
+    assert [RunFolder(member.folder).state().state for member in job.members] == ["failed", "finished"]
 
 
 # A spawned worker imports the script again, and without `if __name__ == "__main__"` dies of it.
@@ -134,9 +124,9 @@ UNGUARDED = """
 import sys
 from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.executors.processes import Processes
-from mltbench.benchmark.runs.run import Job
+from mltbench.benchmark.runs.job import Job, Member
 
-jobs = [Job(experiment_json="", folder=sys.argv[1], data_root="", execution=Execution())]
+jobs = [Job(members=(Member(experiment_json="", folder=sys.argv[1]),), data_root="", execution=Execution())]
 print(len(list(Processes(1).run(jobs))))
 """
 
