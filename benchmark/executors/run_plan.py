@@ -99,6 +99,7 @@ def run_plan(
     store: Store,
     settings: RunSettings,
     *,
+    executor: Executor | None = None,
     on_end: OnEnd = lambda planned: None,
     on_wait: OnWait = lambda busy: None,
 ) -> Summary:
@@ -111,6 +112,7 @@ def run_plan(
         plan: what is wanted.
         store: where results live.
         settings: how it is run.
+        executor: where its jobs run; None takes the one that the settings name.
         on_end: called when an experiment has ended, well or not, here or elsewhere.
         on_wait: called when nothing is left but what other processes train, with a description of each.
 
@@ -121,7 +123,7 @@ def run_plan(
     if not plan.scores_test:
         settings = replace(settings, execution=replace(settings.execution, score_test=False))
     uploaded = finished_in_mlflow(plan, store)
-    work = _Work(plan, store, settings, on_end, on_wait)
+    work = _Work(plan, store, settings, executor, on_end, on_wait)
     done, missing = split_plan(plan, store)
     work.summary.skipped = done
     left = [planned for planned in done if planned.experiment.id not in uploaded]
@@ -133,8 +135,17 @@ def run_plan(
 class _Work:
     """A plan under way."""
 
-    def __init__(self, plan: Plan, store: Store, settings: RunSettings, on_end: OnEnd, on_wait: OnWait) -> None:
-        self.plan, self.store, self.settings, self.on_end, self.on_wait = plan, store, settings, on_end, on_wait
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        settings: RunSettings,
+        executor: Executor | None,
+        on_end: OnEnd,
+        on_wait: OnWait,
+    ) -> None:
+        self.plan, self.store, self.settings, self.executor = plan, store, settings, executor
+        self.on_end, self.on_wait = on_end, on_wait
         self.summary, self.began = Summary(), time.time_ns() // 1_000_000
 
     def run(self, not_uploaded: Sequence[PlannedExperiment], missing: Sequence[PlannedExperiment]) -> None:
@@ -153,7 +164,7 @@ class _Work:
         """Train what nobody trains, round after round, until everything has ended."""
         for planned in missing:
             self._folder(planned).announce(planned, self.plan.name)
-        executor = make_executor(self.settings, len(missing))
+        executor = self.executor or make_executor(self.settings, len(missing))
         largest = self.settings.largest_cohort(len(missing))
         while missing:
             busy: list[PlannedExperiment] = []

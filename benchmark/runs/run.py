@@ -102,7 +102,7 @@ def checkpoints_for(folder: RunFolder, experiment: str, execution: Execution) ->
             raise ExecutionChangedError(
                 f"{folder.name} was interrupted at step {was.steps:,} on {was.device} with --threads {was.threads}; "
                 f"on {device} with --threads {execution.threads} it would not give the same bits. Resume with "
-                f"--device {was.device} --threads {was.threads}, or train what was interrupted from its beginning: --restart"
+                f"--device {was.device} --threads {was.threads}, or train it from its beginning: --restart"
             )
     return found
 

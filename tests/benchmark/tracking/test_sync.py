@@ -5,8 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.display_names import read_planned, write_labels
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.heartbeat import hold
@@ -18,10 +17,10 @@ QUICK = ("recipe.plain.epochs=1", "recipe.batch_size=8")
 
 
 @pytest.fixture
-def finished(dataset, store, surroundings):
+def finished(dataset, store, settings):
     """A store with one finished run of the tiny set; gives its experiment's id."""
     plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
-    assert len(carry_out(plan, store, InProcess(), surroundings).trained) == 1
+    assert len(run_plan(plan, store, settings).trained) == 1
     return plan.experiments[0].experiment.id
 
 

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.run_plan import Surroundings, carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import Store, open_store
@@ -34,8 +35,8 @@ def trained(tmp_path_factory, empty_database, plan, data_root):
     root = tmp_path_factory.mktemp("results")
     shutil.copy(empty_database, root)
     store = open_store(root)
-    everything = Surroundings(data_root=data_root, execution=Execution(evaluate_every=1))
-    return store, carry_out(plan, store, InProcess(), everything)
+    everything = RunSettings(data_root=data_root, execution=Execution(evaluate_every=1))
+    return store, run_plan(plan, store, everything)
 
 
 @pytest.fixture(params=METHODS)
@@ -130,12 +131,12 @@ def contents(store):
     return found
 
 
-def test_what_is_finished_is_neither_trained_nor_uploaded_again(store, data_root, surroundings):
+def test_what_is_finished_is_neither_trained_nor_uploaded_again(store, data_root, settings):
     plan = make_plan(data_root, ["erm"])
-    carry_out(plan, store, InProcess(), surroundings)
+    run_plan(plan, store, settings)
     before, folder = contents(store), store.runs / plan.experiments[0].experiment.id
     files = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    again = carry_out(make_plan(data_root, ["erm"]), store, InProcess(), surroundings)
+    again = run_plan(make_plan(data_root, ["erm"]), store, settings)
     assert (again.skipped, again.trained) == (list(plan.experiments), [])
     assert contents(store) == before
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == files
@@ -144,17 +145,17 @@ def test_what_is_finished_is_neither_trained_nor_uploaded_again(store, data_root
 
     (run,) = store.runs_of()
     store.client.set_terminated(run.info.run_id, "RUNNING")  # an upload that was cut short
-    assert carry_out(plan, store, InProcess(), surroundings).trained == []
+    assert run_plan(plan, store, settings).trained == []
     assert contents(store) == before
 
 
-def test_finished_runs_reach_another_store_without_training(store, data_root, surroundings, empty_database, tmp_path):
+def test_finished_runs_reach_another_store_without_training(store, data_root, settings, empty_database, tmp_path):
     plan = make_plan(data_root, ["erm"])
-    carry_out(plan, store, InProcess(), surroundings)
+    run_plan(plan, store, settings)
     shutil.copy(empty_database, tmp_path / "other.db")
     other = Store(root=store.root, tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
     journal = (store.runs / plan.experiments[0].experiment.id / "journal.jsonl").read_text()
-    summary = carry_out(plan, other, InProcess(), surroundings)
+    summary = run_plan(plan, other, settings)
     assert (summary.trained, summary.not_uploaded) == ([], [])
     assert list(other.finished("digits-mlt")) == [plan.experiments[0].experiment.id]
     assert (store.runs / plan.experiments[0].experiment.id / "journal.jsonl").read_text() == journal
@@ -181,9 +182,9 @@ class BreaksAfter:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_store_that_goes_away_costs_nothing(number, store, data_root, surroundings):
+def test_a_store_that_goes_away_costs_nothing(number, store, data_root, settings):
     plan = make_plan(data_root, ["erm", "focal"])
-    summary = carry_out(plan, store, BreaksAfter(store.root / "mlflow.db", number), surroundings)
+    summary = run_plan(plan, store, settings, executor=BreaksAfter(store.root / "mlflow.db", number))
     assert summary.trained == list(plan.experiments)
     assert [planned for planned, _ in summary.not_uploaded] == list(plan.experiments[number:])
     assert all(read_journal(store.runs / p.experiment.id)[-1].event == "finished" for p in plan.experiments)
@@ -191,6 +192,6 @@ def test_a_store_that_goes_away_costs_nothing(number, store, data_root, surround
     with sqlite3.connect(store.root / "mlflow.db") as connection:
         for table in ("metrics", "tags", "params", "runs"):
             connection.execute(f"ALTER TABLE gone_{table} RENAME TO {table}")
-    again = carry_out(plan, open_store(store.root), InProcess(), surroundings)
+    again = run_plan(plan, open_store(store.root), settings)
     assert (again.trained, again.not_uploaded) == ([], [])
     assert len(store.finished("digits-mlt")) == 2

@@ -6,7 +6,7 @@ import time
 import pytest
 from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.heartbeat import hold
 from mltbench.benchmark.runs.journal import read_journal
@@ -91,10 +91,10 @@ def require_each_point_once(store, plan):
 
 
 def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothing(
-    server, dataset, surroundings, tmp_path, quick
+    server, dataset, settings, tmp_path, quick
 ):
     store, plan = open_store(tmp_path / "out", server.uri), a_plan(dataset, range(30, 37))
-    summary = carry_out(plan, store, FailsInTurn(server, [*FAILURES, WELL]), surroundings)
+    summary = run_plan(plan, store, settings, executor=FailsInTurn(server, [*FAILURES, WELL]))
     assert summary.trained == list(plan.experiments)
     assert summary.not_uploaded == [], "the uploader catches up by itself"
     assert min(server.asked[mood] for mood in FAILURES) >= 2
@@ -103,12 +103,12 @@ def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothi
 
 @pytest.mark.soak
 @pytest.mark.parametrize("mood", FAILURES)
-def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, surroundings, tmp_path):
+def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, settings, tmp_path):
     store = open_store(tmp_path / "out", server.uri)
     first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
     plan = a_plan(dataset, [first, first + 1])
     before = time.monotonic()
-    summary = carry_out(plan, store, FailsFrom(server, mood), surroundings)
+    summary = run_plan(plan, store, settings, executor=FailsFrom(server, mood))
     assert time.monotonic() - before < 60
     assert summary.trained == list(plan.experiments)
     assert (len(summary.not_uploaded) == 0) == (mood == "slow")
@@ -120,10 +120,10 @@ def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server,
     require_each_point_once(store, plan)
 
 
-def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, store, surroundings, quick):
+def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, store, settings, quick):
     plan = a_plan(dataset, [0])
     (planned,) = plan.experiments
-    assert carry_out(plan, store, InProcess(), surroundings).trained == [planned]
+    assert run_plan(plan, store, settings).trained == [planned]
     (run,) = store.runs_of()
     store.client.delete_run(run.info.run_id)
     with hold(store.runs / planned.experiment.id):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mltbench.benchmark.executors.in_process import InProcess
-from mltbench.benchmark.executors.run_plan import carry_out
+from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.tracking.store import TAG, open_store
 from mltbench.benchmark.training.metrics import SCORE_NAMES
@@ -26,9 +25,9 @@ QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_siz
 
 
 @pytest.fixture
-def trained(dataset, store, surroundings):
+def trained(dataset, store, settings):
     plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits")
-    assert not carry_out(plan, store, InProcess(), surroundings).failed
+    assert not run_plan(plan, store, settings).failed
     return store
 
 
