@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -188,13 +188,10 @@ class UploadThread:
     Args:
         store: where to.
         plan: whose runs.
-        on_ended: called, in the thread, when a run has been uploaded or given up.
     """
 
-    def __init__(
-        self, store: Store, plan: Plan, *, on_ended: Callable[[PlannedExperiment], None] = lambda planned: None
-    ) -> None:
-        self.store, self.plan, self.on_ended = store, plan, on_ended
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.store, self.plan = store, plan
         self._queue = SimpleQueue[PlannedExperiment | None]()
         self._left: dict[str, tuple[PlannedExperiment, str]] = {}
         self._over = threading.Event()
@@ -234,7 +231,6 @@ class UploadThread:
                     return
                 time.sleep(pause) if last_try else self._over.wait(pause)
                 pause = min(2 * pause, LONGEST_WAIT_SECONDS)
-            self.on_ended(planned)
 
     def _upload(self, planned: PlannedExperiment) -> Exception | None:
         # Whatever goes wrong, the run stays in its folder, and the thread must live on for the others.

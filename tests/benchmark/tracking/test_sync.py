@@ -8,7 +8,7 @@ import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.display_names import read_planned, write_labels
 from mltbench.benchmark.experiments.plan import build_plan
-from mltbench.benchmark.runs.heartbeat import hold
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import Journal
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.tracking.sync import agree, find
@@ -135,7 +135,7 @@ def test_trials_and_studies_that_were_left_open_are_closed(finished, store):
     first, twin = make_run(store, "trial", attempt="a/1"), make_run(store, "trial", attempt="a/1")
     orphan = make_run(store, "trial", attempt="b/1")
     store.client.set_terminated(first)
-    with hold(store.folders("trial") / "0123456789abcdef"):
+    with RunFolder(store.folders("trial") / "0123456789abcdef").hold():
         assert study not in {finding.name for finding in find(store)}, "another process works on it"
     shutil.rmtree(store.folders("trial"))
     found = find(store)
@@ -159,7 +159,7 @@ def test_a_run_that_is_trained_again_leaves_no_open_run_behind(finished, store):
     folder = store.runs / finished
     (folder / "journal.jsonl").unlink()
     Journal(folder).append("start")
-    with hold(folder):
+    with RunFolder(folder).hold():
         assert find(store) == []
     Journal(folder).append("failed", reason="of its own")
     for _ in range(2):

@@ -8,7 +8,7 @@ from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.plan import build_plan
-from mltbench.benchmark.runs.heartbeat import hold
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking import upload
 from mltbench.benchmark.tracking.store import open_store
@@ -126,7 +126,7 @@ def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, s
     assert run_plan(plan, store, settings).trained == [planned]
     (run,) = store.runs_of()
     store.client.delete_run(run.info.run_id)
-    with hold(store.runs / planned.experiment.id):
+    with RunFolder(store.runs / planned.experiment.id).hold():
         uploads = upload.UploadThread(store, plan)
         uploads.put(planned)
         ((left, reason),) = uploads.finish(patience=3)
