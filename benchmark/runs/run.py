@@ -17,7 +17,7 @@ from ...datasets.dataset import Dataset
 from ...datasets.registry import load_dataset
 from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from ...errors import InputError
-from ...files import DiskFullError, reporting_full_disk, is_disk_full, write_durably
+from ...files import DiskFullError, is_disk_full, reporting_full_disk, write_durably
 from ...methods.plugins import load_plugins
 from ..experiments.experiment import Experiment
 from ..networks.initial_weights import find_weights
