@@ -7,7 +7,7 @@ see the same images, crops and initial weights, so that their differences are co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,21 @@ def as_tensors(state: Any) -> Any:
     >>> as_tensors({"items": [np.array([1, 2])], "position": 3})
     {'items': [tensor([1, 2])], 'position': 3}
     """
+    return _with_each(state, np.ndarray, torch.from_numpy)
+
+
+def as_arrays(state: Any) -> Any:
+    """The state that `as_tensors` was given.
+
+    >>> as_arrays({"items": [torch.tensor([1, 2])], "position": 3})
+    {'items': [array([1, 2])], 'position': 3}
+    """
+    return _with_each(state, torch.Tensor, torch.Tensor.numpy)
+
+
+def _with_each(state: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     if isinstance(state, Mapping):
-        return {name: as_tensors(value) for name, value in state.items()}
+        return {name: _with_each(value, kind, function) for name, value in state.items()}
     if isinstance(state, list | tuple):
-        return [as_tensors(value) for value in state]
-    return torch.from_numpy(state) if isinstance(state, np.ndarray) else state
+        return [_with_each(value, kind, function) for value in state]
+    return function(state) if isinstance(state, kind) else state

@@ -15,7 +15,7 @@ from ...datasets.dataset import Dataset, Split
 from ...errors import InputError
 from ..experiments.experiment import Experiment
 from ..experiments.recipe import Augmentation
-from ..experiments.streams import as_tensors, numpy_stream, torch_stream
+from ..experiments.streams import as_arrays, as_tensors, numpy_stream, torch_stream
 from ..networks.network import Network
 from .augmentation import (
     DRAWS_PER_IMAGE,
@@ -208,7 +208,7 @@ class Feed:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state, in the middle of an epoch if need be."""
-        self.sampling.load_state(state["streams"]["sampling"])
+        self.sampling.load_state(as_arrays(state["streams"]["sampling"]))
         self.crops.set_state(state["streams"]["crops"])
         self.order = None
         if place := state["course"]:
