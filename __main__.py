@@ -57,9 +57,9 @@ COMMANDS = {
     "check": "benchmark.commands.run:check",
     "bench loop": "benchmark.commands.bench:loop",
     "bench breakdown": "benchmark.commands.bench:breakdown",
-    "bench metrics": "benchmark.speed.bench_data_commands:metrics",
-    "bench scale": "benchmark.speed.bench_data_commands:scale",
-    "bench rehearsal": "benchmark.commands.rehearsal_command:rehearsal",
+    "bench metrics": "benchmark.commands.bench:metrics",
+    "bench scale": "benchmark.commands.bench:scale",
+    "bench rehearsal": "benchmark.commands.bench:rehearsal",
 }
 
 

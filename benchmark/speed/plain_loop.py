@@ -1,7 +1,6 @@
 """The training loop that people write, as a yardstick: DataLoader, PIL, per-image transforms, `.item()` each step.
 
-It does the work of `Trainer` on an experiment: same images in the same order, same network, loss, optimiser and
-precision. Only the way is the usual one.
+It does the work of `Feed` and `Learner`: same images in the same order, same network, loss, optimiser and precision.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,17 +18,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
+from ...datasets.dataset import Dataset as LongTailedDataset
+from ...methods.samplers import EpochStream
+from ..experiments.experiment import Experiment
 from ..experiments.network import build_network
 from ..experiments.recipe import Augmentation
 from ..experiments.streams import numpy_stream
 from ..networks.backbones import InputFormat
 from ..training.optimisation import learning_rate
-
-if TYPE_CHECKING:
-    from ...datasets.dataset import Dataset as LongTailedDataset
-    from ...datasets.dataset import Split
-    from ...methods.samplers import EpochStream
-    from ..experiments.experiment import Experiment
 
 Transform = Callable[[Any], Tensor]
 
@@ -66,31 +62,28 @@ def plain_transform(augmentation: Augmentation, pixels: InputFormat, *, size: in
 
     Steps and ranges are the experiment's; saturation and hue are torchvision's own, which clip to 0..1.
     """
-    steps: list[Transform] = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
-    if augmentation.brightness:
-        steps.append(v2.RandomApply([partial(shift_brightness, spread=augmentation.brightness / 255)], p=0.5))
-    if augmentation.contrast:
-        steps.append(v2.RandomApply([partial(scale_contrast, spread=augmentation.contrast)], p=0.5))
-    if augmentation.saturation:
-        steps.append(v2.RandomApply([v2.ColorJitter(saturation=augmentation.saturation)], p=0.5))
-    if augmentation.hue:
-        steps.append(v2.RandomApply([v2.ColorJitter(hue=augmentation.hue / 360)], p=0.5))
-    if augmentation.channel_permutation:
-        steps.append(v2.RandomApply([v2.RandomChannelPermutation()], p=0.5))
+    colours = {
+        partial(shift_brightness, spread=augmentation.brightness / 255): augmentation.brightness,
+        partial(scale_contrast, spread=augmentation.contrast): augmentation.contrast,
+        v2.ColorJitter(saturation=augmentation.saturation): augmentation.saturation,
+        v2.ColorJitter(hue=augmentation.hue / 360): augmentation.hue,
+        v2.RandomChannelPermutation(): augmentation.channel_permutation,
+    }
+    steps = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.RandomApply([step], p=0.5) for step, wanted in colours.items() if wanted]
     steps.append(partial(crop_and_resize, smallest=augmentation.smallest_crop, size=size))
-    if augmentation.flip:
-        steps.append(v2.RandomHorizontalFlip(p=0.5))
+    steps += [v2.RandomHorizontalFlip(p=0.5)] if augmentation.flip else []
     return cast(Transform, v2.Compose([*steps, v2.Normalize(list(pixels.mean), list(pixels.deviation))]))
 
 
-def write_images(split: Split, folder: Path) -> tuple[Path, ...]:
-    """Write the images of a split in its order; return their paths.
+def write_images(images: NDArray[np.uint8], folder: Path) -> tuple[Path, ...]:
+    """Write images `(N, H, W, 3)` in their order; return their paths.
 
     Small scenes become PNG files, photographs JPEG files, as people have them on disk (and quicker to read).
     """
-    photographs = min(split.images.shape[1:3]) >= PHOTOGRAPH_SIDE
-    paths = tuple(folder / f"{number:06d}{'.jpg' if photographs else '.png'}" for number in range(len(split)))
-    for path, image in zip(paths, split.images, strict=True):
+    ending = ".jpg" if min(images.shape[1:3]) >= PHOTOGRAPH_SIDE else ".png"
+    paths = tuple(folder / f"{number:06d}{ending}" for number in range(len(images)))
+    for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path, quality=90)
     return paths
 
@@ -115,27 +108,17 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
 class EpochIndices(Sampler[int]):
     """The indices of a method's sampler, one epoch per pass."""
 
-    def __init__(self, stream: EpochStream, length: int) -> None:
-        self.stream, self.length = stream, length
+    def __init__(self, stream: EpochStream) -> None:
+        self.stream = stream
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.stream.next_epoch().tolist())
 
-    def __len__(self) -> int:
-        return self.length
-
 
 class PlainLoop:
-    """Trains an experiment as people do; see `Trainer` for the way of this suite.
+    """Trains an experiment as people do, from image files of the training split that `write_images` wrote.
 
-    Args:
-        experiment: what to train.
-        dataset: its dataset.
-        paths: image files of the training split, as `write_images` made them.
-        device: `cpu`, `cuda` or `cuda:N`.
-        workers: processes of the DataLoader; 0 loads in this one.
-        word_vectors: for heads that need them.
-        weights: file of the backbone's initial weights, or None.
+    The DataLoader has so many `workers`; 0 loads in this process.
     """
 
     def __init__(
@@ -150,24 +133,21 @@ class PlainLoop:
         weights: Path | None = None,
     ) -> None:
         self.training, self.device = dict(experiment.training), torch.device(device)
-        method, seed = experiment.method, experiment.seed
-        labels, size = dataset.split("train").labels, self.training["batch_size"]
-        transform = plain_transform(
-            Augmentation(**self.training["augmentation"]), experiment.input_format, size=self.training["image_size"]
-        )
+        method, labels, size = experiment.method, dataset.split("train").labels, self.training["batch_size"]
+        augmentation = Augmentation(**self.training["augmentation"])
+        transform = plain_transform(augmentation, experiment.input_format, size=self.training["image_size"])
         length = method.sampler.epoch_length(labels)
         self.loader = DataLoader(
             ImageFiles(paths, labels, transform),
             batch_size=size,
-            sampler=EpochIndices(method.sampler.open(labels, numpy_stream(seed, "sampling")), length),
+            sampler=EpochIndices(method.sampler.open(labels, numpy_stream(experiment.seed, "sampling"))),
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self.device.type == "cuda",
             drop_last=method.sampler.drop_last or length % size == 1,
         )
-        self.network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights).to(
-            self.device
-        )
+        network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights)
+        self.network = network.to(self.device)
         self.loss = method.build_loss(dataset.statistics).to(self.device)
         self.optimiser = torch.optim.SGD(
             [*self.network.trained_parameters(), *self.loss.parameters()],

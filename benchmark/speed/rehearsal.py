@@ -1,139 +1,211 @@
-"""The rehearsal for a GPU: every way to train, measured in one call, and what the whole paper would take with each."""
+"""The rehearsal for a GPU: every way to train, measured in one call, and what the whole paper would take with each.
+
+It trains on synthetic sets with the shapes of VOC-MLT and COCO-MLT, made in memory.
+"""
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import signal
+import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from ...datasets.dataset import Dataset
+from ...methods.catalogue import get_method
+from ..experiments.experiment import Experiment
+from ..experiments.recipe import PAPER, with_setting
+from ..runs.outcome import peak_memory_mib
 from ..training.devices import wait_for
-from .rehearsal_data import Setting
-from .rehearsal_variants import Speed, Variant, measure
+from .harness import Place, Taken, Training, Variant, WorkerError, Workers, sampled
+from .plain_loop import write_images
+from .synthetic import DIFFERENT_IMAGES, Shape, experiment_on, synthetic_dataset
 
-EAGER = Variant(name="eager")
-GRAPHED = Variant(name="graphed", graphed=True)
-# In the order of what is lost least gladly when the time is up.
-VARIANTS = (
-    EAGER,
-    GRAPHED,
-    Variant(name="cohort", cohort=True),
-    Variant(name="cohort, graphed", cohort=True, graphed=True),
-    Variant(name="plain loop", loop="plain"),
-    Variant(name="concurrent, 2 processes", runs=2),
-    Variant(name="compiled", compiled=True),
-    Variant(name="compiled and graphed", compiled=True, graphed=True),
-)
+METHOD = "db-focal"
+ROUNDS, WARM_UP_STEPS = 3, 3
 # Share of a GPU's memory that concurrent runs may take together.
 MEMORY_SHARE = 0.9
 # Seconds kept back at the end to stop what still runs, and to print.
 LAST_SECONDS = 10.0
 
+# The most important first, in case the time runs out. Eight methods of the paper are re-sampled, as DB-Focal is.
+VARIANTS = (
+    Variant(name="eager"),
+    Variant(name="graphed", graphed=True),
+    Variant(name="cohort", cohort=8),
+    Variant(name="cohort, graphed", cohort=8, graphed=True),
+    Variant(name="plain loop", loop="plain"),
+    Variant(name="concurrent, 2 processes", runs=2),
+    Variant(name="compiled", compiled=True),
+    Variant(name="compiled and graphed", compiled=True, graphed=True),
+)
+
+
+# Class sizes and images: paper, Sec. 4.1. Training images: 6 methods for 80 epochs of N, 8 for 8 epochs of n_max C / 4.
+VOC = Shape(
+    name="voc", images=1142, classes=20, largest=775, smallest=4, test_images=4952,
+    paper_images=6 * 80 * 1142 + 8 * 8 * 3875,
+)  # fmt: skip
+COCO = Shape(
+    name="coco", images=1909, classes=80, largest=1128, smallest=6, test_images=5000,
+    paper_images=6 * 80 * 1909 + 8 * 8 * 22560,
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of one variant.
+class Setting:
+    """What is rehearsed, by default the paper's; plain values, so that it can be sent to processes.
 
     Attributes:
-        variant: as measured.
-        speeds: by shape's name; rates of several processes are added.
-        reason: why there are none, or None.
+        threads: torch threads of each process.
+        workers: loader workers of the plain loop.
+        compiler: backend of `torch.compile`.
+        seconds: measured per variant and shape.
     """
 
-    variant: Variant
-    speeds: Mapping[str, Speed]
-    reason: str | None = None
+    shapes: tuple[Shape, ...] = (VOC, COCO)
+    backbone: str = "resnet50"
+    image_size: int = 224
+    batch_size: int = 32
+    device: str
+    threads: int = 1
+    workers: int = 0
+    compiler: str = "inductor"
+    seconds: float = 6.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """All variants on one device.
-
-    Attributes:
-        setting: what was rehearsed.
-        peak: FLOP per second of the largest matrix product.
-        results: one per variant.
-    """
-
-    setting: Setting
-    peak: float
-    results: tuple[Result, ...]
-
-    def flop_per_image(self, shape: str) -> float | None:
-        """As counted by the eager variant."""
-        return self._of_eager(shape, "flop_per_image")
-
-    def share_of_peak(self, result: Result, shape: str) -> float | None:
-        """Counted operations per second of training over the measured peak."""
-        flop = self.flop_per_image(shape)
-        return result.speeds[shape].images_per_second * flop / self.peak if flop and shape in result.speeds else None
-
-    def paper_seconds(self, result: Result) -> float | None:
-        """Both tables on both datasets at these speeds, evaluation included, without compilation and start."""
-        total = 0.0
-        for shape in self.setting.shapes:
-            evaluation = self._of_eager(shape.name, "evaluation_seconds")
-            if evaluation is None or shape.name not in result.speeds:
-                return None
-            total += shape.paper_images / result.speeds[shape.name].images_per_second + shape.runs * evaluation
-        return total
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything that was measured, as plain JSON."""
-        return {
-            "setting": asdict(self.setting),
-            "peak_flop_per_second": self.peak,
-            "variants": [
-                {
-                    **asdict(result.variant),
-                    "reason": result.reason,
-                    "paper_seconds": self.paper_seconds(result),
-                    "shapes": {
-                        name: {
-                            **asdict(speed),
-                            "images_per_second": speed.images_per_second,
-                            "share_of_peak": self.share_of_peak(result, name),
-                        }
-                        for name, speed in result.speeds.items()
-                    },
-                }
-                for result in self.results
-            ],
-        }
-
-    def _of_eager(self, shape: str, name: str) -> float | None:
-        speeds = next((result.speeds for result in self.results if result.variant == EAGER), {})
-        return getattr(speeds[shape], name) if shape in speeds else None
+def full_setting(device: str, cores: int) -> Setting:
+    """The paper's: ResNet-50 at 224 pixels, batches of 32."""
+    return Setting(device=device, threads=cores if device == "cpu" else 1, workers=min(cores, 16))
 
 
-def rehearse(setting: Setting, *, minutes: float, tell: Callable[[str], None] = lambda text: None) -> Rehearsal:
-    """Measure all variants, one after the other; one that fails is reported with its reason and the others go on.
+def small_setting(device: str) -> Setting:
+    """The same code in 1.5 minutes: ResNet-18 at 32 pixels; of `torch.compile` its tracing alone."""
+    voc = replace(VOC, images=60, classes=5, largest=40, test_images=40, side=40)
+    coco = replace(COCO, images=90, classes=8, largest=50, test_images=40, side=40)
+    small = Setting(shapes=(voc, coco), backbone="resnet18", image_size=32, batch_size=8, device=device)
+    return replace(small, compiler="eager", seconds=0.3)
+
+
+def rehearsed_experiment(setting: Setting, shape: Shape, dataset: Dataset) -> Experiment:
+    """DB-Focal with the paper's recipe on a synthetic dataset, in bfloat16 on CUDA."""
+    recipe = with_setting(with_setting(PAPER, "image_size", setting.image_size), "batch_size", setting.batch_size)
+    method = get_method(METHOD, dataset=f"{shape.name}-mlt")
+    return experiment_on(dataset, method, recipe, setting.backbone, setting.device)
+
+
+class Rehearsed:
+    """A variant in a process of its own, on one shape after the other."""
+
+    def __init__(self, setting: Setting, variant: Variant) -> None:
+        self.setting, self.variant, self.device = setting, variant, torch.device(setting.device)
+        self.trainings, self.busy = list[Training](), list[float]()
+
+    def open(self, shape: Shape) -> float:
+        """Take the first steps on a shape; return their seconds, compilation and capture included."""
+        self.trainings.clear()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+        dataset, self.busy = synthetic_dataset(shape, image_size=self.setting.image_size), []
+        experiment = rehearsed_experiment(self.setting, shape, dataset)
+        place = Place(device=self.setting.device, presets=f"{shape.name}-mlt", compiler=self.setting.compiler)
+        started = time.perf_counter()
+        if self.variant.loop == "plain":
+            self.folder = tempfile.TemporaryDirectory()
+            written = write_images(dataset.split("train").images[:DIFFERENT_IMAGES], Path(self.folder.name))
+            place = replace(place, paths=(written * shape.images)[: shape.images])
+        self.trainings.append(Training(experiment, dataset, self.variant, place))
+        self.trainings[0].take(0, least=WARM_UP_STEPS)
+        return time.perf_counter() - started
+
+    def train(self, seconds: float) -> Taken:
+        """Train for so many seconds; on a GPU, see twice a second how busy it is."""
+        # Without pynvml, or a driver that knows, there are no values, and the measurement continues.
+        with sampled(lambda: float(torch.cuda.utilization(self.device)), 0.5) as busy:
+            taken = self.trainings[0].take(seconds)
+        self.busy += busy
+        return taken
+
+    def report(self) -> dict[str, Any]:
+        """Memory (reserved on the GPU, resident on the CPU), per cent of the time in which a GPU was busy, losses.
+
+        In the eager variant also the seconds of scoring the test split once, and the operations of a training step.
+        """
+        cuda, found = self.device.type == "cuda", dict.fromkeys(("evaluation_seconds", "flop_per_image"))
+        peak = torch.cuda.max_memory_reserved(self.device) / 2**20 if cuda else peak_memory_mib(self.device)
+        busy = statistics.fmean(self.busy) if self.busy else None
+        if self.variant.name == "eager":
+            with FlopCounterMode(display=False) as counter:
+                images = self.trainings[0].take(0).images
+            started = time.perf_counter()
+            self.trainings[0].learners[0].evaluate("test")
+            seconds = time.perf_counter() - started
+            found = {"evaluation_seconds": seconds, "flop_per_image": counter.get_total_flops() / images}
+        return {"peak_mib": peak or 0.0, "utilisation": busy, "finite": self.trainings[0].finite, **found}
+
+
+def rehearse(setting: Setting, *, minutes: float, report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Measure all variants, one after the other; one that fails is reported with its reason and the others continue.
 
     Args:
         setting: what is rehearsed.
         minutes: after which nothing runs any more.
-        tell: called with what is measured now.
+        report: called with what is measured now.
+
+    Returns:
+        As plain JSON the setting, the FLOP per second of the largest matrix product, and of each variant its speeds by
+        shape with the share of that peak, the seconds of both tables on both datasets at these speeds (evaluation
+        included, without compilation and start), and the reason why a speed is missing.
     """
     deadline = time.monotonic() + 60 * minutes - min(LAST_SECONDS, 6 * minutes)
-    tell("measuring the largest matrix product")
-    peak, results = matrix_peak(torch.device(setting.device)), list[Result]()
+    report("measuring the largest matrix product")
+    found: list[dict[str, Any]] = []
+    peak = matrix_peak(torch.device(setting.device))
     for listed in VARIANTS:
-        variant = _best_of_many(listed, results)
-        tell(f"measuring: {variant.name}")
-        reason = _hindrance(variant, setting, results)
+        variant = replace(listed, threads=setting.threads, workers=setting.workers if listed.loop == "plain" else 0)
+        if variant.runs > 1 and any(each["graphed"] and each["reason"] is None for each in found):
+            # Several runs at once take the graphed step where it works.
+            variant = replace(variant, name=f"{variant.name} graphed", graphed=True)
+        report(f"measuring: {variant.name}")
+        reason, shapes = _hindrance(variant, setting, found), dict[str, Any]()
         if reason is None and time.monotonic() >= deadline:
             reason = f"no time left of {minutes:g} minutes"
-        if reason:
-            results.append(Result(variant=variant, speeds={}, reason=reason))
-        else:
-            results.append(_in_processes(setting, variant, deadline))
-    return Rehearsal(setting=setting, peak=peak, results=tuple(results))
+        if reason is None:
+            try:
+                _measure(setting, variant, shapes, deadline)
+            except WorkerError as error:
+                reason = str(error)
+        found.append({**asdict(variant), "reason": reason, "shapes": shapes})
+    return {
+        "setting": asdict(setting),
+        "peak_flop_per_second": peak,
+        "variants": with_whole_paper(setting, peak, found),
+    }
+
+
+def with_whole_paper(setting: Setting, peak: float, variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each variant its share of the peak, by shape, and the seconds that the paper would take with it."""
+    eager = next((variant["shapes"] for variant in variants if variant["name"] == "eager"), {})
+    for variant in variants:
+        seconds = []
+        for shape in setting.shapes:
+            speed, counted = variant["shapes"].get(shape.name), eager.get(shape.name)
+            if speed:
+                flop = counted["flop_per_image"] if counted else None
+                speed["share_of_peak"] = speed["images_per_second"] * flop / peak if flop else None
+            if speed and counted:
+                evaluation = shape.runs * counted["evaluation_seconds"]
+                seconds.append(shape.paper_images / speed["images_per_second"] + evaluation)
+        variant["paper_seconds"] = sum(seconds) if len(seconds) == len(setting.shapes) else None
+    return variants
 
 
 def matrix_peak(device: torch.device) -> float:
@@ -151,91 +223,26 @@ def matrix_peak(device: torch.device) -> float:
     return float(2 * side**3 / min(seconds[1:]))
 
 
-def _best_of_many(variant: Variant, results: list[Result]) -> Variant:
-    """Several runs at once take the graphed step where it worked."""
-    works = any(result.variant == GRAPHED and result.reason is None for result in results)
-    if variant.runs == 1 or not works:
-        return variant
-    return replace(variant, name=f"{variant.name} graphed", graphed=True)
-
-
-def _hindrance(variant: Variant, setting: Setting, results: list[Result]) -> str | None:
+def _hindrance(variant: Variant, setting: Setting, found: list[dict[str, Any]]) -> str | None:
     """Why a variant need not be tried, or None."""
     if not setting.device.startswith("cuda"):
         return "needs CUDA" if variant.graphed else None
     if variant.runs > 1:
-        alone = [
-            speed.peak_mib for result in results if result.variant.loop == "ours" for speed in result.speeds.values()
-        ]
+        speeds = [speed for each in found if each["loop"] == "ours" for speed in each["shapes"].values()]
+        needed = variant.runs * max((speed["peak_mib"] for speed in speeds), default=0)
         room = MEMORY_SHARE * torch.cuda.get_device_properties(setting.device).total_memory / 2**20
-        if alone and variant.runs * max(alone) > room:
-            return f"needs {variant.runs * max(alone):,.0f} MiB of {room:,.0f}"
+        if needed > room:
+            return f"needs {needed:,.0f} MiB of {room:,.0f}"
     return None
 
 
-def _in_processes(setting: Setting, variant: Variant, deadline: float) -> Result:
-    """Measure a variant in spawned processes, which are ended at the deadline whatever they do."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(variant.runs, timeout=max(deadline - time.monotonic(), 1))
-    connections: list[Connection] = []
-    processes = []
-    try:
-        for _ in range(variant.runs):
-            here, there = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(there, setting, variant, barrier))
-            process.start()
-            there.close()
-            connections.append(here)
-            processes.append(process)
-        speeds: dict[str, Speed] = {}
+def _measure(setting: Setting, variant: Variant, shapes: dict[str, Any], deadline: float) -> None:
+    """Measure a variant in its own processes, which end at the deadline: a failed capture spoils a device."""
+    with Workers(Rehearsed, setting, variant, number=variant.runs, deadline=deadline) as processes:
         for shape in setting.shapes:
-            found = [_receive(connection, deadline) for connection in connections]
-            if reasons := [answer for answer in found if isinstance(answer, str)]:
-                # One that fails lets the others wait in vain; its reason counts.
-                reasons.sort(key=lambda reason: reason.startswith("BrokenBarrierError"))
-                return Result(variant=variant, speeds=speeds, reason=reasons[0])
-            speeds[shape.name] = _together([answer for answer in found if isinstance(answer, Speed)])
-        return Result(variant=variant, speeds=speeds)
-    finally:
-        for process in processes:
-            process.join(timeout=2 if len(connections) == variant.runs else 0)
-            if process.is_alive():
-                process.kill()
-            process.join()
-
-
-def _receive(connection: Connection, deadline: float) -> Speed | str:
-    if not connection.poll(max(deadline - time.monotonic(), 0)):
-        return "ended, because the time was up"
-    try:
-        answer: Speed | str = connection.recv()
-    except EOFError:
-        return "its process died; what it said, if anything, is above"
-    return answer
-
-
-def _together(speeds: list[Speed]) -> Speed:
-    """Several processes as one: rates and memory are added."""
-    return replace(
-        speeds[0],
-        rates=tuple(sum(rates) for rates in zip(*(speed.rates for speed in speeds), strict=True)),
-        peak_mib=sum(speed.peak_mib for speed in speeds),
-        setup_seconds=max(speed.setup_seconds for speed in speeds),
-        finite=all(speed.finite for speed in speeds),
-    )
-
-
-def _serve(connection: Connection, setting: Setting, variant: Variant, barrier: Any) -> None:
-    """Send the speed on each shape, or the reason why there is none."""
-    # Ctrl-C reaches every process of the group; this one simply ends.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        for shape in setting.shapes:
-            connection.send(measure(setting, shape, variant, barrier))
-            gc.collect()
-            if setting.device.startswith("cuda"):
-                torch.cuda.empty_cache()
-    except Exception as error:  # whatever it is, it is this variant's alone
-        barrier.abort()
-        lines = str(error).strip().splitlines() or [""]
-        connection.send(f"{type(error).__name__}: {lines[0][:300]}")
+            setup = max(processes.call("open", shape))
+            rates = [processes.rate(setting.seconds / ROUNDS) for _ in range(ROUNDS)]
+            reports = processes.call("report")
+            together = {"peak_mib": sum(r["peak_mib"] for r in reports), "finite": all(r["finite"] for r in reports)}
+            speed = {"rates": rates, "images_per_second": statistics.median(rates), "setup_seconds": setup}
+            shapes[shape.name] = {**speed, **reports[0], **together}

@@ -1,10 +1,8 @@
-import numpy as np
 import pytest
 from mltbench.benchmark.commands.plan_preview import planned_scorings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.speed import estimate
 from mltbench.benchmark.speed.estimate import Rate, expected_seconds, measure_rate, rate_key
-from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import Execution
 from mltbench.datasets.dataset import Dataset
 from mltbench.errors import InputError
@@ -71,11 +69,3 @@ def test_a_dry_run_tells_the_hours_without_images(labels_alone, own_registration
     assert "estimated: " in shown
     # 18 images of the validation and 18 of the test split.
     assert "72 training images and 36 scored ones" in " ".join(shown.split())
-
-
-def test_the_picture_takes_the_memory_of_one(labels_alone):
-    (planned,) = build_plan(labels_alone, ["erm"], seeds=[0]).experiments
-    images = estimate._synthetic(planned.experiment, labels_alone).split("train").images
-    assert images.shape == (18, 48, 48, 3)
-    assert images.strides[0] == 0
-    assert np.array_equal(tiny_dataset().split("train").labels, labels_alone.labels("train"))

@@ -188,7 +188,7 @@ def logits_after_50_steps(names):
 
 
 def test_after_50_steps_a_cohort_has_the_logits_of_eager_training():
-    """Difference 0 on the CPU; graphs and eager are compared where there is a GPU, see test_rehearsal.py."""
+    """Difference 0 on the CPU; graphs and eager are compared where there is a GPU, see test_graph.py."""
     names = ("rs", "r-bce", "db-focal")
     together = logits_after_50_steps(names)
     for name, found in zip(names, together, strict=True):
@@ -196,10 +196,12 @@ def test_after_50_steps_a_cohort_has_the_logits_of_eager_training():
         assert abs(found - alone).max() == 0 < abs(found).max()
 
 
-def test_images_are_gathered_by_rows():
+def test_images_and_labels_are_gathered_by_rows_and_stay_bytes_on_the_device():
     split = tiny_dataset().split("train")
     data, indices = DeviceData(split, torch.device("cpu")), torch.tensor([3, 0, 3, 17])
+    assert data.labels.dtype == torch.uint8
     assert torch.equal(data.batch(indices), torch.from_numpy(split.images[[3, 0, 3, 17]]))
+    assert torch.equal(data.targets(indices), torch.from_numpy(split.labels[[3, 0, 3, 17]]).float())
 
 
 class _Asks(TorchDispatchMode):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from mltbench.datasets.long_tail import statistics as statistics_module
 from mltbench.datasets.long_tail.statistics import (
     ClassStatistics,
     class_level_frequency,
@@ -103,6 +104,35 @@ def test_every_kind_of_matrix_gives_the_same(convert, small_labels, small_statis
     assert statistics.num_images == 7
     variance = within_class_sampling_variance(convert(small_labels))
     assert variance.tolist() == within_class_sampling_variance(small_labels).tolist()
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.coo_array, lambda labels: scipy.sparse.csr_array(labels.astype(bool))])
+def test_sparse_labels_are_counted_without_a_dense_copy(form, monkeypatch):
+    labels = random_labels(0)
+    expected = ClassStatistics.from_labels(labels)
+    monkeypatch.setattr(statistics_module, "as_label_matrix", None)
+    found = ClassStatistics.from_labels(form(labels))
+    assert scipy.sparse.issparse(found.co_occurrence)
+    assert (found.joint_counts == expected.joint_counts).all()
+    assert (found.conditional == expected.conditional).all()
+    np.testing.assert_allclose(found.expected_frequencies, expected.expected_frequencies, rtol=1e-14)
+
+
+def test_sparse_labels_are_checked_and_never_edited():
+    twice = scipy.sparse.csr_array((np.array([1, 1]), np.array([1, 1]), np.array([0, 2, 2])), shape=(2, 2))
+    with pytest.raises(InputError, match="row 0, column 1 holds 2"):
+        ClassStatistics.from_labels(twice)
+    assert twice.nnz == 2
+    with pytest.raises(InputError, match="0 or 1"):
+        ClassStatistics.from_labels(scipy.sparse.csr_array(np.array([[0.5, 1], [1, 0]])))
+
+
+@pytest.mark.parametrize(("cells", "rows"), [(1, 7), (1, 64), (10**6, 1)])
+def test_counts_in_pieces_are_those_of_the_whole(cells, rows, monkeypatch):
+    labels = random_labels(1, images=200)
+    monkeypatch.setattr(statistics_module, "CELLS_AT_ONCE", cells)
+    monkeypatch.setattr(statistics_module, "ROWS_AT_LEAST", rows)
+    assert (ClassStatistics.from_labels(labels).joint_counts == labels.astype(int).T @ labels.astype(int)).all()
 
 
 def test_counts_beyond_a_byte_are_counted():

@@ -1,36 +1,34 @@
-"""The plain loop and our trainer do the same work; `mltbench bench loop` measures both."""
+"""The plain loop and ours do the same work; `mltbench bench loop` measures both."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from mltbench.benchmark.experiments.experiment import Experiment
-from mltbench.benchmark.experiments.recipe import DIGITS_AUGMENTATION, RECIPES, Augmentation
+from mltbench.benchmark.experiments.recipe import DIGITS_AUGMENTATION, Augmentation
 from mltbench.benchmark.networks.backbones import InputFormat, get_backbone
-from mltbench.benchmark.speed import loop_benchmark
-from mltbench.benchmark.speed.loop_benchmark import LoopComparison, Measurement, list_variants
+from mltbench.benchmark.speed import loop
+from mltbench.benchmark.speed.harness import Variant
+from mltbench.benchmark.speed.loop import compared, list_variants
 from mltbench.benchmark.speed.plain_loop import ImageFiles, PlainLoop, plain_transform, write_images
-from mltbench.benchmark.speed.timed_loops import Variant
 from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, augment, parameters_from_draws
-from mltbench.benchmark.training.check import BATCH, tiny_dataset
-from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.trainer import Trainer
+from mltbench.benchmark.training.check import BATCH, tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 from PIL import Image
+from trainings import Training
 
 NO_AUGMENTATION = Augmentation(
     brightness=0, contrast=0, saturation=0, hue=0, channel_permutation=False, smallest_crop=1, flip=False
 )
 # One of each kind, with one thread: what a busy machine measures in seconds.
-FEW_VARIANTS = (
-    Variant(loop="plain", threads=1),
-    Variant(loop="plain", threads=1, workers=1),
-    Variant(loop="ours", threads=1),
-    Variant(loop="ours", threads=1, cohort=6),
-    Variant(loop="ours", threads=1, runs=2),
-)
+FEW_VARIANTS = [
+    Variant(name="plain loop", loop="plain"),
+    Variant(name="plain loop, 1 loader worker", loop="plain", workers=1),
+    Variant(name="mltbench"),
+    Variant(name="mltbench, 6 methods", cohort=6),
+    Variant(name="mltbench, 2 runs at once", runs=2),
+]
 
 
 @pytest.fixture
@@ -38,54 +36,33 @@ def both(tmp_path):
     """Make both loops for a method on the tiny set, without augmentation."""
 
     def make(method_name, **settings):
-        dataset, method = tiny_dataset(), get_method(method_name)
-        recipe = replace(RECIPES["digits"], **{"batch_size": BATCH, "augmentation": NO_AUGMENTATION} | settings)
-        experiment = Experiment(
-            dataset=dataset.name,
-            dataset_digest=dataset.digest,
-            method=method,
-            training=recipe.resolved(method.schedule, device_type="cpu"),
-            backbone="digits-resnet",
-            weights_digest="random",
-            input_format=get_backbone("digits-resnet").input,
-            word_vectors_digest=None,
-            seed=3,
-        )
-        paths = write_images(dataset.split("train"), tmp_path)
-        return PlainLoop(experiment, dataset, paths, device="cpu"), Trainer(experiment, dataset, Execution())
+        dataset = tiny_dataset()
+        experiment = tiny_experiment(get_method(method_name), seed=3, **{"augmentation": NO_AUGMENTATION} | settings)
+        paths = write_images(dataset.split("train").images, tmp_path)
+        return PlainLoop(experiment, dataset, paths, device="cpu"), Training(experiment, dataset)
 
     return make
 
 
-def step_of_each(plain, ours):
-    """One step of both on the first batch of their samplers, with the same dropout."""
-    images, labels = next(iter(plain.loader))
-    indices, draws = torch.from_numpy(ours.sampling.next_epoch())[:BATCH], torch.rand(BATCH, DRAWS_PER_IMAGE)
-    torch.manual_seed(0)
-    plain_loss = plain.train_step(images, labels)
-    torch.manual_seed(0)
-    return plain_loss, ours.train_step(indices, draws).item()
-
-
 @pytest.mark.parametrize(("method", "settings"), [("erm", {}), ("rs", {}), ("erm", {"batch_size": 17})])
-def test_an_epoch_takes_the_same_number_of_images(both, method, settings):
+def test_both_start_from_the_same_network_and_an_epoch_takes_the_same_number_of_images(both, method, settings):
     plain, ours = both(method, **settings)
-    assert sum(plain.train_epoch(0)) == ours.train_epoch(0)[1] > 0
-    assert len(plain.losses) == ours.steps
-
-
-def test_both_start_from_the_same_network(both):
-    plain, ours = both("erm")
     theirs = ours.network.state_dict()
     assert plain.network.state_dict().keys() == theirs.keys()
     assert all(torch.equal(value, theirs[name]) for name, value in plain.network.state_dict().items())
+    assert sum(plain.train_epoch(0)) == ours.epoch()[1] > 0
+    assert len(plain.losses) == ours.learner.steps
 
 
 @pytest.mark.parametrize("method", ["erm", "db-focal"])
 def test_a_step_gives_the_same_loss_and_weights(both, method):
     plain, ours = both(method)
-    plain_loss, our_loss = step_of_each(plain, ours)
-    assert plain_loss == pytest.approx(our_loss, rel=1e-5)
+    images, labels = next(iter(plain.loader))
+    indices, draws = torch.from_numpy(ours.feed.sampling.next_epoch())[:BATCH], torch.rand(BATCH, DRAWS_PER_IMAGE)
+    torch.manual_seed(0)
+    plain_loss = plain.train_step(images, labels)
+    torch.manual_seed(0)
+    assert plain_loss == pytest.approx(ours.step(indices, draws).item(), rel=1e-5)
     for own, other in zip(plain.network.parameters(), ours.network.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
@@ -127,46 +104,36 @@ def test_variants_of_one_core_and_of_two():
     ]
     names = [variant.name for variant in list_variants(2, "cpu")]
     assert len(names) == len(set(names)) == 10
+    assert {"plain loop, 2 loader workers, 2 threads", "plain loop, 0 loader workers, 1 thread, 2 runs at once"} < {
+        *names
+    }
     more = [variant.name for variant in list_variants(2, "cpu", methods=6) if variant.name not in names]
     assert more == [
         "mltbench, 1 thread, 6 methods in lock step",
         "mltbench, 1 thread, 6 methods in lock step, 2 runs at once",
     ]
-    assert "plain loop, 2 loader workers, 2 threads" in names
-    assert "plain loop, 0 loader workers, 1 thread, 2 runs at once" in names
     assert max(variant.runs for variant in list_variants(64, "cuda")) == 4
 
 
 def test_ratio_is_paired_and_to_the_best_single_plain_loop():
-    def measured(rates, **variant):
-        return Measurement(variant=Variant(threads=1, **variant), rates=rates)
-
-    slow, fast = measured((1, 1, 1), loop="plain"), measured((2, 4, 8), loop="plain", workers=1)
-    crowd, ours = measured((9, 9, 9), loop="plain", runs=2), measured((6, 16, 24), loop="ours")
-    comparison = LoopComparison(measurements=(slow, fast, crowd, ours))
-    assert comparison.best_plain is fast
-    assert comparison.ratio(ours) == 3
-    assert comparison.as_json()[3] == {
-        **asdict(ours.variant),
-        "name": "mltbench, 1 thread",
-        "images_per_second": 16,
-        "ratio_to_best_plain": 3,
-        "rounds": (6, 16, 24),
-    }
+    slow, fast, crowd, ours = (replace(FEW_VARIANTS[0], name=name) for name in ("slow", "fast", "crowd", "ours"))
+    crowd, ours = replace(crowd, runs=2), replace(ours, loop="ours")
+    found = compared({slow: [1, 1, 1], fast: [2, 4, 8], crowd: [9, 9, 9], ours: [6, 16, 24]})
+    assert [variant["name"] for variant in found if variant["is_best_plain"]] == ["fast"]
+    assert [variant["ratio_to_best_plain"] for variant in found] == [0.25, 1, 2.25, 3]
+    assert (found[3]["images_per_second"], found[3]["rounds"]) == (16, [6, 16, 24])
 
 
-# From Python 3.12 on, forking loader workers warns wherever torch has started threads.
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_the_command_prints_a_table_and_writes_json(tmp_path, monkeypatch, call):
-    monkeypatch.setattr(loop_benchmark, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
+    monkeypatch.setattr(loop, "list_variants", lambda cores, device, methods: FEW_VARIANTS)
     file, threads = tmp_path / "loop.json", torch.get_num_threads()
-    options = ["--seconds", "0.2", "--rounds", "1", "--device", "cpu", "--data-root", tmp_path, "--json", file]
+    options = ("--seconds", 0.2, "--rounds", 1, "--device", "cpu", "--data-root", tmp_path, "--json", file)
     status, shown, error = call("bench", "loop", *options)
     assert status == 0, error
     for text in ("erm on digits-mlt", *(variant.name for variant in FEW_VARIANTS), "ratio to: plain loop", "machine: "):
         assert text in shown
     content = json.loads(file.read_text())
-    assert len(content["variants"]) == len(FEW_VARIANTS)
+    assert [variant["name"] for variant in content["variants"]] == [variant.name for variant in FEW_VARIANTS]
     assert all(variant["images_per_second"] > 0 for variant in content["variants"])
     assert content["machine"]["device"] == "cpu"
     assert torch.get_num_threads() == threads
