@@ -43,15 +43,10 @@ class JsonOptions:
     """Also write this JSON file."""
 
     def check(self) -> None:
-        """Check, before anything is measured, that the file can be written.
-
-        Raises:
-            InputError: if it has no folder.
-        """
+        """Raise InputError, before anything is measured, if the file has no folder."""
         if self.json and not self.json.resolve().parent.is_dir():
-            raise InputError(
-                f"--json {self.json}: there is no folder {self.json.parent}; make it, or choose another file"
-            )
+            cure = "make it, or choose another file"
+            raise InputError(f"--json {self.json}: there is no folder {self.json.parent}; {cure}")
 
     def write(self, device: str, threads: int, content: Mapping[str, Any]) -> None:
         """Print on which machine something was measured; write it with the measurements, where asked."""
@@ -75,7 +70,7 @@ class TrainedOptions(SettingOptions, DataOptions):
     def plan(self, method: str, device: DeviceOptions) -> tuple[Dataset, Plan]:
         """The dataset, and a plan of one experiment on it."""
         opened = load_dataset(self.dataset, data_root=self.root)
-        choice = {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
+        choice: dict[str, Any] = {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
         return opened, build_plan(opened, [method], seeds=[0], device_type=device.kind, **choice)
 
     def weights_of(self, plan: Plan) -> Path | None:
@@ -114,9 +109,8 @@ def loop(
     to.check()
     plan, chosen, cores = trained.plan(method, device)[1], device.chosen, usable_cores()
     experiment, place = plan.experiments[0].experiment, Place(device=chosen, weights=trained.weights_of(plan))
-    times = {"cores": cores, "seconds": seconds, "rounds": rounds}
     with console().status("measuring all variants in turns"):
-        found = compare_loops(experiment, place, data_root=trained.root, **times)
+        found = compare_loops(experiment, place, data_root=trained.root, cores=cores, seconds=seconds, rounds=rounds)
     best = next(variant["name"] for variant in found if variant["is_best_plain"])
     columns = {
         "variant": "{name}",
@@ -157,8 +151,9 @@ def breakdown(
     experiment, before = plan.experiments[0].experiment, torch.get_num_threads()
     with console().status("taking steps"):
         torch.set_num_threads(device.threads)
-        more = {"word_vectors": hashed_word_vectors(dataset.classes).vectors, "weights": trained.weights_of(plan)}
-        learner = Learner(experiment, dataset, Execution(device=device.chosen, threads=device.threads), **more)
+        vectors, weights = hashed_word_vectors(dataset.classes).vectors, trained.weights_of(plan)
+        execution = Execution(device=device.chosen, threads=device.threads)
+        learner = Learner(experiment, dataset, execution, word_vectors=vectors, weights=weights)
         feed = Feed(experiment, dataset, learner.network, learner.device)
         found = break_down(plan, feed, learner, steps=steps)
         torch.set_num_threads(before)

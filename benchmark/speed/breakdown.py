@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,64 +29,69 @@ STEP_PARTS = ("data", "augmentation", "frozen forward", "learning forward", "los
 
 
 def break_down(plan: Plan, feed: Feed, learner: Learner, *, steps: int) -> dict[str, Any]:
-    """Measure a plan's first experiment.
+    """Measure a plan's first experiment, by its feed and learner at their first step.
 
-    Args:
-        plan: holds it.
-        feed: of it, at its first step.
-        learner: of it.
-        steps: measured, after as many as warm up; the median counts.
-
-    Returns:
-        Milliseconds of one step by part (metrics and tracking are those of a whole run, spread over its steps), images
-        of a step, and steps of a run.
+    So many steps are measured, after as many that warm up; the median counts. Returns milliseconds of one step by part
+    (metrics and tracking are those of a whole run, spread over its steps), images of a step, and steps of a run.
     """
-    rows = list(islice(_steps(feed, learner), 2 * steps))[steps:]
+    rows = list(islice(_steps(feed, learner, _Clock(feed.device)), 2 * steps))[steps:]
     epochs, batch = learner.training["schedule"]["epochs"], int(learner.training["batch_size"])
     run_steps = epochs * sum(1 for _ in feed.slices(len(feed.sampling.next_epoch())))
     parts = {part: statistics.median(row[part] for row in rows) for part in STEP_PARTS}
-    parts["metrics"] = _timed(lambda: [learner.evaluate(split) for split in ("validation", "test")]) / run_steps
-    parts["tracking"] = _tracking(plan, learner, learner.evaluate("test")[1]) / run_steps
+    started = time.perf_counter()
+    learner.evaluate("validation")
+    scores = learner.evaluate("test")[1]
+    parts["metrics"] = 1000 * (time.perf_counter() - started) / run_steps
+    parts["tracking"] = _tracking(plan, learner, scores) / run_steps
     return {"milliseconds": parts, "batch": batch, "steps": run_steps}
 
 
-def _steps(feed: Feed, learner: Learner) -> Iterator[dict[str, float]]:
-    """Steps as feed and learner take them, with a clock between their parts that waits for the device."""
-    precision, device = feed.training["precision"], feed.device
+class _Clock:
+    """Adds up the milliseconds of each part of a step; waits for the device at each boundary."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.parts, self.last = device, dict.fromkeys(STEP_PARTS, 0.0), time.perf_counter()
+
+    def __call__(self, part: str) -> None:
+        wait_for(self.device)
+        now = time.perf_counter()
+        self.parts[part] += 1000 * (now - self.last)
+        self.last = now
+
+    def read(self) -> dict[str, float]:
+        """The parts of the step that has ended; the next one begins."""
+        parts, self.parts, self.last = self.parts, dict.fromkeys(STEP_PARTS, 0.0), time.perf_counter()
+        return parts
+
+
+def _steps(feed: Feed, learner: Learner, clock: _Clock) -> Iterator[dict[str, float]]:
+    """Steps as feed and learner take them, with the clock read between their parts."""
     for epoch in count():
         feed.begin_epoch(epoch)
-        batches, order = feed.prepared_batches(), feed.order
-        while True:
-            clock, last = dict.fromkeys(STEP_PARTS, 0.0), [time.perf_counter()]
-
-            def tick(part: str, clock: dict[str, float] = clock, last: list[float] = last) -> None:
-                wait_for(device)
-                last.append(time.perf_counter())
-                clock[part] += 1000 * (last[-1] - last[-2])
-
-            if (drawn := next(batches, None)) is None:
-                break
-            indices, prepared = order[drawn[0]].to(device), drawn[1]
-            tick("augmentation")
-            images, targets = feed.data.batch(indices), feed.data.targets(indices)
-            tick("data")
+        assert feed.order is not None
+        order = feed.order.to(feed.device)
+        clock.read()
+        for place, prepared in feed.prepared_batches():
+            clock("augmentation")
+            images, targets = feed.data.batch(order[place]), feed.data.targets(order[place])
+            clock("data")
             pixels = augment_prepared(images, prepared, feed.augmentation)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-            tick("augmentation")
-            with autocast(precision, device):
+            clock("augmentation")
+            with autocast(feed.training["precision"], feed.device):
                 features = learner.network.frozen_part(pixels)
-                tick("frozen forward")
+                clock("frozen forward")
                 logits = learner.network.learning_part(features)
-                tick("learning forward")
+                clock("learning forward")
             loss = learner.loss(logits, targets)
-            tick("loss")
+            clock("loss")
             learner.optimiser.clear_gradients()
-            tick("optimiser")
+            clock("optimiser")
             loss.backward()
-            tick("backward")
+            clock("backward")
             learner.optimiser.clip_and_step()
-            tick("optimiser")
-            yield clock
+            clock("optimiser")
+            yield clock.read()
         feed.end_epoch()
 
 
@@ -104,14 +109,13 @@ def _tracking(plan: Plan, learner: Learner, scores: NDArray[np.float32]) -> floa
         (run / "provenance.json").write_text(json.dumps({**code_version(), **machine(str(learner.device), 1)}))
         journal = Journal(run)
         journal.append("start")
-        appended = _timed(lambda: [journal.append("epoch", step=epoch, metrics=metrics) for epoch in range(epochs)])
+        started = time.perf_counter()
+        for epoch in range(epochs):
+            journal.append("epoch", step=epoch, metrics=metrics)
+        appended = time.perf_counter() - started
         journal.append("finished", step=epochs)
         upload(store, planned, plan.name)
         # Again: the first upload also opened the store. Nothing is there twice; the work is the same.
-        return appended + _timed(lambda: upload(store, planned, plan.name))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - started)
+        started = time.perf_counter()
+        upload(store, planned, plan.name)
+        return 1000 * (appended + time.perf_counter() - started)

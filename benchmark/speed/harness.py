@@ -100,10 +100,11 @@ class Training:
     def __init__(self, experiment: Experiment, dataset: Dataset, variant: Variant, place: Place) -> None:
         set_up_process(variant.threads)
         self.threads, self.device, self.finite = variant.threads, torch.device(place.device), True
-        more = {"word_vectors": hashed_word_vectors(dataset.classes).vectors, "weights": place.weights}
+        vectors, weights = hashed_word_vectors(dataset.classes).vectors, place.weights
+        more: dict[str, Any] = {"word_vectors": vectors, "weights": weights}
         if variant.loop == "plain":
             loop = PlainLoop(experiment, dataset, place.paths, device=place.device, workers=variant.workers, **more)
-            self.steps = (images for _ in count() for images in loop.train_epoch(0))
+            self.steps: Iterator[int] = (images for _ in count() for images in loop.train_epoch(0))
             return
         cohort = paper_cohort(experiment, presets=place.presets) if variant.cohort > 1 else [experiment]
         execution = Execution(device=place.device, threads=variant.threads, graphed=variant.graphed)

@@ -68,13 +68,8 @@ def compare_loops(
 ) -> list[dict[str, Any]]:
     """Measure all variants of an experiment on a registered dataset, plain loops first; see `compared`.
 
-    Args:
-        experiment: what is trained.
-        place: where; the image files are written here.
-        data_root: where datasets are kept.
-        cores: most threads, loader workers and runs.
-        seconds: timed per variant, over all rounds; each round takes a step at least.
-        rounds: how often each variant is measured.
+    There are at most so many threads, loader workers and runs as `cores`. `seconds` are timed per variant, over all
+    rounds; each round takes a step at least.
 
     Raises:
         WorkerError: if a process of the benchmark failed.

@@ -46,8 +46,7 @@ def scale_contrast(image: Tensor, spread: float) -> Tensor:
 def crop_and_resize(image: Tensor, smallest: float, size: int) -> Tensor:
     """Cut a random crop out of an image `(3, H, W)` and resize it to `(3, size, size)`, bilinear, not antialiased.
 
-    Height and width are drawn independently, from the share `smallest` to 1; `v2.RandomResizedCrop` draws an area and a
-    ratio instead.
+    Height and width are drawn independently, from the share `smallest` to 1; not an area and a ratio.
     """
     rows, columns = image.shape[-2:]
     shares = torch.empty(2).uniform_(smallest, 1).tolist()

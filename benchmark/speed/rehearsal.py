@@ -155,15 +155,10 @@ class Rehearsed:
 def rehearse(setting: Setting, *, minutes: float, report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Measure all variants, one after the other; one that fails is reported with its reason and the others continue.
 
-    Args:
-        setting: what is rehearsed.
-        minutes: after which nothing runs any more.
-        report: called with what is measured now.
-
-    Returns:
-        As plain JSON the setting, the FLOP per second of the largest matrix product, and of each variant its speeds by
-        shape with the share of that peak, the seconds of both tables on both datasets at these speeds (evaluation
-        included, without compilation and start), and the reason why a speed is missing.
+    Nothing runs any more after so many minutes; `report` is called with what is measured now. Returns as plain JSON the
+    setting, the FLOP per second of the largest matrix product, and of each variant its speeds by shape, the seconds of
+    both tables on both datasets at these speeds (evaluation included, without compilation and start), and the reason
+    why a speed is missing.
     """
     deadline = time.monotonic() + 60 * minutes - min(LAST_SECONDS, 6 * minutes)
     report("measuring the largest matrix product")
@@ -193,7 +188,7 @@ def rehearse(setting: Setting, *, minutes: float, report: Callable[[str], None] 
 
 def with_whole_paper(setting: Setting, peak: float, variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add to each variant its share of the peak, by shape, and the seconds that the paper would take with it."""
-    eager = next((variant["shapes"] for variant in variants if variant["name"] == "eager"), {})
+    eager: dict[str, Any] = next((variant["shapes"] for variant in variants if variant["name"] == "eager"), {})
     for variant in variants:
         seconds = []
         for shape in setting.shapes:

@@ -41,10 +41,9 @@ ROWS_AT_ONCE = 65536
 def measure_size(images: int, classes: int, *, sparse: bool) -> dict[str, Any]:
     """Measure one size in a fresh process: statistics of sparse labels, or all work on a split of dense ones.
 
-    Returns:
-        Images, classes, seconds and peak MiB by piece of work. Memory is what is anonymous, over that of a process that
-        has only imported; pages of mapped files, which the system takes back when it needs them, are not in it. It
-        holds what earlier pieces left, and is NaN where the system does not say.
+    Returns seconds and peak MiB by piece of work. Memory is what is anonymous, over that of a process that has only
+    imported; pages of mapped files, which the system takes back when it needs them, are not in it. It holds what
+    earlier pieces left, and is NaN where the system does not say.
 
     Raises:
         WorkerError: if it fails there.
@@ -114,9 +113,11 @@ class _Work:
             learner = Learner(experiment, dataset, Execution())
             feed = Feed(experiment, dataset, learner.network, learner.device)
             feed.begin_epoch(0)
+        order = feed.order
+        assert order is not None
         with self.piece("batches"):
             for batch, prepared in feed.prepared_batches():
-                indices = feed.order[batch]
+                indices = order[batch]
                 assert len(feed.data.batch(indices)) == len(feed.data.targets(indices)) == len(prepared.rows)
         with self.piece("checkpoint"):
             header = Header(experiment="", attempt=0, device="cpu", threads=1, machine="", epochs=0, steps=0)
