@@ -1,4 +1,4 @@
-"""Which datasets there are: those of `datasets/sources/`, and those that were imported into the data root.
+"""Which datasets there are: those of `published/` and `sources/`, and those that were imported into the data root.
 
 A file in `datasets/sources/` that calls `register_dataset` adds one; nothing else changes.
 """
@@ -30,7 +30,7 @@ class DatasetEntry:
     backbone: str  # name of the backbone that fits it
 
 
-_REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.sources")
+_REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.published", f"{__package__}.sources")
 # Imported datasets that were looked up, so that what follows in this process finds them without the data root.
 _IMPORTED: dict[str, DatasetEntry] = {}
 

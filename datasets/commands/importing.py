@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from ...errors import InputError
 from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
-from ..importing.importer import Imported, ImportOptions, check_dataset_name, import_images, read_annotations
+from ..importing.importer import ImportOptions, check_dataset_name, import_images, read_annotations
 from ..importing.label_files import CsvOptions
 from ..importing.splits import SplitOptions, parse_long_tail
 from ..long_tail.statistics import GROUPS
@@ -104,20 +104,15 @@ def import_dataset(
         source=f"labels of {', '.join(Path(text).name for text in labels)}",
     )
     with progress_bars() as advance:
-        made = import_images(annotations, options, on_progress=advance)
-    _report(made, data.repeated)
-
-
-def _report(made: Imported, repeated: str) -> None:
-    manifest = made.manifest
-    statistics = open_prepared(made.folder, manifest).statistics
-    for remark in made.remarks:
+        manifest, remarks = import_images(annotations, options, on_progress=advance)
+    statistics = open_prepared(options.folder, manifest).statistics
+    for remark in remarks:
         print_line(remark)
     sizes = ", ".join(f"{name} {number:,}" for name, number in manifest.images.items())
     groups = ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS)
     print_line(f"{manifest.name}: images {sizes}; {len(manifest.classes)} classes ({groups})")
-    print_line(f"kept in {made.folder}")
+    print_line(f"kept in {options.folder}")
     print_line(
-        f"Next: mltbench data show {manifest.name}{repeated}, then "
-        f"mltbench run --dataset {manifest.name} --method erm{repeated}"
+        f"Next: mltbench data show {manifest.name}{data.repeated}, then "
+        f"mltbench run --dataset {manifest.name} --method erm{data.repeated}"
     )

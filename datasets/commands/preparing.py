@@ -13,12 +13,10 @@ from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..images.cache import find_cache, verify_cache
 from ..prepared.dataset_folder import Progress
-from ..published.coco import prepare_coco
+from ..published.coco_mlt import COCO_MLT, prepare_coco
 from ..published.published_set import Place, prepare_labels
-from ..published.voc import prepare_voc
+from ..published.voc_mlt import VOC_MLT, prepare_voc
 from ..registry import load_dataset
-from ..sources.coco_mlt import COCO_MLT
-from ..sources.voc_mlt import VOC_MLT
 from .options import DataOptions
 
 

@@ -29,6 +29,8 @@ from .decode import DECODER_VERSION, BadImageError, decode_image
 CHUNK = 32
 # A header of this length lets the pixels start on a memory page.
 HEADER_BYTES = 4096
+# Called with how many more images are done, and how many there are.
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def build_cache(
     *,
     workers: int = 1,  # processes that decode
     leave_out: bool = False,  # leave out images that cannot be used instead of raising
-    on_progress: Callable[[int, int], None] = lambda more, total: None,  # called with how many more images are done
+    on_progress: OnProgress = lambda more, total: None,
 ) -> Cache:
     """Decode the files into a cache, unless it is there already; one process builds it, others wait for it.
 
@@ -176,12 +178,7 @@ def decode_chunk(size: int, files: Sequence[ImageFile]) -> tuple[NDArray[np.uint
 
 
 def _decode(
-    files: Sequence[ImageFile],
-    file: BinaryIO,
-    size: int,
-    workers: int,
-    leave_out: bool,
-    on_progress: Callable[[int, int], None],
+    files: Sequence[ImageFile], file: BinaryIO, size: int, workers: int, leave_out: bool, on_progress: OnProgress
 ) -> tuple[str, list[ImageReport]]:
     """Decode all images into an open `.npy`; give the digest of its pixels and the reports."""
     chunks, digest, images = _chunks(files), hashlib.sha256(), list[ImageReport]()

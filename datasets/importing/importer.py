@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,15 +71,6 @@ class ImportOptions:
         return self.data_root / f".{self.name}.building"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """A dataset that was imported, and what the user should know of it."""
-
-    manifest: Manifest
-    folder: Path
-    remarks: Sequence[str]
-
-
 def check_dataset_name(name: str, taken: Sequence[str]) -> str:
     """Return a name that works as a folder and on a command line.
 
@@ -135,10 +124,11 @@ def _split_and_path(text: str) -> tuple[str | None, Path]:
 
 def import_images(
     annotations: Annotations, options: ImportOptions, *, on_progress: Progress = lambda activity, more, total: None
-) -> Imported:
-    """Divide, decode and write; the dataset is there whole or not at all, and splits already decoded are kept.
+) -> tuple[Manifest, list[str]]:
+    """Divide, decode and write; return the manifest and remarks.
 
-    Raises `InputError` if the name is taken, a split is empty, images cannot be used, or the disk is full.
+    The dataset is there whole or not at all, and splits that were decoded already are kept. Raises `InputError` if the
+    name is taken, a split is empty, images cannot be used, or the disk is full.
     """
     labels = annotations.labels()
     given = [image.split for image in annotations.images]
@@ -158,20 +148,19 @@ def import_images(
             recipe=options.recipe,
             backbone=options.backbone,
             classes=annotations.classes,
-            options=_split_options(options),
+            options=asdict(options.splits),
         )
         if not options.replace and read_manifest(options.folder) not in (None, manifest):
             raise _taken(options)
         write_prepared(options.building, manifest, splits)
         _put_in_place(options)
-    remarks = [
+    return manifest, [
         *annotations.remarks,
         *_files_without_label(annotations, options.images),
         *remarks,
         *describe_reports(options.folder, caches),
         *_files_in_two_splits(splits),
     ]
-    return Imported(manifest=manifest, folder=options.folder, remarks=remarks)
 
 
 def _check_folder(
@@ -189,7 +178,7 @@ def _check_folder(
         )
     if options.replace or (found := read_manifest(folder)) is None:
         return
-    others = tuple(found.classes) != tuple(classes) or found.options != _split_options(options)
+    others = tuple(found.classes) != tuple(classes) or found.options != asdict(options.splits)
     for name, (images, labels) in splits.items():
         there = read_split_labels(folder, found, name)
         wanted = {image.file: row.tobytes() for image, row in zip(images, labels, strict=True)}
@@ -237,11 +226,6 @@ def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
     )
 
 
-def _split_options(options: ImportOptions) -> dict[str, Any]:
-    """How images were divided, as the manifest has it when it is read."""
-    return json.loads(json.dumps(asdict(options.splits)))  # type: ignore[no-any-return]
-
-
 def _taken(options: ImportOptions) -> InputError:
     return InputError(
         f"there is a dataset {options.name!r} of other images, labels or settings at {options.folder}; "
@@ -251,13 +235,11 @@ def _taken(options: ImportOptions) -> InputError:
 
 def _put_in_place(options: ImportOptions) -> None:
     old = options.data_root / f".{options.name}.old"
-    if old.exists():
-        shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
     if options.folder.exists():
         options.folder.rename(old)
     options.building.rename(options.folder)
-    if old.exists():
-        shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _files_without_label(annotations: Annotations, folder: Path) -> list[str]:

@@ -97,7 +97,10 @@ def divide(
     ClassStatistics.from_labels(labels[rows["train"]], class_names=class_names)
     if options.long_tail:
         before = len(rows["train"])
-        rows["train"] = _cut(labels, rows["train"], options.long_tail, options.seed)
+        curve, pool = options.long_tail, rows["train"]
+        targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
+        chosen = select_head_to_tail(labels[pool], targets, random.Random(options.seed), order=sorted)
+        rows["train"] = [pool[i] for i in chosen]
         remarks.append(f"train: {len(rows['train'])} of {before} images make the long tail")
     return rows, remarks
 
@@ -114,8 +117,3 @@ def _set_aside(
             "gives none), or give the split of each image"
         ) from error
     return [pool[i] for i in chosen]
-
-
-def _cut(labels: NDArray[np.uint8], pool: list[int], curve: LongTail, seed: int) -> list[int]:
-    targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
-    return [pool[i] for i in select_head_to_tail(labels[pool], targets, random.Random(seed), order=sorted)]

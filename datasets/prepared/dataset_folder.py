@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -117,8 +117,9 @@ def write_prepared(folder: Path, manifest: Manifest, splits: Mapping[str, SplitL
 
     The manifest of another dataset is removed first, so that none ever lies beside labels that are not its own.
     """
-    if _is_written(folder, manifest):
-        return
+    with suppress(InputError):
+        if read_manifest(folder) == manifest and all(read_split_labels(folder, manifest, name) for name in splits):
+            return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays: dict[str, Any] = {}
@@ -127,17 +128,6 @@ def write_prepared(folder: Path, manifest: Manifest, splits: Mapping[str, SplitL
     with open_durably(folder / LABELS) as file:
         np.savez(file, **arrays)
     write_durably(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
-
-
-def _is_written(folder: Path, manifest: Manifest) -> bool:
-    try:
-        if read_manifest(folder) != manifest:
-            return False
-        for name in manifest.digests:
-            read_split_labels(folder, manifest, name)
-    except InputError:
-        return False
-    return True
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ from ..prepared.dataset_folder import (
     read_manifest,
     write_prepared,
 )
+from ..registry import DatasetEntry, register_dataset
 
+RECIPE, BACKBONE = "paper", "resnet50"
 VALIDATION_SEED = 0
 LONGEST_LIST = 2**20
 UNUSABLE = "They are of the official release: replace or delete them and give the same command again"
@@ -172,6 +175,12 @@ def prepare_images(
     return folder, [*remarks, *more, *describe_reports(folder, caches)]
 
 
+def register_published(name: str, summary: str, source: str) -> None:
+    """Let a published set be found by name."""
+    entry = {"name": name, "summary": summary, "source": source, "recipe": RECIPE, "backbone": BACKBONE}
+    register_dataset(DatasetEntry(**entry, open=partial(open_published, name)))
+
+
 def open_published(name: str, data_root: Path) -> Dataset:
     """Open a published set that was prepared under the data root, or its labels alone."""
     manifest = read_manifest(data_root / name)
@@ -241,5 +250,5 @@ def _manifest(
     name: str, published: PublishedSet, splits: Mapping[str, SplitLabels], *, kind: str, source: str
 ) -> Manifest:
     summary = f"{len(splits['train'].ids):,} images of {len(published.classes)} classes{kind}"
-    fitting = {"recipe": "paper", "backbone": "resnet50", "classes": published.classes, "options": {}}
+    fitting = {"recipe": RECIPE, "backbone": BACKBONE, "classes": published.classes, "options": {}}
     return describe_splits(splits, name=name, summary=summary, source=source, **fitting)

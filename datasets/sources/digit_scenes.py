@@ -93,15 +93,14 @@ def _ground(generator: RandomState) -> NDArray[np.int64]:
 
 def _place(taken: NDArray[np.int64], size: int, generator: RandomState) -> tuple[int, int]:
     """Of a few random places, the one that covers the fewest pixels of earlier digits."""
-    best: tuple[int, int, int] | None = None
+    best = (taken.size * PLACEMENT_TRIES, 0, 0)
     for _ in range(PLACEMENT_TRIES):
         top, left = (_draw(generator, 0, SCENE_SIZE - size + 1) for _ in range(2))
         covered = int(taken[top : top + size, left : left + size].sum())
-        if best is None or covered < best[0]:
+        if covered < best[0]:
             best = (covered, top, left)
         if covered == 0:
             break
-    assert best is not None
     return best[1], best[2]
 
 

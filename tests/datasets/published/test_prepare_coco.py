@@ -19,7 +19,7 @@ from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
 from mltbench.datasets.prepared.dataset_folder import SplitLabels, open_prepared, read_manifest
-from mltbench.datasets.published.coco import prepare_coco
+from mltbench.datasets.published.coco_mlt import prepare_coco
 from mltbench.datasets.published.published_set import Place, PublishedSet, rebuild
 from mltbench.errors import InputError
 from PIL import Image
@@ -167,7 +167,7 @@ def test_images_that_fail_are_named_and_the_others_kept(site, published, tmp_pat
 PREPARING = """
 import pickle, sys
 from pathlib import Path
-from mltbench.datasets.published.coco import prepare_coco
+from mltbench.datasets.published.coco_mlt import prepare_coco
 from mltbench.datasets.published.published_set import Place
 
 published, data_root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])

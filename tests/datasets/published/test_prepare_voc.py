@@ -26,7 +26,7 @@ from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
 from mltbench.datasets.prepared.dataset_folder import open_prepared, read_manifest
 from mltbench.datasets.published.published_set import Place, PublishedSet, rebuild
-from mltbench.datasets.published.voc import IMAGE_SETS, prepare_voc, read_year
+from mltbench.datasets.published.voc_mlt import IMAGE_SETS, prepare_voc, read_year
 from mltbench.errors import InputError
 from PIL import Image
 

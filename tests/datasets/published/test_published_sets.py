@@ -9,9 +9,9 @@ import pytest
 from mltbench.datasets.long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.prepared.dataset_folder import SplitLabels
+from mltbench.datasets.published.coco_mlt import COCO_MLT, generator_after_voc
 from mltbench.datasets.published.published_set import define_splits, read_labels, rebuild
-from mltbench.datasets.sources.coco_mlt import COCO_MLT, generator_after_voc
-from mltbench.datasets.sources.voc_mlt import VOC_MLT
+from mltbench.datasets.published.voc_mlt import VOC_MLT
 from mltbench.errors import InputError
 
 VOC_DIGEST = "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f"

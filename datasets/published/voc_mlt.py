@@ -1,7 +1,11 @@
-"""Preparing VOC-MLT: archives or folders of VOC2012 and VOC2007 become labels, splits and decoded images."""
+"""VOC-MLT: 1,142 images of VOC2012 train-val, tested on VOC2007 test (Sec. 4.1), from archives or folders.
+
+Objects marked difficult count as positives, as in the published code; `voc-mlt-nodifficult` leaves them out.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +21,12 @@ from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.voc_xml import read_image_set, read_voc_file
 from ..prepared.dataset_folder import Progress, SplitLabels, building
-from .published_set import Place, PublishedSet, prepare_images
+from .published_set import Place, PublishedSet, prepare_images, register_published
 
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
 # Addresses below the official site, and the MD5 sums that torchvision pins.
 ARCHIVES = {
     "VOC2012": ("voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
@@ -27,6 +35,26 @@ ARCHIVES = {
 YEARS = {"train": "VOC2012", "validation": "VOC2012", "test": "VOC2007"}
 IMAGE_SETS = {"VOC2012": "trainval", "VOC2007": "test"}
 NEEDED = ("JPEGImages/", "Annotations/", "ImageSets/Main/")
+
+VOC_MLT = PublishedSet(
+    name="voc-mlt",
+    classes=CLASSES,
+    largest=800,
+    generator=partial(random.Random, 0),
+    list_digest="6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f",
+    validation=2000,
+    digests={
+        "train": "5951f1dbefcfb473c0dd9b285f03ffea7552112c8be9eae9e58b37fc4981f002",
+        "validation": "4f91b3da02d2da3cf80fc9f84d8cb677a7509afcf5fc96fd1303ef655b189e95",
+        "test": "ff36f7f811a2a97ca904b40b6b4dbc48fc1ecfc06e9f864776d22a7b2a53e2f1",
+    },
+    list_path="VOCdevkit/longtail2012/img_id.txt",
+    list_file_digest="6e49185d5421236718f7393e952f5790e5c0cfeb1694892b1b971f59725d5ebc",
+)
+
+SOURCE = "VOC2012 train-val and VOC2007 test (2.4 GB); list of Wu et al. 2020"
+register_published("voc-mlt", "1,142 images of 20 classes, tested on VOC2007; difficult objects count", SOURCE)
+register_published("voc-mlt-nodifficult", "the same images; objects marked difficult do not count", SOURCE)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
