@@ -114,9 +114,11 @@ def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float
     needed = {word for name in classes for word in words_of(name)}
     wanted = {word.encode(): word for word in [*classes, *needed]}
     table: dict[str, NDArray[np.float32]] = {}
-    small = path.stat().st_size < LARGE_FILE
-    shown = {"console": Console(stderr=True), "transient": True, "disable": small}
-    with progress.open(path, "rb", description=f"reading {path.name}", **shown) as file:
+    small, console = path.stat().st_size < LARGE_FILE, Console(stderr=True)
+    opened = progress.open(
+        path, "rb", description=f"reading {path.name}", console=console, transient=True, disable=small
+    )
+    with opened as file:
         for number, line in enumerate(file, start=1):
             first, _, numbers = line.rstrip().partition(b" ")
             if first not in wanted:

@@ -81,8 +81,8 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
                     _append(download, part, report)
                     break
                 except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-                    refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
-                    if not left or (refused and error.code not in (408, 429)):
+                    code = error.code if isinstance(error, urllib.error.HTTPError) else 500
+                    if not left or (code < 500 and code not in (408, 429)):
                         raise _unreachable(download, part, error) from error
                     time.sleep(PAUSE_SECONDS)
             _check(download, part)

@@ -162,7 +162,7 @@ def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or i
         classes=manifest.classes,
         digests=manifest.digests,
         openers={name: partial(_open_split, folder, manifest, name, cure) for name in names},
-        label_openers={name: lambda name=name: read_split_labels(folder, manifest, name).labels for name in names},
+        label_openers={name: partial(_open_labels, folder, manifest, name) for name in names},
     )
 
 
@@ -185,6 +185,10 @@ def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabel
             f"delete {folder} and prepare or import it again"
         )
     return split
+
+
+def _open_labels(folder: Path, manifest: Manifest, name: str) -> NDArray[np.uint8]:
+    return read_split_labels(folder, manifest, name).labels
 
 
 def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split:
