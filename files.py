@@ -22,7 +22,7 @@ LONGEST_NAME = 100
 # No file system and no shell gives these a meaning; `=` marks names that were changed, and is not among them.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-# How long another process may hold a lock before the user is told.
+# How long another process may hold a lock before a message says so.
 PATIENCE_SECONDS = 0.5
 
 logger = logging.getLogger("mltbench")

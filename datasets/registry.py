@@ -43,8 +43,7 @@ def register_dataset(entry: DatasetEntry) -> DatasetEntry:
 def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:
     """All datasets by name: the registered ones, and with a data root those that were imported into it."""
     found = dict(_REGISTERED.load())
-    folders = Path(data_root).glob("[!.]*") if data_root is not None else ()
-    for folder in folders:
+    for folder in Path(data_root).glob("[!.]*") if data_root is not None else ():
         # The error of a damaged one is raised when it is asked for by name.
         with contextlib.suppress(InputError):
             if folder.name not in found and (entry := _imported_entry(folder)) is not None:
@@ -79,10 +78,7 @@ def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
 
 
 def prepare(name: str, data_root: Path, *, splits: Sequence[str] = SPLITS) -> None:
-    """Open splits once, so that generated ones are there before several processes need them.
-
-    A study names the splits that it needs, and so leaves the test split closed.
-    """
+    """Open the splits that are needed, so that generated ones are there before several processes use them."""
     dataset = load_dataset(name, data_root=data_root)
     for split in splits:
         dataset.split(split)

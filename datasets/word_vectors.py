@@ -70,7 +70,7 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
     rows, missing = [], []
     for name in classes:
         words = words_of(name)
-        aliased = name.lower() in ALIASES and all(word in table for word in words)
+        aliased = name.lower() in ALIASES and set(words) <= table.keys()
         parts = [name] if name in table and not aliased else words
         missing += [part for part in parts if part not in table]
         rows.append([table[part] for part in parts if part in table])
@@ -111,7 +111,7 @@ def _read_npz(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float3
 
 def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     """Rows of the needed words; reading ends when all are found, as GloVe has frequent words first."""
-    needed = {word for name in classes for word in words_of(name)}
+    needed = set().union(*map(words_of, classes))
     wanted = {word.encode(): word for word in [*classes, *needed]}
     table: dict[str, NDArray[np.float32]] = {}
     small, console = path.stat().st_size < LARGE_FILE, Console(stderr=True)

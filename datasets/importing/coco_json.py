@@ -49,7 +49,9 @@ def read_coco_json(path: Path, *, split: str | None = None) -> Annotations:
                 file=_value(entry, "file_name", str, where),
                 classes=frozenset(held[key]),
                 split=split,
-                shape=_shape(entry, where),
+                shape=(_value(entry, "width", int, where), _value(entry, "height", int, where))
+                if "width" in entry and "height" in entry
+                else None,
             )
             for key, (entry, where) in images.items()
         ),
@@ -83,11 +85,6 @@ def _by_id(content: Mapping[str, Sequence[Any]], key: str, path: Path) -> dict[i
             raise InputError(f"{where}: {kind} id {number_of} is there twice; give each {kind} its own")
         found[number_of] = entry, where
     return found
-
-
-def _shape(entry: dict[str, Any], where: str) -> tuple[int, int] | None:
-    there = "width" in entry and "height" in entry
-    return (_value(entry, "width", int, where), _value(entry, "height", int, where)) if there else None
 
 
 def _counts(annotation: dict[str, Any], where: str) -> bool:

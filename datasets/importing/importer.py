@@ -40,9 +40,7 @@ from .voc_xml import read_voc_folder
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
-UNUSABLE = (
-    "Repair or replace these files and give the same command again, or continue without them: --leave-out-unusable"
-)
+UNUSABLE = "Repair or replace them and give the same command again, or continue without them: --leave-out-unusable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,11 @@ def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: b
 
     Raises `InputError` if there is no such file, or its content cannot be used.
     """
-    parts = [_split_and_path(text) for text in labels]
+    parts: list[tuple[str | None, Path]] = []
+    for text in labels:
+        before, sign, after = text.partition("=")
+        is_split = sign and before.strip().lower() in SPLIT_NAMES
+        parts.append((split_name(before, text), Path(after)) if is_split else (None, Path(text)))
     if len(parts) > 1 and not all(path.suffix.lower() == ".json" for _, path in parts):
         raise InputError("--labels is given several times only with COCO JSON files, such as train=a.json test=b.json")
     for _, path in parts:
@@ -113,13 +115,6 @@ def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: b
         remarks=[remark for part in found for remark in part.remarks],
     )
     return checked(joined, first)
-
-
-def _split_and_path(text: str) -> tuple[str | None, Path]:
-    before, sign, after = text.partition("=")
-    if sign and before.strip().lower() in SPLIT_NAMES:
-        return split_name(before, text), Path(after)
-    return None, Path(text)
 
 
 def import_images(
@@ -153,7 +148,12 @@ def import_images(
         if not options.replace and read_manifest(options.folder) not in (None, manifest):
             raise _taken(options)
         write_prepared(options.building, manifest, splits)
-        _put_in_place(options)
+        old = options.data_root / f".{options.name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if options.folder.exists():
+            options.folder.rename(old)
+        options.building.rename(options.folder)
+        shutil.rmtree(old, ignore_errors=True)
     return manifest, [
         *annotations.remarks,
         *_files_without_label(annotations, options.images),
@@ -231,15 +231,6 @@ def _taken(options: ImportOptions) -> InputError:
         f"there is a dataset {options.name!r} of other images, labels or settings at {options.folder}; "
         "choose another name, or overwrite it: --replace"
     )
-
-
-def _put_in_place(options: ImportOptions) -> None:
-    old = options.data_root / f".{options.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
-    if options.folder.exists():
-        options.folder.rename(old)
-    options.building.rename(options.folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _files_without_label(annotations: Annotations, folder: Path) -> list[str]:

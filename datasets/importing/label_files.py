@@ -74,16 +74,12 @@ def read_csv(path: Path, options: CsvOptions) -> Annotations:
 
 
 def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str] = ("", "train_")) -> LabelFile:
-    """Read a label matrix.
+    """Read a label matrix from an `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,), or from a CSV.
 
-    Args:
-        path: `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,); or a CSV whose first column is the
-            image, with either one column `labels` of names joined by the separator, or a column of 0/1 per class.
-        separator: between the names of one image.
-        prefixes: of `ids` and `labels` in an `.npz`, such as `train_`; the first that is there is taken.
+    The first column of the CSV is the image; one column `labels` has names joined by the separator, or each further
+    column is a class of 0/1. In an `.npz`, `ids` and `labels` may have a prefix; the first that is there is taken.
 
-    Raises:
-        InputError: if the file cannot be read, an id occurs twice, or a label is not 0 or 1.
+    Raises `InputError` if the file cannot be read, an id occurs twice, or a label is not 0 or 1.
     """
     if not path.is_file():
         raise InputError(f"no label file at {path}; give an .npz with ids and labels, or a CSV")

@@ -87,8 +87,8 @@ def choose_like(
 ) -> list[int]:
     """Choose `size` rows of a pool whose class frequencies are near those of a model: a validation like the test split.
 
-    Starts from a random sample and exchanges one row at a time, the best to add for the best to drop, while that brings
-    the class counts nearer to the model's. In integers from a frozen random stream: the same rows on every machine.
+    Starts from a random sample and exchanges one row at a time, the best to add for the best to drop, while that moves
+    the class counts closer to the model's. In integers from a frozen random stream: the same rows on every machine.
 
     Args:
         pool: `(N, C)` of 0/1, the rows to choose from.

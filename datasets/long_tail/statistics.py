@@ -147,14 +147,9 @@ class ClassStatistics:
         return self.co_occurrence
 
 
-def class_level_frequency(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Expected sampling frequency of an instance by one of its classes `(C,)`: P^C_i = 1 / (C n_i) (Eq. 2)."""
-    return 1.0 / (len(counts) * counts)
-
-
 def instance_level_frequency(labels: NDArray[np.uint8], counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Expected sampling frequency of each image `(N,)`: P^I = (1/C) sum of 1/n_i over its labels (Eq. 2)."""
-    return labels @ class_level_frequency(counts)
+    return labels @ (1.0 / (len(counts) * counts))
 
 
 def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:

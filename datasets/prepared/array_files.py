@@ -28,10 +28,7 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Write a split so that other processes see it whole or not at all.
-
-    Raises `InputError` if the folder cannot be written.
-    """
+    """Write a split that others see whole or not at all; raises `InputError` if the folder cannot be written."""
     try:
         with replacing(path) as file:
             np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
@@ -52,10 +49,9 @@ def read_split(path: Path) -> Split:
 
 
 def map_array(path: Path, name: str) -> NDArray[Any]:
-    """Map an array of an uncompressed `.npz` into memory, read-only, which NumPy does for `.npy` alone; no CRC check.
+    """Map an array of an uncompressed `.npz` into memory, read-only, which NumPy does for `.npy` alone.
 
-    Raises:
-        OSError, ValueError and others of `DAMAGE`: if there is no such array.
+    Its CRC is not checked. Raises one of `DAMAGE` if there is no such array.
     """
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(f"{name}.npy")

@@ -73,10 +73,7 @@ register_published(
 
 
 def prepare_coco(published: PublishedSet, place: Place, *, on_progress: Progress) -> tuple[Path, list[str]]:
-    """Prepare COCO-MLT; return its folder and remarks.
-
-    Raises `InputError` if files are missing, damaged or not the official ones; what was downloaded is kept.
-    """
+    """Prepare COCO-MLT from the official files; return its folder and remarks."""
     with building(published.name, place.data_root):
         root = place.root or place.downloads / "coco"
         if place.root is None:

@@ -76,10 +76,7 @@ def prepare_voc(
     archives: Mapping[str, tuple[str, str]] = ARCHIVES,  # path and MD5 of each year's archive
     on_progress: Progress,
 ) -> tuple[Path, list[str]]:
-    """Prepare VOC-MLT, or its variant without difficult objects; return its folder and remarks.
-
-    Raises `InputError` if files are missing, damaged or not the official ones.
-    """
+    """Prepare VOC-MLT, or its variant without difficult objects, from the official files; return folder and remarks."""
     name = published.name if difficult else f"{published.name}-nodifficult"
     with building(name, place.data_root):
         folders = _on_disk(place.root) if place.root else _downloaded(place, archives, on_progress)
@@ -91,7 +88,14 @@ def prepare_voc(
             return ImageFile(id=key, path=str(path), shape=year.shapes[year.row[key]])
 
         def without_difficult(splits: dict[str, SplitLabels]) -> dict[str, SplitLabels]:
-            return {split: _sure(years[YEARS[split]], split, found) for split, found in splits.items()}
+            changed = {}
+            for split, found in splits.items():
+                year = years[YEARS[split]]
+                labels = year.sure[[year.row[name] for name in found.ids.tolist()]]
+                # The re-balanced losses divide by a sum over an image's labels: a training image needs one.
+                kept = labels.any(axis=1) | (split != "train")
+                changed[split] = SplitLabels(ids=found.ids[kept], labels=labels[kept])
+            return changed
 
         return prepare_images(
             published,
@@ -158,10 +162,3 @@ def _downloaded(place: Place, archives: Mapping[str, tuple[str, str]], on_progre
         if not found[year].is_dir():
             raise InputError(f"{target} holds no VOCdevkit/{year}; delete it, it will be extracted again")
     return found
-
-
-def _sure(year: VocYear, split: str, found: SplitLabels) -> SplitLabels:
-    labels = year.sure[[year.row[name] for name in found.ids.tolist()]]
-    # The re-balanced losses divide by a sum over an image's labels: a training image needs one.
-    kept = labels.any(axis=1) if split == "train" else np.ones(len(labels), dtype=bool)
-    return SplitLabels(ids=found.ids[kept], labels=labels[kept])
