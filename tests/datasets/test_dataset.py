@@ -5,22 +5,16 @@ import pytest
 from mltbench.datasets import dataset as dataset_module
 from mltbench.datasets.commands.show import describe
 from mltbench.datasets.dataset import Dataset, Split
-from mltbench.datasets.registry import (
-    DatasetEntry,
-    get_dataset_entry,
-    list_datasets,
-    load_dataset,
-    register_dataset,
-    resolve_data_root,
-)
+from mltbench.datasets.registry import DatasetEntry, get_dataset_entry, list_datasets, load_dataset, register_dataset
+from mltbench.datasets.registry import resolve_data_root as resolve
 from mltbench.errors import InputError, unknown_name
 
 CLASSES = ("person", "dog", "sofa", "dining table")
 
 
-def make_split(labels, *, seed=0, prefix="image"):
+def make_split(labels, *, seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (len(labels), 5, 4, 3)).astype(np.uint8)
-    return Split(images=images, labels=labels, ids=np.array([f"{prefix}-{i}" for i in range(len(labels))]))
+    return Split(images=images, labels=labels, ids=np.array([f"image-{i}" for i in range(len(labels))]))
 
 
 @pytest.fixture
@@ -30,18 +24,10 @@ def split(small_labels):
 
 def make_dataset(labels, opened=None, **changes):
     splits = {name: make_split(labels, seed=i) for i, name in enumerate(("train", "validation", "test"))}
-
-    def opener(name):
-        def open_split():
-            if opened is not None:
-                opened.append(name)
-            return splits[name]
-
-        return open_split
-
+    opened = [] if opened is None else opened
+    openers = {name: (lambda name=name: opened.append(name) or splits[name]) for name in splits}
     digests = {name: split.digest for name, split in splits.items()}
-    values = {"name": "toy", "classes": CLASSES, "digests": digests, "openers": {name: opener(name) for name in splits}}
-    return Dataset(**{**values, **changes})
+    return Dataset(**{"name": "toy", "classes": CLASSES, "digests": digests, "openers": openers, **changes})
 
 
 @pytest.mark.parametrize(
@@ -83,15 +69,9 @@ def test_digest_follows_every_part(split, small_labels):
     images[6, 4, 3, 2] ^= 1
     labels[6, 3] ^= 1
     ids[6] = "image-9"
-    digests = [
-        digest(),
-        digest(images=images),
-        digest(labels=labels),
-        digest(ids=ids),
-        digest(images=split.images.reshape(7, 4, 5, 3)),
-        digest(ids=split.ids[::-1]),
-    ]
-    assert len(set(digests)) == len(digests)
+    changes = [{}, {"images": images}, {"labels": labels}, {"ids": ids}, {"ids": split.ids[::-1]}]
+    changes += [{"images": split.images.reshape(7, 4, 5, 3)}]
+    assert len({digest(**change) for change in changes}) == len(changes)
     # Where an array lies in memory is no part of what it holds.
     assert digest(images=np.asfortranarray(split.images), labels=np.asfortranarray(small_labels)) == digest()
 
@@ -178,11 +158,11 @@ def test_a_registered_dataset_is_found(own_registrations, small_labels, tmp_path
 
 def test_data_root_is_given_or_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "environment"))
-    assert resolve_data_root(tmp_path / "given") == tmp_path / "given"
-    assert resolve_data_root() == tmp_path / "environment"
+    assert resolve(tmp_path / "given") == tmp_path / "given"
+    assert resolve() == tmp_path / "environment"
     monkeypatch.delenv("MLTBENCH_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert resolve_data_root() == tmp_path / "cache" / "mltbench" / "data"
+    assert resolve() == tmp_path / "cache" / "mltbench" / "data"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert resolve_data_root() == tmp_path / "home" / ".cache" / "mltbench" / "data"
+    assert resolve() == tmp_path / "home" / ".cache" / "mltbench" / "data"

@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -48,12 +49,9 @@ def test_names_of_several_words_are_their_mean(glove_text):
     assert read.source == "glove.txt"
 
 
-def test_a_missing_word_is_named(glove_text):
+def test_missing_words_and_files_are_named(glove_text, tmp_path):
     with pytest.raises(InputError, match=r"glove\.txt has no vector for 'sofa', 'dog'"):
         read_word_vectors(glove_text, ["person", "sofa", "dining dog"])
-
-
-def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no file of word vectors at .*absent\.txt"):
         read_word_vectors(tmp_path / "absent.txt", ["dog"])
 
@@ -78,37 +76,33 @@ def test_arrays_of_another_form_are_refused(arrays, tmp_path):
         read_word_vectors(tmp_path / "vectors.npz", ["dog"])
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_damaged_arrays_are_refused(content, tmp_path):
-    (tmp_path / "vectors.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"vectors\.npz"):
-        read_word_vectors(tmp_path / "vectors.npz", ["dog"])
+DAMAGED = {
+    "vectors.npz": (b"", b"no archive", b"PK\x03\x04 cut off"),
+    "glove.txt": (b"dog 1 two\nsofa 1 2\n", b"dog 1\nsofa 1 2\n", b"dog\nsofa\n"),
+}
 
 
-@pytest.mark.parametrize("text", ["dog 1 two\nsofa 1 2\n", "dog 1\nsofa 1 2\n", "dog\nsofa\n"])
-def test_lines_that_are_no_vectors_are_refused(text, tmp_path):
-    (tmp_path / "glove.txt").write_text(text)
-    with pytest.raises(InputError, match=r"glove\.txt"):
-        read_word_vectors(tmp_path / "glove.txt", ["dog", "sofa"])
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name in DAMAGED for content in DAMAGED[name]])
+def test_damaged_files_are_refused(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(name)):
+        read_word_vectors(tmp_path / name, ["dog", "sofa"])
 
 
-def test_joined_names_of_voc_have_their_words(tmp_path):
-    path = tmp_path / "glove.txt"
-    path.write_text("tv 1 0\nplant 0 1\ntable 2 2\ntvmonitor 9 9\nsofa 3 3\n")
-    read = read_word_vectors(path, ["diningtable", "pottedplant", "tvmonitor", "sofa"])
-    assert read.vectors.tolist() == [[2, 2], [0, 1], [1, 0], [3, 3]]
+TEXTS = {
+    "joined names of VOC have their words": (
+        b"tv 1 0\nplant 0 1\ntable 2 2\ntvmonitor 9 9\n",
+        {"diningtable": [2, 2], "pottedplant": [0, 1], "tvmonitor": [1, 0]},
+    ),
+    "reading ends where all are found": (b"dog 1 2\ncat 3 4\ndog broken\n", {"cat": [3, 4], "dog": [1, 2]}),
+    "words in no UTF-8 are passed over": (b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n", {"h\u00f6rnchen": [1, 2]}),
+}
 
 
-def test_reading_ends_where_all_words_are_found(tmp_path):
-    path = tmp_path / "glove.txt"
-    path.write_text("dog 1 2\ncat 3 4\ndog broken\n")
-    assert read_word_vectors(path, ["cat", "dog"]).vectors.tolist() == [[3, 4], [1, 2]]
-
-
-def test_words_that_are_no_utf8_are_passed_over(tmp_path):
-    path = tmp_path / "glove.txt"
-    path.write_bytes(b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n")
-    assert read_word_vectors(path, ["h\u00f6rnchen"]).vectors.tolist() == [[1, 2]]
+@pytest.mark.parametrize(("content", "vectors"), TEXTS.values(), ids=TEXTS)
+def test_a_text_is_read_line_by_line(content, vectors, tmp_path):
+    (tmp_path / "glove.txt").write_bytes(content)
+    assert read_word_vectors(tmp_path / "glove.txt", list(vectors)).vectors.tolist() == list(vectors.values())
 
 
 def test_a_large_file_shows_its_progress_and_reads_the_same(glove_text, monkeypatch):

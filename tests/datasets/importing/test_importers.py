@@ -16,6 +16,7 @@ from mltbench.datasets.importing.label_files import CsvOptions
 from mltbench.datasets.importing.splits import SplitOptions, divide
 from mltbench.datasets.importing.voc_xml import read_voc_folder
 from mltbench.errors import InputError
+from pycocotools import coco
 
 COCO = {
     "categories": [{"id": 3, "name": "dining table"}, {"id": 7, "name": "a|b"}],
@@ -46,27 +47,15 @@ def test_crowds_count_and_boxes_without_area_do_not(tmp_path):
 
 
 def test_labels_are_those_that_pycocotools_gives(tmp_path):
-    from pycocotools import coco
-
     random = np.random.default_rng(0)
-    annotations = [
-        {
-            "id": i,
-            "image_id": int(random.integers(1, 30)),
-            "category_id": int(random.integers(1, 6)),
-            "bbox": [0, 0, *random.uniform(0.5, 9, 2).round(1).tolist()],
-            "area": float(random.integers(0, 30)),
-            "iscrowd": int(random.integers(0, 2)),
-        }
-        for i in range(1, 120)
-    ]
-    content = {
-        "categories": [{"id": c, "name": f"class {c}"} for c in range(1, 6)],
-        "images": [{"id": i, "file_name": f"{i:03d}.jpg", "width": 50, "height": 40} for i in range(1, 30)],
-        "annotations": annotations,
-    }
+    drawn = {"image_id": (1, 30), "category_id": (1, 6), "area": (0, 30), "iscrowd": (0, 2)}
+    annotations = [{key: int(random.integers(*ends)) for key, ends in drawn.items()} for _ in range(119)]
+    for i, annotation in enumerate(annotations):
+        annotation |= {"id": i + 1, "bbox": [0, 0, *random.uniform(0.5, 9, 2).round(1).tolist()]}
+    categories = [{"id": c, "name": f"class {c}"} for c in range(1, 6)]
+    images = [{"id": i, "file_name": f"{i:03d}.jpg"} for i in range(1, 30)]
     path = tmp_path / "labels.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({"categories": categories, "images": images, "annotations": annotations}))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco.COCO(str(path))
     found = read_coco_json(path)
@@ -115,7 +104,7 @@ def objects(*names, difficult=()):
     return f"<annotation><filename>x{len(names)}.jpg</filename>{body}</annotation>"
 
 
-def test_a_voc_folder_brings_its_splits(tmp_path):
+def test_splits_of_a_voc_folder_are_those_of_its_image_sets(tmp_path):
     folder = voc(
         tmp_path, a=objects("dog"), b=objects("dog", "cat", difficult=("cat",)), c=objects("cat", "dog", "hen")
     )
@@ -156,22 +145,16 @@ def empty_images(tmp_path_factory):
     return folder
 
 
-def run(folder, labels):
-    """The command line on these labels: its exit status, and what it left beside its own folder."""
-    words = ["data", "import", "fuzz", "--images", folder / "images", "--labels", labels]
-    words += ["--workers", 1, "--data-root", folder / "data"]
-    before = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
-    status, _, error = call(*words)
-    after = {path for path in folder.rglob("*") if (folder / "data") not in (path, *path.parents)}
-    return status, error, after - before
-
-
 def refused(folder, labels):
-    status, error, new = run(folder, labels)
+    """The command line refuses these labels in one paragraph, and leaves nothing outside of the data root."""
+    words = ["--images", folder / "images", "--labels", labels, "--workers", 1, "--data-root", folder / "data"]
+    before = sorted(folder.rglob("*"))
+    status, _, error = call("data", "import", "fuzz", *words)
     assert status in (1, 2), error
     assert "Traceback" not in error
     assert error.startswith("error: ")
-    assert not new
+    left = {path for path in folder.rglob("*") if path not in before}
+    assert {path for path in left if (folder / "data") not in (path, *path.parents)} == set()
     assert not (folder / "data" / "fuzz").exists()
 
 
@@ -239,9 +222,7 @@ XML_PARTS = (
 
 
 @FUZZ
-@given(
-    parts=st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12),
-)
+@given(parts=st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12))
 def test_any_xml_is_no_traceback(empty_images, parts):
     folder = empty_images / "Annotations"
     folder.mkdir(exist_ok=True)

@@ -66,10 +66,9 @@ def test_bad_npz_files_are_refused(tmp_path, write):
         read_label_file(write("not an archive", "text.npz"))
 
 
-def test_the_command_rebuilds_voc_mlt(tmp_path, voc_facts, call):
-    ids = voc_facts["trainval2012_ids"]
-    np.savez(tmp_path / "voc.npz", ids=ids, labels=voc_facts["trainval2012_labels"], classes=voc_facts["classes"])
-    status, shown, _ = call("data", "select", "--labels", tmp_path / "voc.npz", "--out", tmp_path / "ids.txt")
+def test_the_command_rebuilds_voc_mlt_in_its_published_order(call, shared_folder, voc_facts, tmp_path):
+    labels = shared_folder / "facts" / "voc_mlt.npz"
+    status, shown, _ = call("data", "select", "--labels", labels, "--out", tmp_path / "ids.txt")
     assert status == 0
     assert "1142 of 11540 images, 2.054 labels per image" in shown
     assert "head 6, medium 6, tail 8; largest 775, smallest 4" in shown
@@ -77,26 +76,26 @@ def test_the_command_rebuilds_voc_mlt(tmp_path, voc_facts, call):
     assert (tmp_path / "ids.txt").read_text().split() == voc_facts["train_ids"].tolist()
 
 
-def test_the_command_names_a_class_without_images(write, call, tmp_path):
-    file = write("image,cat,dog\na,1,0\nb,1,0\n")
-    status, _, error = call("data", "select", "--labels", file, "--out", tmp_path / "o")
+def test_the_command_names_a_class_without_images(call, write, tmp_path):
+    labels = write("image,cat,dog\na,1,0\nb,1,0\n")
+    status, _, error = call("data", "select", "--labels", labels, "--out", tmp_path / "ids.txt")
     assert status == 2
     assert "class 'dog' has no training image" in error
 
 
-def test_labels_alone_are_shown_without_any_image(tmp_path, coco_facts, call):
+def test_labels_alone_are_shown_without_any_image(call, tmp_path, coco_facts):
     np.savez(tmp_path / "coco.npz", ids=coco_facts["train_ids"], labels=coco_facts["train_labels"])
     picture = tmp_path / "coco.png"
-    status, shown, _ = call("data", "show", "--labels", tmp_path / "coco.npz", "--json", "--out", picture)
+    status, out, _ = call("data", "show", "--labels", tmp_path / "coco.npz", "--json", "--out", picture)
     assert status == 0
-    shown = json.loads(shown)
+    shown = json.loads(out)
     assert (shown["name"], shown["images"], shown["labels_per_image"]) == ("coco", "train 1909", "train 4.356")
     assert shown["groups"] == "head 22, medium 33, tail 25"
     assert [row["train"] for row in shown["classes"]] == coco_facts["train_labels"].sum(axis=0).tolist()
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_nothing_to_show_is_an_error(call):
+def test_nothing_to_show_is_said(call):
     status, _, error = call("data", "show")
     assert status == 2
     assert "mltbench data list" in error

@@ -1,6 +1,5 @@
 import hashlib
 import itertools
-import platform
 import random
 
 import numpy as np
@@ -9,10 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mltbench.datasets.long_tail.selection import head_to_tail_order, ids_digest, pareto_targets, select_head_to_tail
 from mltbench.errors import InputError
-
-# From the published lists; of the sorted ids joined by newlines.
-VOC_DIGEST = "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f"
-COCO_DIGEST = "b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c"
 
 # A fixed sequence of examples, and no limit for one: the machine may be busy.
 steady = settings(derandomize=True, deadline=None, max_examples=60)
@@ -25,23 +20,6 @@ def label_matrices(draw):
     rows = draw(st.lists(st.integers(0, 2**classes - 1), min_size=1, max_size=40))
     bits = [[row >> i & 1 for i in range(classes)] for row in rows]
     return np.vstack([np.array(bits), np.eye(classes)]).astype(np.uint8)
-
-
-@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="drawn from CPython's order of sets")
-def test_voc_mlt_is_rebuilt_in_its_published_order(voc_facts):
-    targets = pareto_targets(20, largest=800)
-    rows = select_head_to_tail(voc_facts["trainval2012_labels"], targets, random.Random(0))
-    ids = voc_facts["trainval2012_ids"][rows].tolist()
-    assert len(ids) == 1142
-    assert ids_digest(ids) == VOC_DIGEST
-    assert ids == voc_facts["train_ids"].tolist()
-    assert np.array_equal(voc_facts["trainval2012_labels"][rows], voc_facts["train_labels"])
-
-
-def test_published_lists_have_their_digests(voc_facts, coco_facts):
-    assert ids_digest(voc_facts["train_ids"].tolist()) == VOC_DIGEST
-    assert ids_digest(str(number) for number in coco_facts["train_ids"].tolist()) == COCO_DIGEST
-    assert ids_digest(str(number) for number in coco_facts["published_order_ids"].tolist()) == COCO_DIGEST
 
 
 def test_digest_is_that_of_the_sorted_lines():
@@ -111,11 +89,3 @@ def test_labels_are_not_edited(small_labels):
     before = small_labels.copy()
     select_head_to_tail(small_labels, pareto_targets(4, largest=3), random.Random(0))
     assert np.array_equal(small_labels, before)
-
-
-def test_the_command_takes_the_pool_of_published_facts(call, shared_folder, tmp_path):
-    facts = shared_folder / "facts" / "voc_mlt.npz"
-    status, out, _ = call("data", "select", "--labels", facts, "--out", tmp_path / "ids.txt")
-    assert (status, out.splitlines()[0]) == (0, "1142 of 11540 images, 2.054 labels per image")
-    with np.load(facts) as arrays:
-        assert (tmp_path / "ids.txt").read_text().split() == arrays["train_ids"].tolist()

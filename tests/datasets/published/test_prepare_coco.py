@@ -1,20 +1,19 @@
 """A small COCO tree behind a local server: annotations in an archive, only the needed images fetched."""
 
-import contextlib
 import functools
-import http.server
 import json
 import pickle
 import random
+import shutil
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from file_server import serving
 from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
@@ -73,59 +72,32 @@ def published():
     for row, i in zip(labels, rows, strict=True):
         row[held(i)] = 1
     small = PublishedSet(
-        name="coco-mlt",
-        classes=CLASSES,
-        largest=30,
-        generator=functools.partial(random.Random, 3),
-        list_digest="",
-        validation=10,
-        digests={},
-        list_path="coco/img_id.pkl",
-        list_file_digest="",
-    )
+        name="coco-mlt", classes=CLASSES, largest=30, generator=functools.partial(random.Random, 3), validation=10,
+        list_digest="", digests={}, list_path="coco/img_id.pkl", list_file_digest="",
+    )  # fmt: skip
     sides = SplitLabels(ids=np.array([str(i) for i in rows]), labels=labels)
     return replace(small, list_digest=ids_digest(rebuild(small, sides)))
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, counts what was asked for, and fails the paths it is told to."""
-
-    asked: list
-    failing: set
-    seconds = 0.0
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        time.sleep(self.seconds)
-        if self.path in self.failing:
-            return self.send_error(500)
-        return super().do_GET()
-
-
 @pytest.fixture
 def site(tree, monkeypatch):
-    handler = type("Counting", (Handler,), {"asked": [], "failing": set()})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(tree)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    for name in ("COCO", "LISTS"):
-        monkeypatch.setenv(f"MLTBENCH_ADDRESS_{name}", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.01)
-    yield handler
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(tree) as site:
+        for name in ("COCO", "LISTS"):
+            monkeypatch.setenv(f"MLTBENCH_ADDRESS_{name}", site.address)
+        monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.01)
+        yield site
 
 
 def prepare(published, data_root, **place):
-    return prepare_coco(published, Place(data_root=data_root, **place), on_progress=lambda *told: None)
+    return prepare_coco(published, Place(data_root=data_root, **place), on_progress=lambda *report: None)
 
 
 def opened(data_root):
     return open_prepared(data_root / "coco-mlt", read_manifest(data_root / "coco-mlt"))
+
+
+def images_asked(site):
+    return [path for path in site.asked if path.endswith(".jpg")]
 
 
 def test_only_needed_images_are_fetched_and_validation_later(site, published, tmp_path):
@@ -134,24 +106,22 @@ def test_only_needed_images_are_fetched_and_validation_later(site, published, tm
     train = dataset.split("train")
     assert ids_digest(train.ids.tolist()) == published.list_digest
     assert [set(np.flatnonzero(row)) for row in train.labels] == [set(held(int(i))) for i in train.ids]
-    fetched = [path for path in site.asked if path.endswith(".jpg")]
-    assert len(fetched) == len(train) + 30
+    assert len(images_asked(site)) == len(train) + 30
     with pytest.raises(InputError, match="the validation images of coco-mlt are not under"):
         dataset.split("validation")
     assert dataset.labels("validation").shape == (10, 3)
     site.asked.clear()
     prepare(published, tmp_path, splits=("validation",))
-    assert len([path for path in site.asked if path.endswith(".jpg")]) == 10
+    assert len(images_asked(site)) == 10
     assert len(opened(tmp_path).split("validation")) == 10
 
 
 def test_a_tree_on_disk_gives_the_same(site, tree, published, tmp_path):
-    everything = ("train", "validation", "test")
-    prepare(published, tmp_path / "a", splits=everything)
-    prepare(published, tmp_path / "b", splits=everything, root=tree)
+    prepare(published, tmp_path / "a")
+    prepare(published, tmp_path / "b", root=tree)
     a, b = opened(tmp_path / "a"), opened(tmp_path / "b")
     assert a.digest == b.digest
-    assert all((a.split(name).images == b.split(name).images).all() for name in everything)
+    assert all((a.split(name).images == b.split(name).images).all() for name in SPLITS)
 
 
 def test_images_that_fail_are_named_and_the_others_kept(site, published, tmp_path):
@@ -161,7 +131,7 @@ def test_images_that_fail_are_named_and_the_others_kept(site, published, tmp_pat
     site.failing.clear()
     site.asked.clear()
     prepare(published, tmp_path, splits=("train", "test"))
-    assert [path for path in site.asked if path.endswith(".jpg")] == [f"/val2017/{7:012d}.jpg"]
+    assert images_asked(site) == [f"/val2017/{7:012d}.jpg"]
 
 
 PREPARING = """
@@ -171,11 +141,11 @@ from mltbench.datasets.published.coco_mlt import prepare_coco
 from mltbench.datasets.published.published_set import Place
 
 published, data_root = pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])
-prepare_coco(published, Place(data_root=data_root), on_progress=lambda *told: None)
+prepare_coco(published, Place(data_root=data_root), on_progress=lambda *report: None)
 """
 
 
-def test_killed_in_the_middle_of_the_downloads_it_goes_on(site, tree, published, tmp_path):
+def test_killed_in_the_middle_of_the_downloads_it_resumes(site, tree, published, tmp_path):
     prepare(published, tmp_path / "whole", root=tree)
     site.seconds = 0.03
     (tmp_path / "published.pickle").write_bytes(pickle.dumps(published))
@@ -192,20 +162,14 @@ def test_killed_in_the_middle_of_the_downloads_it_goes_on(site, tree, published,
     subprocess.run(words, check=True, timeout=60)
     whole, killed = opened(tmp_path / "whole"), opened(tmp_path / "killed")
     assert whole.digest == killed.digest
-    for name in ("train", "validation", "test"):
+    for name in SPLITS:
         assert (whole.split(name).images == killed.split(name).images).all()
     # What was whole was kept: only what was under way at a kill was asked for again.
     assert len(images_asked(site)) <= sum(len(whole.labels(name)) for name in SPLITS) + 6 * fetching.CONNECTIONS
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
-def images_asked(site):
-    return [path for path in site.asked if path.endswith(".jpg")]
-
-
 def test_an_image_of_another_shape_is_refused(tree, published, tmp_path):
-    import shutil
-
     shutil.copytree(tree, tmp_path / "tree")
     Image.new("RGB", (9, 9)).save(tmp_path / "tree" / "val2017" / f"{3:012d}.jpg")
     with pytest.raises(InputError, match=r"000000000003.jpg: 9 x 9 pixels, its annotation says 53 x 40"):
@@ -215,7 +179,6 @@ def test_an_image_of_another_shape_is_refused(tree, published, tmp_path):
 def test_a_damaged_annotation_archive_is_refused(site, published, tmp_path):
     folder = tmp_path / "downloads" / "coco"
     folder.mkdir(parents=True)
-    with contextlib.closing((folder / "annotations_trainval2017.zip").open("wb")) as file:
-        file.write(b"PK\x03\x04 no archive")
+    (folder / "annotations_trainval2017.zip").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(InputError, match=r"is damaged.*delete it, it will be downloaded again"):
         prepare(published, tmp_path, splits=("train",))

@@ -10,7 +10,7 @@ from mltbench.datasets.long_tail.selection import ids_digest, pareto_targets, se
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.prepared.dataset_folder import SplitLabels
 from mltbench.datasets.published.coco_mlt import COCO_MLT, generator_after_voc
-from mltbench.datasets.published.published_set import define_splits, read_labels, rebuild
+from mltbench.datasets.published.published_set import define_splits, read_labels
 from mltbench.datasets.published.voc_mlt import VOC_MLT
 from mltbench.errors import InputError
 
@@ -32,10 +32,6 @@ def voc_splits(voc_labels):
 def groups(labels):
     statistics = ClassStatistics.from_labels(labels)
     return [int(statistics.group_mask(group).sum()) for group in ("head", "medium", "tail")]
-
-
-def test_voc_mlt_is_rebuilt_in_the_published_order(voc_labels, voc_facts):
-    assert rebuild(VOC_MLT, voc_labels[0]) == voc_facts["train_ids"].tolist()
 
 
 def test_voc_mlt_has_the_published_numbers(voc_splits, voc_facts):
@@ -61,7 +57,7 @@ def test_coco_mlt_has_the_published_numbers(coco_facts, shared_folder):
     assert any("no validation split" in remark for remark in remarks)
 
 
-def test_coco_mlt_goes_on_where_voc_mlt_left_the_generator(voc_facts):
+def test_coco_mlt_is_drawn_from_the_generator_where_voc_mlt_left_it(voc_facts):
     generator = random.Random(0)
     select_head_to_tail(voc_facts["trainval2012_labels"], pareto_targets(20, largest=800), generator)
     assert generator.getstate() == generator_after_voc().getstate()
