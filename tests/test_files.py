@@ -10,8 +10,8 @@ from mltbench.methods.catalogue import list_methods
 from mltbench.studies.tuning.storage import study_folder
 
 HOSTILE = [
-    "", ".", "..", "../x", "..\\x", "/etc/passwd", "C:\\x", "a\0b", "a\nb", ".hidden", "-rf", "x.", "x ", "\ud800", "con",
-    "NUL", "Com1.txt", "lpt9.tar.gz", "x" * 101, "ü" * 300, "=HYPERLINK(1)", "a:b", "a*b?", "~root", "$HOME",
+    "", ".", "..", "../x", "..\\x", "/etc/passwd", "C:\\x", "a\0b", "a\nb", ".hidden", "-rf", "x.", "x ", "\ud800",
+    "con", "NUL", "Com1.txt", "lpt9.tar.gz", "x" * 101, "ü" * 300, "=HYPERLINK(1)", "a:b", "a*b?", "~root", "$HOME",
 ]  # fmt: skip
 NAMES = st.one_of(st.text(max_size=300), st.sampled_from(HOSTILE), st.text("./\\-=aA~\0", max_size=12))
 
