@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mltbench.datasets.registry import list_datasets
-from mltbench.files import safe_file_name
+from mltbench.files import file_digest, open_durably, replacing, safe_file_name
 from mltbench.methods.catalogue import list_methods
 from mltbench.studies.tuning.storage import study_folder
 
@@ -49,3 +50,16 @@ def test_names_of_our_own_stay_what_they_are():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_study_of_any_name_stays_in_its_folder(name, tmp_path):
     assert study_folder(tmp_path, name).resolve().parent == tmp_path / "studies"
+
+
+@pytest.mark.parametrize("opened", [replacing, open_durably])
+def test_a_file_is_replaced_whole_or_not_at_all(opened, tmp_path):
+    path = tmp_path / "file"
+    with opened(path) as file:
+        file.write(b"old")
+    with pytest.raises(TypeError), opened(path) as file:
+        file.writelines([b"a part" * 1000, "no bytes"])
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    assert file_digest(path) == hashlib.sha256(b"old").hexdigest()
+    assert file_digest(path, "md5") == hashlib.md5(b"old").hexdigest()

@@ -18,8 +18,7 @@ from mltbench.datasets.images.decode import BadImageError, decode_image
 from mltbench.errors import InputError
 from PIL import Image
 
-RED = np.zeros((30, 40, 3), np.uint8)
-RED[..., 0] = 200
+RED = np.full((30, 40, 3), (200, 0, 0), np.uint8)
 
 
 def noise(seed, size=(40, 30)):
