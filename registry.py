@@ -22,15 +22,10 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class NamedEntries(Generic[Entry]):
-    """Entries of one kind, in order of registration.
+    """Entries of one `kind`, as messages call it, in order of registration; `by_name` holds those registered so far.
 
-    Args:
-        kind: what one is called in messages.
-        sources: modules, and packages with their modules, that register entries when they are imported.
-        installed: group of entry points under which other packages offer modules of this kind.
-
-    Attributes:
-        by_name: those registered so far.
+    `sources` are modules, and packages with their modules, that register entries when they are imported; `installed`
+    is the group of entry points under which other packages offer such modules.
     """
 
     def __init__(self, kind: str, *sources: str, installed: str | None = None) -> None:
@@ -39,11 +34,7 @@ class NamedEntries(Generic[Entry]):
         self._loaded = False
 
     def add(self, entry: Entry) -> Entry:
-        """Register an entry.
-
-        Raises:
-            InputError: if the name is taken.
-        """
+        """Register an entry; raises `InputError` if the name is taken."""
         if entry.name in self.by_name:
             raise InputError(f"{self.kind} {entry.name!r} is registered already; choose another name")
         self.by_name[entry.name] = entry
@@ -61,11 +52,7 @@ class NamedEntries(Generic[Entry]):
         return self.by_name
 
     def get(self, name: str) -> Entry:
-        """Return one entry.
-
-        Raises:
-            InputError: if there is none of that name.
-        """
+        """Return one entry; raises `InputError` if there is none of that name."""
         known = self.load()
         if name not in known:
             raise unknown_name(self.kind, name, sorted(known))
