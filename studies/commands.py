@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from ..benchmark.commands.options import (
     FileOptions,
     MethodOptions,
-    ResultsOptions,
     SettingOptions,
     StoreOptions,
     ThreadOptions,
+    TrainingOptions,
     parse_seeds,
 )
-from ..benchmark.executors.run_plan import Surroundings
+from ..benchmark.commands.plan_preview import show_plan
+from ..benchmark.commands.plan_terminal import train_plan
+from ..benchmark.executors.settings import RunSettings
 from ..benchmark.experiments.plan import choose_methods
+from ..benchmark.tracking.store import require_results
 from ..benchmark.training.devices import default_workers
 from ..benchmark.training.execution import Execution
 from ..datasets.commands.options import AtLeastOne, DataOptions, NotNegative
+from ..datasets.registry import load_dataset
+from ..errors import InputError
 from ..terminal import console
-from .sweeps.registry import get_sweep
-from .tuning.carrying import carry_out_study, tell_plan, work_here
-from .tuning.definition import Budget, StudyDefinition, equal_budget
-from .tuning.designs import Setting, sweeping, tuning
-from .tuning.open_study import join_study
-from .tuning.showing import studies_table, sweeps_table, tables_of
-from .tuning.storage import GRACE_SECONDS
-from .tuning.worker import WorkerTask, dataset_opener
+from .sweeps.sweep import finished_sweeps_table, get_sweep, plan_sweep, sweep_runs, sweep_tables, sweeps_table
+from .tuning.definition import Setting, tuning
+from .tuning.study import GRACE_SECONDS, StudyStorage, begin_study, join_study
+from .tuning.terminal import follow, show_search, studies_table, study_tables
+from .tuning.worker import run_trials, run_workers
 
 STUDY = Group("Study", sort_key=0)
 StorageUrl = Annotated[
@@ -40,7 +42,7 @@ StorageUrl = Annotated[
     Parameter(
         name="--storage",
         env_var="MLTBENCH_STUDIES",
-        help="Database for many machines, such as postgresql://user@host/studies [default: a journal file].",
+        help="Database for many machines, such as postgresql://user@host/studies [default: a SQLite file].",
     ),
 ]
 StudyName = Annotated[str, Parameter(help="Name of the study; `mltbench study list` shows them.")]
@@ -49,13 +51,13 @@ StudyName = Annotated[str, Parameter(help="Name of the study; `mltbench study li
 @Parameter(name="*", group=STUDY)
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions:
-    """Where and how long a study is worked on."""
+    """Where and how long a tuning is worked on."""
 
     hours: Annotated[float | None, NotNegative] = None
     """Begin no trial after so many hours of this command."""
     storage: StorageUrl = None
     grace: Annotated[int, Parameter(validator=Number(gte=3))] = GRACE_SECONDS
-    """Seconds without a sign of life after which another worker's trial is taken over."""
+    """Seconds without a heartbeat after which a trial is queued again."""
     training: ThreadOptions = ThreadOptions()
     files: FileOptions = FileOptions()
     store: StoreOptions = StoreOptions()
@@ -67,40 +69,40 @@ class WorkOptions:
         return None if self.hours is None else time.time() + 3600 * self.hours
 
     @property
-    def root(self) -> Path:
-        """The folder of the results, for workers in other folders too."""
-        return self.store.root.resolve()
+    def place(self) -> StudyStorage:
+        """Where the study is kept, for workers in other folders too."""
+        return StudyStorage(root=self.store.root.resolve(), url=self.storage, grace=self.grace)
 
-    def surroundings(self) -> Surroundings:
-        """What each training needs."""
-        return Surroundings(
+    def settings(self, workers: int | None = None) -> RunSettings:
+        """How trials are trained."""
+        device, vectors = self.training.chosen, self.files.word_vectors
+        return RunSettings(
             data_root=self.data.root.resolve(),
-            execution=Execution(device=self.training.chosen, threads=self.training.threads, score_test=False),
+            execution=Execution(device=device, threads=self.training.threads, score_test=False),
             plugins=self.files.load(),
-            word_vectors=self.files.word_vectors.resolve() if self.files.word_vectors else None,
+            word_vectors=vectors.resolve() if vectors else None,
+            workers=workers or default_workers(device),
         )
 
 
 @Parameter(name="*", group=STUDY)
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(WorkOptions):
-    """What tuning and sweeps have in common."""
+class StudyOptions:
+    """What tunings and sweeps have in common."""
 
     dataset: str = "digits-mlt"
     """A dataset by name."""
     name: str | None = None
     """Name of the study [default: from what it does]."""
-    workers: Annotated[int | None, AtLeastOne] = None
-    """Trials at once [default: cores, or 1 on CUDA]."""
     dry_run: bool = False
     """Show what would be searched and train nothing."""
     setting: SettingOptions = SettingOptions()
 
-    def place(self, surroundings: Surroundings) -> Setting:
-        """What every trial has in common."""
+    def of(self, settings: RunSettings) -> Setting:
+        """What all trainings have in common."""
         return Setting(
             dataset=self.dataset,
-            open_dataset=dataset_opener(surroundings.data_root),
+            settings=settings,
             recipe=self.setting.recipe,
             overrides=self.setting.override,
             backbone=self.setting.backbone_choice,
@@ -116,7 +118,9 @@ def tune(
     sampler: str = "tpe",
     parameter: tuple[str, ...] = (),
     no_pruning: bool = False,
-    options: StudyOptions = StudyOptions(),
+    workers: Annotated[int | None, AtLeastOne] = None,
+    study: StudyOptions = StudyOptions(),
+    work: WorkOptions = WorkOptions(),
 ) -> int:
     """Tune methods, each over its own space, all with the same number of training images.
 
@@ -136,22 +140,39 @@ def tune(
         sampler: tpe, random or grid.
         parameter: Search this setting alone, such as method.mu; repeatable.
         no_pruning: Train every trial to its end.
+        workers: Trials at once [default: cores, or 1 on CUDA].
     """
-    surroundings = options.surroundings()
+    settings = work.settings(workers)
     definition = tuning(
-        options.name or f"tune-{options.dataset}",
+        study.name or f"tune-{study.dataset}",
         choose_methods(methods.table, methods.method),
-        options.place(surroundings),
+        study.of(settings),
         objective=objective,
         sampler=sampler,
         seeds_per_trial=seeds_per_trial,
         parameters=parameter,
         prune=not no_pruning,
     )
-    return _carry_out(definition, equal_budget(definition.arms, trials, seeds_per_trial), surroundings, options)
+    show_search(definition, trials)
+    if study.dry_run:
+        console().print("Nothing was trained.")
+        return 0
+    deadline, store = work.deadline, work.store.open()
+    opened = begin_study(definition, trials, work.place)
+    return int(not follow(opened, store, settings, lambda update: run_workers(opened, settings, deadline, update)))
 
 
-def run(sweep: str, /, *, seeds: str = "3", options: StudyOptions = StudyOptions()) -> int:
+def run(
+    sweep: str,
+    /,
+    *,
+    seeds: str = "3",
+    study: StudyOptions = StudyOptions(),
+    files: FileOptions = FileOptions(),
+    training: TrainingOptions = TrainingOptions(),
+    results: StoreOptions = StoreOptions(),
+    data: DataOptions = DataOptions(),
+) -> int:
     """Run one of the paper's sweeps; what is finished, in whatever study, is not trained again.
 
     For example:
@@ -163,14 +184,21 @@ def run(sweep: str, /, *, seeds: str = "3", options: StudyOptions = StudyOptions
         sweep: A sweep by name; `mltbench study list` shows them.
         seeds: How many seeds (3 means 0, 1, 2), or a list such as 4,5,6.
     """
-    surroundings = options.surroundings()
-    name = options.name or f"{sweep}-{options.dataset}"
-    definition = sweeping(name, get_sweep(sweep), options.place(surroundings), seeds=parse_seeds(seeds))
-    points = max(len(arm.points) for arm in definition.arms)
-    return _carry_out(definition, equal_budget(definition.arms, points, len(definition.seeds)), surroundings, options)
+    settings = training.settings(files, data.root)
+    plans = plan_sweep(get_sweep(sweep), study.of(settings), seeds=parse_seeds(seeds), name=study.name)
+    store, failed = results.open(), False
+    for plan in plans:
+        if study.dry_run:
+            show_plan(plan, load_dataset(plan.dataset, data_root=data.root), store, settings)
+        else:
+            failed |= train_plan(plan, store, settings)
+    if not study.dry_run:
+        for table in sweep_tables(sweep_runs(store), plans[0].name):
+            console().print(table)
+    return int(failed)
 
 
-def worker(name: StudyName, /, *, options: WorkOptions = WorkOptions()) -> None:
+def worker(name: StudyName, /, *, work: WorkOptions = WorkOptions()) -> int:
     """Join a study and work on it until it wants no more; any number of workers may, on any machine.
 
     For example:
@@ -178,30 +206,31 @@ def worker(name: StudyName, /, *, options: WorkOptions = WorkOptions()) -> None:
         mltbench study worker tune-digits-mlt
         mltbench study worker tune-digits-mlt --storage postgresql://user@host/studies --tracking-uri http://host:5000
     """
-    work_here(
-        console(),
-        name,
-        options.root,
-        options.storage,
-        options.surroundings(),
-        options.store.tracking_uri,
-        deadline=options.deadline,
-        grace=options.grace,
+    settings, deadline, opened = work.settings(), work.deadline, join_study(name, work.place)
+    store = work.store.open()
+    return int(
+        not follow(opened, store, settings, lambda update: run_trials(opened, settings, deadline, on_trial=update))
     )
 
 
-def show(name: StudyName, /, *, storage: StorageUrl = None, results: ResultsOptions = ResultsOptions()) -> None:
-    """Show a study: its trials, what is best by each objective, and which settings matter.
+def show(name: StudyName, /, *, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
+    """Show a tuning (its trials, what is best by each objective, which settings matter), or what a sweep showed.
 
     For example:
 
         mltbench study show tune-digits-mlt
     """
-    for table in tables_of(join_study(name, results.root.resolve(), storage)):
+    try:
+        tables = study_tables(join_study(name, StudyStorage(root=results.root.resolve(), url=storage)))
+    except InputError:
+        tables = sweep_tables(_sweep_runs(results), name)
+        if not tables:
+            raise
+    for table in tables:
         console().print(table)
 
 
-def list_studies(*, storage: StorageUrl = None, results: ResultsOptions = ResultsOptions()) -> None:
+def list_studies(*, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
     """List the sweeps that can be run, and the studies that there are.
 
     For example:
@@ -209,22 +238,14 @@ def list_studies(*, storage: StorageUrl = None, results: ResultsOptions = Result
         mltbench study list
     """
     console().print(sweeps_table())
-    console().print(studies_table(results.root.resolve(), storage))
+    console().print(studies_table(StudyStorage(root=results.root.resolve(), url=storage)))
+    console().print(finished_sweeps_table(_sweep_runs(results)))
 
 
-def _carry_out(definition: StudyDefinition, budget: Budget, surroundings: Surroundings, options: StudyOptions) -> int:
-    tell_plan(console(), definition, budget)
-    if options.dry_run:
-        console().print("Nothing was trained.")
-        return 0
-    task = WorkerTask(
-        name=definition.name,
-        root=options.root,
-        url=options.storage,
-        surroundings=surroundings,
-        deadline=options.deadline,
-        grace=options.grace,
-    )
-    workers = options.workers or default_workers(surroundings.execution.device)
-    tracking_uri = options.store.tracking_uri
-    return int(not carry_out_study(console(), definition, budget, task, workers=workers, tracking_uri=tracking_uri))
+def _sweep_runs(results: StoreOptions) -> pd.DataFrame:
+    """What MLflow has of sweeps; nothing where there is no MLflow yet."""
+    try:
+        require_results(results.root, results.tracking_uri)
+    except InputError:
+        return sweep_runs(None)
+    return sweep_runs(results.open(create=False))

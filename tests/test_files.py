@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mltbench.datasets.registry import list_datasets
 from mltbench.files import file_digest, open_durably, replacing, safe_file_name
 from mltbench.methods.catalogue import list_methods
-from mltbench.studies.tuning.storage import study_folder
+
 
 HOSTILE = [
     "", ".", "..", "../x", "..\\x", "/etc/passwd", "C:\\x", "a\0b", "a\nb", ".hidden", "-rf", "x.", "x ", "\ud800",

@@ -26,6 +26,8 @@ from .store import TAG, Store
 
 # Of a run by the last event of its journal; what ended in no such way has failed.
 STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
+# What a trial came to, unless its study knows more.
+OUTCOMES = {"finished": "complete", "stopped": "pruned"}
 # Searches train thousands of networks, whose weights nobody reads again.
 ARTIFACTS_OF: Mapping[Kind, Sequence[str]] = {
     "experiment": ARTIFACTS,
@@ -65,6 +67,8 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         # A job that no worker could begin has none.
         made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
         tags = _tags(planned, plan, made_with, entries[-1])
+        if kind == "trial":
+            tags = {f"{TAG}outcome": OUTCOMES.get(entries[-1].event, "failed")} | tags
         tags |= {
             f"{TAG}attempt": attempt(folder.name, entries, planned.tags),
             f"{TAG}kind": kind,

@@ -1,31 +1,86 @@
-"""A study as a value: what is searched, by which measure, and what may not change while it goes on."""
+"""A tuning as a value: what is searched, by which measure, and what may not change once it has begun."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 
-from ...errors import InputError
-from ...methods.search_space import SearchSpace, range_from_json
+from optuna import Trial
+
+from ...benchmark.executors.settings import RunSettings
+from ...benchmark.experiments.experiment import NUMERICS_VERSION
+from ...benchmark.experiments.overrides import parse_overrides
+from ...benchmark.experiments.plan import PlannedExperiment, build_plan
+from ...benchmark.networks.initial_weights import AS_THE_DATASET, BackboneChoice
+from ...datasets.registry import get_dataset_entry, load_dataset
+from ...errors import InputError, unknown_name
+from ...methods.catalogue import get_method
+from ...methods.search_space import Choice, Interval, SearchSpace, range_from_json
 
 OBJECTIVES: dict[str, tuple[str, ...]] = {"total": ("total",), "tail": ("tail",), "both": ("total", "tail")}
 SAMPLERS = ("tpe", "random", "grid")
-Settings = Mapping[str, Any]
+# Apart from the seeds 0, 1, 2, ... of tables: winners are chosen on other seeds than they are judged on.
+FIRST_TUNING_SEED = 1000
+# Learning rates do not transfer between losses, and ERM has nothing else to tune: every method gets both.
+LEARNING_RATE_FACTOR = 5
+WEIGHT_DECAY = Interval(low=1e-5, high=1e-2, scale="log")
+# Suggestions are trained, shown and repeated with so many digits; the rest changes nothing.
+DIGITS = 4
+GRID_STEPS = 3
+
+open_dataset = cache(load_dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all trainings of a study share.
+
+    Attributes:
+        recipe: its name; None takes the dataset's.
+        overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`, for the methods that have a use for them.
+    """
+
+    dataset: str
+    settings: RunSettings
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    backbone: BackboneChoice = AS_THE_DATASET
+
+    def experiments(
+        self, methods: Sequence[str], *, overrides: Sequence[str], seeds: Sequence[int], dataset: str | None = None
+    ) -> tuple[PlannedExperiment, ...]:
+        """Experiments of methods with overrides of their own, on the setting's dataset or a variant of it."""
+        return build_plan(
+            open_dataset(dataset or self.dataset, data_root=self.settings.data_root),
+            methods,
+            seeds=seeds,
+            recipe=self.recipe or get_dataset_entry(self.dataset).recipe,
+            backbone=self.backbone,
+            overrides=overrides,
+            device_type=self.settings.execution.device.partition(":")[0],
+            word_vectors=self.settings.word_vectors,
+        ).experiments
+
+    def fixed(self, method: str) -> list[str]:
+        """Those of the overrides that a method has a use for."""
+        known = get_method(method, dataset=self.dataset).parameters
+        rooms = [(override, *override.partition("=")[0].strip().partition(".")) for override in self.overrides]
+        return [override for override, room, _, name in rooms if room != "method" or name in known]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One method on one dataset within a study; one study of Optuna.
+    """One method within a study, which is one study of Optuna.
 
     Attributes:
-        method: its name.
-        dataset: its name.
-        dataset_digest: of that dataset.
         fixed: settings that every trial has, such as `method.kappa=0`.
         space: what is searched, by key such as `method.mu`.
-        defaults: value of every searched key at the method's defaults: trial 0.
-        points: settings of a sweep, by key; empty for tuning.
+        defaults: value of every searched key at the method's defaults, which are trial 0.
         images: training images of one run at the defaults.
         epochs: of one run.
     """
@@ -35,29 +90,14 @@ class Arm:
     dataset_digest: str
     fixed: tuple[str, ...]
     space: SearchSpace
-    defaults: Settings
-    points: tuple[Settings, ...] = ()
+    defaults: Mapping[str, Any]
     images: int
     epochs: int
 
     @property
     def name(self) -> str:
-        """As people call it within its study."""
+        """Its name within the study, such as `db@digits-mlt`."""
         return f"{self.method}@{self.dataset}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the arm as plain JSON."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        space = {key: searched.as_json() for key, searched in self.space.items()}
-        points = [dict(point) for point in self.points]
-        return data | {"fixed": list(self.fixed), "space": space, "defaults": dict(self.defaults), "points": points}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Arm:
-        """Rebuild an arm from its JSON."""
-        space = {key: range_from_json(searched) for key, searched in data["space"].items()}
-        changed = {"space": space, "fixed": tuple(data["fixed"]), "points": tuple(data["points"])}
-        return cls(**{**data, **changed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +105,14 @@ class StudyDefinition:
     """What makes a study this study; the same name with another definition is an error.
 
     Attributes:
-        name: of the study.
-        purpose: `tune` searches settings, `sweep` shows what one setting does.
-        sweep: name of the sweep, or nothing.
-        dataset: that the study is about; arms of a sweep may have variants of it.
-        recipe: name of the training recipe.
-        backbone: name of the backbone.
         weights: what was asked for of backbone and initial weights: the fields of `BackboneChoice`.
-        weights_digest: of the initial weights.
-        numerics_version: of the code.
-        objective: `total`, `tail` or `both`.
-        sampler: `tpe`, `random` or `grid`.
-        sampler_seed: where the sampler's random numbers begin.
-        prune: whether hopeless trials are stopped early.
-        seeds: of each trial's trainings; of a sweep they are counted as trials of their own and may grow.
-        arms: methods and datasets.
+        objective: a key of `OBJECTIVES`.
+        sampler: one of `SAMPLERS`.
+        prune: whether trials that fall behind are stopped early; see `prunes`.
+        seeds: of each trial's trainings.
     """
 
     name: str
-    purpose: Literal["tune", "sweep"]
-    sweep: str = ""
     dataset: str
     recipe: str
     backbone: str
@@ -95,7 +123,7 @@ class StudyDefinition:
     sampler: str = "tpe"
     sampler_seed: int = 0
     prune: bool = True
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
 
     @property
@@ -105,75 +133,200 @@ class StudyDefinition:
 
     @property
     def prunes(self) -> bool:
-        """Whether trials may be stopped early: Optuna prunes no study of two objectives."""
-        return self.prune and self.purpose == "tune" and len(self.values) == 1
+        """Whether trials may be stopped early; Optuna prunes no study of two objectives."""
+        return self.prune and len(self.values) == 1
+
+    def budget(self, trials: int) -> int:
+        """Training images of each method, the same for all: so many full trials of the method that takes most."""
+        return trials * len(self.seeds) * max(arm.images for arm in self.arms)
+
+    def experiments(self, arm: Arm, values: Mapping[str, Any], settings: RunSettings) -> tuple[PlannedExperiment, ...]:
+        """The experiments of a trial with these values of what is searched, one per seed."""
+        backbone = BackboneChoice(**self.weights)
+        setting = Setting(dataset=arm.dataset, settings=settings, recipe=self.recipe, backbone=backbone)
+        return setting.experiments([arm.method], overrides=[*arm.fixed, *as_overrides(values)], seeds=self.seeds)
 
     def as_json(self) -> dict[str, Any]:
         """Return the definition as plain JSON."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = {"weights": dict(self.weights), "seeds": list(self.seeds), "arms": [arm.as_json() for arm in self.arms]}
-        return data | plain
+        spaces = [{key: searched.as_json() for key, searched in arm.space.items()} for arm in self.arms]
+        arms = [vars(arm) | {"space": space} for arm, space in zip(self.arms, spaces, strict=True)]
+        plain: dict[str, Any] = json.loads(json.dumps(vars(self) | {"arms": arms}))
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StudyDefinition:
-        """Rebuild a definition from its JSON."""
-        arms = tuple(Arm.from_json(arm) for arm in data["arms"])
-        return cls(**{**data, "seeds": tuple(data["seeds"]), "arms": arms})
+        """Rebuild a definition from its JSON; what older versions wrote besides is left out."""
+        arms = []
+        for arm in data["arms"]:
+            space = {key: range_from_json(searched) for key, searched in arm["space"].items()}
+            arms.append(Arm(**_fields(Arm, arm) | {"space": space, "fixed": tuple(arm["fixed"])}))
+        return cls(**_fields(cls, data) | {"seeds": tuple(data["seeds"]), "arms": tuple(arms)})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How much each method may use; equal for all, and free to grow.
+def tuning(
+    name: str,
+    methods: Sequence[str],
+    setting: Setting,
+    *,
+    objective: str,
+    sampler: str,
+    seeds_per_trial: int,
+    parameters: Sequence[str],
+    prune: bool,
+) -> StudyDefinition:
+    """The definition of a tuning: every method over its own space.
 
-    Attributes:
-        trials: trainings of full length times seeds that it stands for.
-        images: training images of each method; the trial that reaches it is the last one.
+    Raises:
+        InputError: if a name is unknown, an override fits no method, or a method has nothing to search.
     """
+    for kind, given, known in (("objective", objective, OBJECTIVES), ("sampler", sampler, SAMPLERS)):
+        if given not in known:
+            raise unknown_name(kind, given, known)
+    planned = setting.experiments(methods, overrides=setting.overrides, seeds=[FIRST_TUNING_SEED])
+    searchable = {key for experiment in planned for key in _whole_space(experiment)}
+    for key in parameters:
+        if key not in searchable:
+            raise unknown_name("parameter to search", key, sorted(searchable))
+    dataset = open_dataset(setting.dataset, data_root=setting.settings.data_root)
+    groups = ["total", *sorted(set(dataset.statistics.group_names))]
+    for value in OBJECTIVES[objective]:
+        if value not in groups:
+            raise InputError(
+                f"--objective {objective}: {dataset.name} has no {value} classes; it has: {', '.join(groups)}"
+            )
+    return StudyDefinition(
+        name=name,
+        dataset=setting.dataset,
+        recipe=planned[0].recipe,
+        backbone=planned[0].weights.backbone,
+        weights=asdict(setting.backbone),
+        weights_digest=planned[0].weights.digest,
+        numerics_version=NUMERICS_VERSION,
+        objective=objective,
+        sampler=sampler,
+        prune=prune,
+        seeds=tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds_per_trial)),
+        arms=tuple(_arm(experiment, setting, parameters) for experiment in planned),
+    )
 
-    trials: int
-    images: int
 
-    def as_json(self) -> dict[str, int]:
-        """Return the budget as plain JSON."""
-        return asdict(self)
+def suggest(trial: Trial, space: SearchSpace) -> dict[str, Any]:
+    """Values of a trial by key, numbers rounded to four digits."""
+    found: dict[str, Any] = {}
+    for key, searched in space.items():
+        if isinstance(searched, Choice):
+            found[key] = trial.suggest_categorical(key, searched.options)
+        elif searched.whole:
+            found[key] = trial.suggest_int(key, int(searched.low), int(searched.high), log=searched.scale == "log")
+        else:
+            found[key] = rounded(trial.suggest_float(key, searched.low, searched.high, log=searched.scale == "log"))
+    return found
 
 
-def equal_budget(arms: Sequence[Arm], trials: int, seeds: int) -> Budget:
-    """The same number of training images for every method: `trials` full trials of the method that takes most."""
-    return Budget(trials=trials, images=trials * seeds * max(arm.images for arm in arms))
+def rounded(value: float) -> float:
+    """A suggestion as it is trained with.
+
+    >>> rounded(0.123456)
+    0.1235
+    """
+    return float(f"{value:.{DIGITS}g}")
 
 
-def require_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that a study goes on as it began.
+def grid_points(space: SearchSpace, number: int, seed: int) -> list[dict[str, Any]]:
+    """At most so many points of the grid over a space, in an order drawn once."""
+    values = [searched.grid(GRID_STEPS) for searched in space.values()]
+    size = math.prod(len(options) for options in values)
+    points = []
+    for index in random.Random(seed).sample(range(size), min(size, number)):
+        point = {}
+        for key, options in zip(space, values, strict=True):
+            index, position = divmod(index, len(options))
+            point[key] = options[position]
+        points.append(point)
+    return points
+
+
+def values_of(keys: Iterable[str], planned: PlannedExperiment) -> dict[str, Any]:
+    """Values of settings such as `method.mu` in an experiment."""
+    rooms = {"method": planned.experiment.method.parameters, "recipe": planned.experiment.training}
+    return {key: rooms[room][name] for key in keys for room, _, name in [key.partition(".")]}
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the command line takes them."""
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def as_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Values by key of settings as the command line takes them."""
+    rooms = parse_overrides(overrides)
+    return {f"{room}.{name}": value for room, values in rooms.items() for name, value in values.items()}
+
+
+def require_same(before: StudyDefinition, now: StudyDefinition) -> None:
+    """Check that a study continues as it began; of weights the digest counts, not the place.
 
     Raises:
         InputError: naming the first differences.
     """
-    found = list(_differences("", before, now))
-    if found:
-        shown = "; ".join(found[:3]) + ("; ..." if len(found) > 3 else "")
+    old, new = _flat(before), _flat(now)
+    different = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if different:
+        shown = "; ".join(f"{key} was {old.get(key)}, now is {new.get(key)}" for key in different[:3])
         raise InputError(
-            f"study {name!r} exists with another definition: {shown}. Go on with the definition that it began with, or "
-            "give another name with --name"
+            f"study {now.name!r} exists with another definition: {shown}{'; ...' if len(different) > 3 else ''}. "
+            "Continue with the definition that it began with, or give another name with --name"
         )
 
 
-def _differences(prefix: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = sorted({*before, *now})
-        return [line for k in keys for line in _differences(f"{prefix}.{k}".strip("."), before.get(k), now.get(k))]
-    if _is_arms(before) and _is_arms(now):
-        by_name = [{f"{arm['method']}@{arm['dataset']}": arm for arm in side} for side in (before, now)]
-        if set(by_name[0]) == set(by_name[1]):
-            return _differences(prefix, *by_name)
-        before, now = (", ".join(side) for side in by_name)
-    return [] if before == now else [f"{prefix} was {_short(before)}, now is {_short(now)}"]
+def _arm(planned: PlannedExperiment, setting: Setting, chosen: Sequence[str]) -> Arm:
+    method, whole = planned.experiment.method.name, _whole_space(planned)
+    space = {key: searched for key, searched in whole.items() if (key in chosen if chosen else searched.tuned)}
+    if not space:
+        raise InputError(f"{method} has none of {', '.join(chosen)}: there is nothing to search")
+    defaults = values_of(space, planned)
+    for key, searched in space.items():
+        if defaults[key] not in searched:
+            raise InputError(
+                f"{method}: the default {key}={defaults[key]} lies outside of what is searched ({searched.text}); "
+                "leave it out with --parameter, or correct the override"
+            )
+    return Arm(
+        method=method,
+        dataset=setting.dataset,
+        dataset_digest=planned.experiment.dataset_digest,
+        fixed=tuple(setting.fixed(method)),
+        space=space,
+        defaults=defaults,
+        images=planned.images,
+        epochs=planned.experiment.training["schedule"]["epochs"],
+    )
 
 
-def _is_arms(value: Any) -> bool:
-    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping) and "method" in value[0]
+def _whole_space(planned: PlannedExperiment) -> SearchSpace:
+    """All that may be searched: the method's own, the learning rate around the recipe's, and weight decay."""
+    rate = planned.experiment.training["learning_rate"]
+    low, high = rounded(rate / LEARNING_RATE_FACTOR), rounded(rate * LEARNING_RATE_FACTOR)
+    return {
+        **{f"method.{key}": searched for key, searched in planned.experiment.method.search_space.items()},
+        "recipe.learning_rate": Interval(low=low, high=high, scale="log", paper=0.02),
+        "recipe.weight_decay": WEIGHT_DECAY,
+    }
 
 
-def _short(value: Any) -> str:
-    text = str(value) if not isinstance(value, Mapping | list) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind)}
+
+
+def _flat(definition: StudyDefinition) -> dict[str, Any]:
+    """Every single value of a definition by a name such as `arms.db@digits-mlt.defaults.method.mu`."""
+    data = definition.as_json()
+    del data["weights"]
+    data["arms"] = {f"{arm['method']}@{arm['dataset']}": arm for arm in data["arms"]}
+    flat, rest = {"arms": ", ".join(data["arms"])}, [*data.items()]
+    for name, value in rest:
+        if isinstance(value, Mapping):
+            rest += [(f"{name}.{key}", inner) for key, inner in value.items()]
+        else:
+            flat[name] = value
+    return flat
