@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -23,7 +24,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import InputError, unknown_name, without_password
-from ...files import locked
 from .definition import Arm, StudyDefinition, grid_points, require_same
 
 DATABASE = "studies.db"
@@ -68,18 +68,18 @@ class StudyStorage:
             InputError: if it cannot be opened.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = (self.url or f"sqlite:///{self.root.resolve() / DATABASE}").replace(
-            "postgresql:", "postgresql+psycopg:", 1
-        )
+        url = self.url or f"sqlite:///{self.root.resolve() / DATABASE}"
         options: dict[str, Any] = {"pool_pre_ping": True}
         if in_file := url.startswith("sqlite:"):
             # Without the driver's own transactions, which begin too late for what follows.
             options = {"connect_args": {"timeout": LOCKED_SECONDS, "isolation_level": None}}
         try:
+            if self.url is None:
+                self.root.mkdir(parents=True, exist_ok=True)
             # SQLite's tables must be made by one process alone.
-            with nullcontext() if self.url else locked(self.root / ".studies.lock", "opening the studies"), quiet():
+            with nullcontext() if self.url else FileLock(self.root / ".studies.lock"), quiet():
                 database = RDBStorage(
-                    url,
+                    url.replace("postgresql:", "postgresql+psycopg:", 1),
                     heartbeat_interval=max(1, self.grace // BEATS_PER_GRACE),
                     grace_period=self.grace,
                     heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),

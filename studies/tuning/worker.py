@@ -145,7 +145,7 @@ def _run_next(study: OpenStudy, arm: Arm, settings: RunSettings) -> None:
         raise
     except (ValueError, UpdateFinishedTrialError):
         # Silent for longer than the grace, this worker lost its trial to another, whose result counts.
-        if frozen().state != TrialState.FAIL:
+        if not begun or frozen().state != TrialState.FAIL:
             raise
 
 
@@ -174,16 +174,15 @@ def _train(
     """Train an experiment, or take it as it is when some study has finished it; return its journal."""
     value, reported = study.definition.values[0], set[int]()
 
-    def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+    def report(epoch: int, metrics: Mapping[str, float]) -> None:
         score = metrics.get(f"validation/{value}")
-        if trial is None or score is None or epoch in reported:
-            return False
-        reported.add(epoch)
-        trial.report(score, epoch)
-        return True
+        if trial is not None and score is not None and epoch not in reported:
+            reported.add(epoch)
+            trial.report(score, epoch)
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-        if trial and report(epoch, metrics) and not trial.user_attrs.get("default") and trial.should_prune():
+        report(epoch, metrics)
+        if trial and epoch in reported and not trial.user_attrs.get("default") and trial.should_prune():
             raise StoppedEarly(f"pruned after epoch {epoch} with {value} {100 * metrics[f'validation/{value}']:.1f}")
 
     every = scored_every(arm.epochs) if trial else 0
