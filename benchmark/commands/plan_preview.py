@@ -39,8 +39,8 @@ def show_plan(plan: Plan, dataset: Dataset, store: Store, settings: RunSettings)
         with console().status(f"timing a few steps of {planned.experiment.backbone}"):
             rates[key] = measure_rate(planned.experiment, dataset, execution)
         console().print(_rate_line(planned, rates[key], execution), soft_wrap=True, highlight=False)
-    sizes = {name: len(dataset.labels(name)) for name in ("validation", "test")}
-    scored = sum(planned_scorings(planned, execution) * sizes["validation"] + sizes["test"] for planned in missing)
+    validation, *test = (len(dataset.labels(name)) for name in plan.splits[1:])
+    scored = sum(planned_scorings(planned, execution) * validation + sum(test) for planned in missing)
     seconds = expected_seconds(missing, rates) + scored / min(rate.scoring for rate in rates.values())
     at_once = min(settings.workers, len(missing))
     together = f" with {at_once} at once, if these do not slow each other down" if at_once > 1 else ""

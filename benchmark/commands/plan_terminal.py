@@ -37,7 +37,7 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings) -> bool:
         done, missing = split_plan(plan, store)
     if missing:
         with console().status(f"preparing {plan.dataset}"):
-            prepare(plan.dataset, settings.data_root)
+            prepare(plan.dataset, settings.data_root, splits=plan.splits)
         for weights, experiment in {p.weights: p.experiment for p in missing}.items():
             find_weights(experiment.backbone, experiment.weights_digest, weights.file, settings.data_root)
     execution = settings.execution
@@ -82,7 +82,7 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
         console().print(
             f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
             f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
-            f"under {store.runs}; `mltbench sync --out {store.root}` or the same command uploads them.",
+            f"under {store.root}; `mltbench sync --out {store.root}` or the same command uploads them.",
             soft_wrap=True,
         )
     elif summary.trained or summary.elsewhere:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ...datasets.dataset import Dataset
+from ...datasets.dataset import SPLITS, Dataset
 from ...datasets.registry import get_dataset_entry
 from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
 from ...errors import InputError, unknown_name
@@ -80,6 +80,11 @@ class Plan:
     def kind(self) -> Kind:
         """Kind of its runs: `experiment`, or `trial` where the test split stays closed."""
         return "experiment" if self.scores_test else "trial"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that its experiments open: training split first."""
+        return SPLITS if self.scores_test else SPLITS[:2]
 
 
 def choose_methods(tables: Sequence[int], names: Sequence[str]) -> list[str]:

@@ -86,7 +86,7 @@ WORDS = r"""
     bring(s|ing)?|brought|carry\ out|surroundings|laborator(y|ies)|worker\ ?task|keeper|pulses?|courses?|stem|forge|crew
     |drawers?|gauges?|whoever|with\ a\ word|in\ words|look(s|ing)?\ after|goes\ on|tell(s|ing)?|told|somebody(\ else)?'s
 """
-MAY_STAND: dict[str, str] = {}
+MAY_STAND = {"studies/tuning/study.py": "tell"}  # as Optuna calls it
 
 
 @NOT_YET

@@ -92,7 +92,7 @@ def test_imports_run_one_way():
         ("datasets.long_tail.x", "from ..images import decode", ["datasets.images.decode"]),
         ("methods.x", "def f():\n    from ..benchmark import training", ["benchmark.training"]),
         ("methods.x", "if TYPE_CHECKING:\n    from ..reports import tables", ["reports.tables"]),
-        ("reports.tables.x", "from ...studies.tuning import space", ["studies.tuning.space"]),
+        ("reports.tables.x", "from ...studies.tuning import winners", ["studies.tuning.winners"]),
         ("studies.tuning.x", "from ...benchmark.commands import run", ["benchmark.commands.run"]),
         ("benchmark.runs.x", "from ...__main__ import app", ["__main__"]),
         ("benchmark.unknown.x", "from ...errors import InputError", ["errors"]),
