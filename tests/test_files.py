@@ -9,7 +9,6 @@ from mltbench.datasets.registry import list_datasets
 from mltbench.files import file_digest, open_durably, replacing, safe_file_name
 from mltbench.methods.catalogue import list_methods
 
-
 HOSTILE = [
     "", ".", "..", "../x", "..\\x", "/etc/passwd", "C:\\x", "a\0b", "a\nb", ".hidden", "-rf", "x.", "x ", "\ud800",
     "con", "NUL", "Com1.txt", "lpt9.tar.gz", "x" * 101, "ü" * 300, "=HYPERLINK(1)", "a:b", "a*b?", "~root", "$HOME",
@@ -46,10 +45,6 @@ def test_names_of_our_own_stay_what_they_are():
     for name in [*(method.name for method in list_methods()), *(entry.name for entry in list_datasets())]:
         assert safe_file_name(name) == name
 
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_study_of_any_name_stays_in_its_folder(name, tmp_path):
-    assert study_folder(tmp_path, name).resolve().parent == tmp_path / "studies"
 
 
 @pytest.mark.parametrize("opened", [replacing, open_durably])
