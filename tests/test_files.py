@@ -46,7 +46,6 @@ def test_names_of_our_own_stay_what_they_are():
         assert safe_file_name(name) == name
 
 
-
 @pytest.mark.parametrize("opened", [replacing, open_durably])
 def test_a_file_is_replaced_whole_or_not_at_all(opened, tmp_path):
     path = tmp_path / "file"
