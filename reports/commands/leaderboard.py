@@ -17,7 +17,7 @@ from ...errors import InputError, unknown_name
 from ...terminal import console, print_line
 from ..figures.source import one_configuration_each
 from ..leaderboard.check import check as faults_of
-from ..leaderboard.check import check_scores, known_datasets, read_scores, rescore
+from ..leaderboard.check import check_scores, known_datasets, rescore
 from ..leaderboard.site import build_site
 from ..leaderboard.submission import group_means, read_json
 from ..leaderboard.submit import make_submission
@@ -97,14 +97,36 @@ def check(
     bad = False
     for path in files:
         if path.suffix == ".npz":
-            _show_scores(path, dataset, data.data_root)
+            opened = load_dataset(dataset, data_root=data.data_root)
+            sizes = dict(zip(opened.classes, opened.statistics.counts.tolist(), strict=True))
+            means = group_means(rescore(path, opened), sizes)
+            shown = ", ".join(f"{group} {value:.2f}" for group, value in means.items())
+            print_line(f"{path}: scored again on the test split of {dataset}: {shown}")
             continue
-        faults = _faults_of_file(path, scores, datasets, data.data_root)
+        faults = _faults_of_file(path, scores, datasets, data)
         bad |= bool(faults)
         print_line(f"{path}: {len(faults)} fault{'s'[: len(faults) > 1]}" if faults else f"{path}: good")
         for fault in faults:
             print_line(f"  {fault}")
-    return 1 if bad else 0
+    return int(bad)
+
+
+def _faults_of_file(path: Path, scores: Sequence[str], datasets: Path | None, data: DataOptions) -> list[Any]:
+    try:
+        submission = read_json(path)
+    except InputError as error:
+        return [error]
+    faults: list[Any] = list(faults_of(submission, known_datasets(datasets)))
+    for text in [] if faults else scores:
+        seed, _, file = text.partition("=")
+        if not seed.isdecimal() or not file:
+            raise InputError(f"--scores {text!r} must be SEED=FILE.npz, such as 0=test_scores.npz")
+        opened = load_dataset(submission["dataset"], data_root=data.data_root)
+        digest = submission["dataset_digest"]
+        if opened.digest != digest:
+            raise InputError(f"{opened.name} has digest {opened.digest[:12]} here, the submission says {digest[:12]}")
+        faults += check_scores(submission, int(seed), rescore(Path(file), opened))
+    return faults
 
 
 def build(folder: Path, /, *, out: Path = Path("leaderboard")) -> None:
@@ -141,43 +163,3 @@ def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, o
             f"no finished run of {method} on {dataset} with these --recipe and --overrides; there are: {there}"
         )
     return one_configuration_each(chosen)
-
-
-def _faults_of_file(path: Path, scores: Sequence[str], datasets: Path | None, data_root: Path | None) -> list[Any]:
-    try:
-        data = read_json(path)
-    except InputError as error:
-        return [error]
-    faults: list[Any] = list(faults_of(data, known_datasets(datasets)))
-    for text in [] if faults else scores:
-        seed, _, file = text.partition("=")
-        if not seed.isdecimal() or not file:
-            raise InputError(f"--scores {text!r} must be SEED=FILE.npz, such as 0=test_scores.npz")
-        faults += check_scores(
-            data, int(seed), _rescored(Path(file), data["dataset"], data["dataset_digest"], data_root)[0]
-        )
-    return faults
-
-
-def _rescored(
-    path: Path, dataset: str, digest: str | None, data_root: Path | None
-) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Average precision by class in percent, and training images by class."""
-    found, ids, classes = read_scores(path)
-    opened = load_dataset(dataset, data_root=data_root)
-    if digest is not None and opened.digest != digest:
-        raise InputError(f"{dataset} has digest {opened.digest[:12]} here, the submission says {digest[:12]}")
-    test = opened.split("test")
-    if ids != test.ids.tolist() or classes != opened.classes or found.shape != test.labels.shape:
-        raise InputError(
-            f"{path}: ids and classes must be those of the test split of {dataset}, in its order: "
-            f"{len(test.ids)} images, {len(opened.classes)} classes; it has {len(ids)} and {len(classes)}"
-        )
-    sizes = dict(zip(opened.classes, opened.statistics.counts.tolist(), strict=True))
-    return rescore(found, test.labels, classes), sizes
-
-
-def _show_scores(path: Path, dataset: str, data_root: Path | None) -> None:
-    ap, sizes = _rescored(path, dataset, None, data_root)
-    means = ", ".join(f"{group} {value:.2f}" for group, value in group_means(ap, sizes).items())
-    print_line(f"{path}: scored again on the test split of {dataset}: {means}")

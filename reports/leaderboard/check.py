@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from jsonschema import Draft202012Validator
-from numpy.typing import NDArray
 
 from ...benchmark.training.metrics import SCORE_NAMES, average_precision
+from ...datasets.dataset import Dataset
 from ...errors import InputError
 from .submission import class_groups, group_means, read_json
 
@@ -108,25 +108,27 @@ def check_scores(data: Mapping[str, Any], seed: int, rescored: Mapping[str, floa
     return [_fault("runs", sorted(run["seed"] for run in data["runs"]), f"has no seed {seed}, but scores of it")]
 
 
-def read_scores(path: Path) -> tuple[NDArray[np.float32], list[str], tuple[str, ...]]:
-    """Read per-image scores: `scores` (N, C), `ids` (N,), `classes` (C,), as `test_scores.npz` of a run holds them.
+def rescore(path: Path, dataset: Dataset) -> dict[str, float | None]:
+    """Average precision by class in percent from per-image scores on the test split; None without positives.
+
+    The file holds `scores` (N, C), `ids` (N,) and `classes` (C,), as `test_scores.npz` of a run does.
 
     Raises:
-        InputError: if the file does not hold them.
+        InputError: if it does not, or if they are not those of the dataset's test split.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             scores = np.asarray(arrays["scores"], dtype=np.float32)
-            return scores, [str(i) for i in arrays["ids"].tolist()], tuple(str(c) for c in arrays["classes"].tolist())
+            ids, classes = [str(i) for i in arrays["ids"].tolist()], [str(c) for c in arrays["classes"].tolist()]
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"{path} must hold the arrays scores (N, C), ids (N,) and classes (C,): {error}") from error
-
-
-def rescore(
-    scores: NDArray[np.float32], labels: NDArray[np.uint8], classes: tuple[str, ...]
-) -> dict[str, float | None]:
-    """Average precision of each class in percent from per-image scores; None for a class without positives."""
-    values = 100 * average_precision(scores, labels)
+    test = dataset.split("test")
+    if ids != test.ids.tolist() or classes != list(dataset.classes) or scores.shape != test.labels.shape:
+        raise InputError(
+            f"{path}: ids and classes must be those of the test split of {dataset.name}, in its order: "
+            f"{len(test.ids)} images, {len(dataset.classes)} classes; it has {len(ids)} and {len(classes)}"
+        )
+    values = 100 * average_precision(scores, test.labels)
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
 
 
