@@ -34,7 +34,7 @@ COMMANDS = {
     "data import": "datasets.commands.importing:import_dataset",
     "data prepare": "datasets.commands.preparing:prepare_dataset",
     "data verify": "datasets.commands.preparing:verify_dataset",
-    "data select": "datasets.commands.select:select",
+    "data select": "datasets.commands.importing:select",
     "run": "benchmark.commands.run:run",
     "runs list": "benchmark.commands.runs:list_runs",
     "runs show": "benchmark.commands.runs:show",
@@ -114,7 +114,8 @@ def main() -> None:
     try:
         command_line(sys.argv[1:])(sys.argv[1:], exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        inner = error.__cause__ if isinstance(error, CycloptsError) else None
+        sys.stderr.write(f"error: {inner if isinstance(inner, InputError) else error}\n")
         raise SystemExit(2) from None
 
 

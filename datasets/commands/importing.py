@@ -1,7 +1,8 @@
-"""`mltbench data import`."""
+"""`mltbench data import` and `mltbench data select`: what is made of your own labels."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,16 @@ from ...errors import InputError
 from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..importing.importer import ImportOptions, check_dataset_name, import_images, read_annotations
-from ..importing.label_files import CsvOptions
-from ..importing.splits import SplitOptions, parse_long_tail
-from ..long_tail.statistics import GROUPS
+from ..importing.label_files import CsvOptions, read_label_file
+from ..importing.splits import SplitOptions
+from ..long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
+from ..long_tail.statistics import GROUPS, ClassStatistics
 from ..prepared.dataset_folder import open_prepared
 from ..registry import list_datasets
-from .options import DataOptions
+from .options import AtLeastOne, DataOptions, Flattened
+
+# Whose labels `select` chooses from, where an .npz has several: all there are, rather than a chosen training split.
+POOLS = ("", "trainval2012_", "train_")
 
 
 def import_dataset(
@@ -26,21 +31,14 @@ def import_dataset(
     *,
     images: Path,
     labels: list[str],
-    delimiter: str = ",",
-    separator: str = "|",
-    image_column: str = "image",
-    labels_column: str = "labels",
-    split_column: str = "split",
-    test_share: float = 0.3,
-    validation_share: float = 0.15,
-    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    long_tail: str | None = None,
+    columns: Annotated[CsvOptions, Flattened] = CsvOptions(),
+    splits: Annotated[SplitOptions, Flattened] = SplitOptions(),
     difficult: Annotated[bool, Parameter(negative="--no-difficult")] = True,
     recipe: str = "paper",
     backbone: str = "resnet50",
     leave_out: Annotated[bool, Parameter(name="--leave-out-unusable")] = False,
     replace: bool = False,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    workers: Annotated[int | None, AtLeastOne] = None,
     data: DataOptions = DataOptions(),
 ) -> None:
     """Make a dataset of your own images and labels; every other command then takes its name.
@@ -57,17 +55,8 @@ def import_dataset(
 
     Args:
         name: What commands will call it.
-        images: Folder that the image files lie below.
+        images: Folder that the image files are below.
         labels: A CSV, a folder of VOC XML, or COCO JSON; several of these as SPLIT=FILE, repeated.
-        delimiter: Between the cells of a CSV.
-        separator: Between the class names of one cell of a CSV.
-        image_column: CSV column of the image files.
-        labels_column: CSV column of the class names; without it each further column is a class of 0/1.
-        split_column: CSV column of the splits, if there is one.
-        test_share: Share of test images where no test split is given.
-        validation_share: Share of the training images set aside where no validation split is given.
-        seed: Seed of every draw.
-        long_tail: Cut the training set by the paper's construction: max=800,min=1[,power=6].
         difficult: Whether VOC objects marked difficult count.
         recipe: Training recipe of the dataset; `run --recipe` takes another.
         backbone: Backbone; `run --backbone` takes another.
@@ -77,25 +66,13 @@ def import_dataset(
     """
     check_dataset_name(name, [entry.name for entry in list_datasets()])
     if not images.is_dir():
-        raise InputError(f"--images {str(images)!r} is no folder; give the folder that the image files lie below")
-    columns = CsvOptions(
-        delimiter=delimiter,
-        separator=separator,
-        image_column=image_column,
-        labels_column=labels_column,
-        split_column=split_column,
-    )
+        raise InputError(f"--images {str(images)!r} is no folder; give the folder that the image files are below")
     annotations = read_annotations(labels, columns, difficult=difficult)
     options = ImportOptions(
         name=name,
         images=images.resolve(),
         data_root=data.root,
-        splits=SplitOptions(
-            test_share=test_share,
-            validation_share=validation_share,
-            seed=seed,
-            long_tail=parse_long_tail(long_tail) if long_tail else None,
-        ),
+        splits=splits,
         recipe=recipe,
         backbone=backbone,
         workers=workers or usable_cores(),
@@ -116,3 +93,45 @@ def import_dataset(
         f"Next: mltbench data show {manifest.name}{data.repeated}, then "
         f"mltbench run --dataset {manifest.name} --method erm{data.repeated}"
     )
+
+
+def select(
+    *,
+    labels: Path,
+    out: Path,
+    largest: Annotated[int, Parameter(name="--max", validator=Number(gte=1))] = 800,
+    smallest: Annotated[int, Parameter(name="--min", validator=Number(gte=1))] = 1,
+    power: float = 6.0,
+    seed: int = 0,
+    separator: str = "|",
+) -> None:
+    """Select a long-tailed subset of anyone's labels by the paper's construction, as VOC-MLT was made.
+
+    For example:
+
+        mltbench data select --labels trainval.npz --max 800 --out ids.txt
+
+    Args:
+        labels: Label matrix: .npz with ids and labels, or CSV.
+        out: The selected ids, one a line.
+        largest: Wanted size of the largest class.
+        smallest: Wanted size far out in the tail.
+        power: Power of the Pareto density.
+        seed: Seed of every draw.
+        separator: Between the class names of one image, in a CSV.
+    """
+    found = read_label_file(labels, separator=separator, prefixes=POOLS)
+    ClassStatistics.from_labels(found.labels, class_names=found.classes)
+    targets = pareto_targets(len(found.classes), largest=largest, smallest=smallest, power=power)
+    chosen = select_head_to_tail(found.labels, targets, random.Random(seed))
+    ids = [found.ids[i] for i in chosen]
+    statistics = ClassStatistics.from_labels(found.labels[chosen], class_names=found.classes)
+    try:
+        out.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write the ids to {out}: {error.strerror}; give a writable file with --out") from error
+    groups = ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS)
+    print_line(f"{len(ids)} of {len(found.ids)} images, {found.labels[chosen].sum() / len(ids):.3f} labels per image")
+    print_line(f"classes: {groups}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}")
+    print_line(f"SHA-256 of the sorted ids: {ids_digest(ids)}")
+    print_line(f"ids: {out}")

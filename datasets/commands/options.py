@@ -15,6 +15,8 @@ PLACES = Group("Data and results", sort_key=3)
 
 AtLeastOne = Parameter(validator=Number(gte=1))
 NotNegative = Parameter(validator=Number(gte=0))
+# Makes each field of a dataclass an option, described by the text below it.
+Flattened = Parameter(name="*")
 
 
 @Parameter(name="*", group=PLACES)

@@ -27,13 +27,18 @@ logger = logging.getLogger("mltbench")
 
 @dataclass(frozen=True, kw_only=True)
 class CsvOptions:
-    """How a CSV is laid out; without a labels column, each further column is a class of 0/1."""
+    """How a CSV is laid out, as the command line describes it; None for the first column, or for no splits."""
 
-    delimiter: str = ","  # between cells
-    separator: str = "|"  # between the class names of one cell
-    image_column: str | None = "image"  # None for the first one
+    delimiter: str = ","
+    """Between the cells of a CSV."""
+    separator: str = "|"
+    """Between the class names of one cell of a CSV."""
+    image_column: str | None = "image"
+    """CSV column of the image files."""
     labels_column: str = "labels"
-    split_column: str | None = "split"  # which may be absent; None where it would be a class like others
+    """CSV column of the class names; without it each further column is a class of 0/1."""
+    split_column: str | None = "split"
+    """CSV column of the splits, if there is one."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

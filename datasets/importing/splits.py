@@ -27,17 +27,25 @@ class LongTail:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How images are divided."""
+    """How images are divided, as the command line describes it."""
 
-    test_share: float = 0.3  # of all images, when no test split is given
-    validation_share: float = 0.15  # of the training images, when no validation split is given
-    seed: int = 0  # of every draw
-    long_tail: LongTail | None = None  # None takes all training images
+    test_share: float = 0.3
+    """Share of test images where no test split is given."""
+    validation_share: float = 0.15
+    """Share of the training images set aside where no validation split is given."""
+    seed: int = 0
+    """Seed of every draw."""
+    long_tail: str | None = None
+    """Cut the training set by the paper's construction: max=800,min=1[,power=6]."""
 
     def __post_init__(self) -> None:
         for name in ("test_share", "validation_share"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)!r} must lie between 0 and 1")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed} must be 0 or more")
+        if self.long_tail is not None:
+            parse_long_tail(self.long_tail)
 
 
 def parse_long_tail(text: str) -> LongTail:
@@ -97,7 +105,7 @@ def divide(
     ClassStatistics.from_labels(labels[rows["train"]], class_names=class_names)
     if options.long_tail:
         before = len(rows["train"])
-        curve, pool = options.long_tail, rows["train"]
+        curve, pool = parse_long_tail(options.long_tail), rows["train"]
         targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
         chosen = select_head_to_tail(labels[pool], targets, random.Random(options.seed), order=sorted)
         rows["train"] = [pool[i] for i in chosen]
