@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...datasets.registry import prepare
 from ...errors import without_password
-from ...terminal import console
+from ...terminal import console, print_line
 from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
 from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
@@ -23,7 +21,6 @@ from ..runs.interruption import Interrupted, ended_by_signals
 from ..runs.run import checkpoints_for
 from ..tracking.store import Store
 
-POLL_SECONDS = 0.5
 GROUP_COLUMNS = ("total", "head", "medium", "tail")
 
 
@@ -89,8 +86,8 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
         console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
 
 
-class PlanProgress:
-    """Follows the journals of running experiments: one bar over all images, one line per finished experiment.
+class PlanProgress(Progress):
+    """One bar over the images of experiments, as their journals count them, and one line per experiment that ends.
 
     Args:
         experiments: that are trained, in whatever processes.
@@ -100,44 +97,41 @@ class PlanProgress:
     def __init__(self, experiments: Sequence[PlannedExperiment], runs: Path) -> None:
         self.experiments, self.runs = list(experiments), runs
         self.width = max((len(planned.title) for planned in experiments), default=0)
-        self.bar = Progress(
+        self.ended: set[str] = set()
+        self.waited_for = 0
+        super().__init__(
             TextColumn("training"),
             BarColumn(),
-            TextColumn("{task.fields[ended]}/{task.fields[of]}"),
-            TextColumn("experiments"),
+            TextColumn("{task.fields[ended]}/{task.fields[of]} experiments"),
             TimeElapsedColumn(),
             TextColumn("remaining"),
             TimeRemainingColumn(),
-            _ImagesPerSecond(""),
+            TextColumn("{task.fields[rate]:,.0f} images/s"),
             console=console(),
             transient=True,
+            refresh_per_second=2,
+            disable=not experiments or not console().is_terminal,
         )
-        self.images = sum(planned.images for planned in experiments)
-        self.task = self.bar.add_task("training", total=max(self.images, 1), ended=0, of=len(self.experiments))
-        self.ended: set[str] = set()
-        self.waited_for = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        images = sum(planned.images for planned in experiments)
+        self.add_task("training", total=max(images, 1), ended=0, of=len(self.experiments), rate=0)
 
-    def __enter__(self) -> PlanProgress:
-        if self.experiments:
-            self.bar.start()
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.experiments:
-            self._stop.set()
-            self._thread.join()
-            self.bar.stop()
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, brought up to date from the journals whenever it is drawn."""
+        seen = 0
+        for planned in self.experiments:
+            if planned.experiment.id in self.ended:
+                seen += planned.images
+                continue
+            epochs = [e for e in RunFolder(self.runs / planned.experiment.id).entries() if e.event == "epoch"]
+            seen += int(epochs[-1].details["images"]) if epochs else 0
+        for task in self.tasks:
+            self.update(task.id, completed=seen, ended=len(self.ended), rate=task.speed or 0)
+        yield from super().get_renderables()
 
     def end(self, planned: PlannedExperiment) -> None:
         """Print one line for an experiment that has ended; what is overridden stands last, where it may be long."""
         self.ended.add(planned.experiment.id)
         console().print(self._line(planned), soft_wrap=True, highlight=False)
-        self._update()
 
     def wait(self, busy: Sequence[tuple[PlannedExperiment, str]]) -> None:
         """Print what other processes train and this one waits for, whenever that has changed."""
@@ -146,10 +140,9 @@ class PlanProgress:
         self.waited_for = len(busy)
         planned, holder = busy[0]
         more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
-        console().print(
-            f"waiting for {escape(planned.label)}, seed {planned.experiment.seed}{more}: {escape(holder)} trains "
-            f"{'them' if more else 'it'}. Ctrl-C ends the waiting alone.",
-            soft_wrap=True,
+        print_line(
+            f"waiting for {planned.label}, seed {planned.experiment.seed}{more}: {holder} trains "
+            f"{'them' if more else 'it'}. Ctrl-C ends the waiting alone."
         )
 
     def _line(self, planned: PlannedExperiment) -> str:
@@ -163,22 +156,3 @@ class PlanProgress:
         there = {group: scores[f"{split}/{group}"] for group in GROUP_COLUMNS if f"{split}/{group}" in scores}
         values = "  ".join(f"{group} {100 * value:5.1f}" for group, value in there.items())
         return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:6.1f} s{overrides}"
-
-    def _follow(self) -> None:
-        while not self._stop.wait(POLL_SECONDS):
-            self._update()
-
-    def _update(self) -> None:
-        seen = 0
-        for planned in self.experiments:
-            if planned.experiment.id in self.ended:
-                seen += planned.images
-                continue
-            epochs = [e for e in RunFolder(self.runs / planned.experiment.id).entries() if e.event == "epoch"]
-            seen += int(epochs[-1].details["images"]) if epochs else 0
-        self.bar.update(self.task, completed=seen, ended=len(self.ended))
-
-
-class _ImagesPerSecond(TextColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} images/s")
