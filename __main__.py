@@ -40,7 +40,7 @@ COMMANDS = {
     "runs show": "benchmark.commands.runs:show",
     "runs delete": "benchmark.commands.runs:delete",
     "status": "benchmark.commands.status:status",
-    "sync": "benchmark.commands.sync:sync",
+    "sync": "benchmark.commands.status:sync",
     "verify": "benchmark.commands.verify:verify",
     "study tune": "studies.commands:tune",
     "study run": "studies.commands:run",

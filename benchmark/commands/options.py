@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -166,31 +166,15 @@ class PlanOptions(FileOptions, SettingOptions, MethodOptions):
         Raises:
             InputError: if an option is unknown.
         """
-        seeds = parse_seeds(self.seeds or "1")
+        common: dict[str, Any] = {"seeds": parse_seeds(self.seeds or "1"), "device_type": device_type}
+        common |= {"word_vectors": self.word_vectors}
         if self.from_study is not None:
-            winners = winners_plan(
-                open_results(),
-                self.from_study,
-                seeds=seeds,
-                data_root=data_root,
-                device_type=device_type,
-                word_vectors=self.word_vectors,
-            )
-            return [winners]
+            return [winners_plan(open_results(), self.from_study, data_root=data_root, **common)]
         methods = choose_methods(self.table, self.method)
+        common |= {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
         title = " and ".join([*(f"Table {number}" for number in self.table), *self.method])
         return [
-            build_plan(
-                load_dataset(name, data_root=data_root),
-                methods,
-                seeds=seeds,
-                recipe=self.recipe,
-                backbone=self.backbone_choice,
-                overrides=self.override,
-                device_type=device_type,
-                word_vectors=self.word_vectors,
-                name=f"{title} on {name}",
-            )
+            build_plan(load_dataset(name, data_root=data_root), methods, name=f"{title} on {name}", **common)
             for name in self.dataset or (DEFAULT_DATASET,)
         ]
 

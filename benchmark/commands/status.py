@@ -1,10 +1,13 @@
-"""`mltbench status`."""
+"""`mltbench status` and `mltbench sync`: what run folders hold, and whether MLflow has it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.markup import escape
 
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import list_datasets
@@ -14,7 +17,7 @@ from ...terminal import Json, console, print_json, print_line, table_of
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
 from ..runs.folder import RunFolder, State
 from ..tracking.store import Store
-from ..tracking.sync import not_in_mlflow, run_folders
+from ..tracking.sync import UPLOADED, agree, find, not_in_mlflow, run_folders
 from .options import DeviceOptions, PlanOptions, StoreOptions
 
 Row = dict[str, Any]
@@ -68,6 +71,47 @@ def status(
     console().print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no such run")
     if missing:
         print_line(f"{len(missing)} ended runs are not in MLflow: mltbench sync --out {results.root}")
+
+
+def sync(
+    *,
+    everything: Annotated[bool, Parameter(name="--all")] = False,
+    dry_run: bool = False,
+    options: StoreOptions = StoreOptions(),
+) -> int:
+    """Upload ended runs that MLflow lacks, exactly once, and mend what a crash has left there.
+
+    For example:
+
+        mltbench sync
+        mltbench sync --tracking-uri http://127.0.0.1:5000
+        mltbench sync --dry-run
+
+    Args:
+        everything: Upload also what MLflow has: it changes nothing.
+        dry_run: Say what is wrong and change nothing.
+    """
+    store = options.open()
+    found = find(store, everything=everything)
+    for finding in found:
+        print_line(f"{finding.kind}: {finding.name}  {finding.message}")
+    if not found:
+        console().print("run folders and MLflow agree.")
+    if dry_run or not found:
+        return 0
+    done, failed = Counter[str](), 0
+    for finding, reason in agree(store, found):
+        if reason:
+            failed += 1
+            console().print(f"[yellow]not done[/yellow] {finding.name}: {escape(reason)}", soft_wrap=True)
+        else:
+            done["uploaded" if finding.kind in UPLOADED else finding.kind] += 1
+    left = len(found) - failed - done.total()
+    console().print(
+        f"uploaded {done['uploaded']}, closed {done['left open']}, deleted {done['there twice']}; "
+        f"failed {failed}, left {left} as they are"
+    )
+    return int(failed > 0)
 
 
 def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
