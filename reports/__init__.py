@@ -19,7 +19,7 @@ from .results.significance import average_ranks as average_ranks
 from .results.significance import paired_difference as paired_difference
 from .results.significance import pairwise_differences as pairwise_differences
 from .tables.build import build_table as build_table
-from .tables.pairs import pairs_frame as pairs_frame
+from .tables.build import pairs_frame as pairs_frame
 from .tables.result_table import comma_separated as comma_separated
 from .tables.result_table import latex as latex
 from .tables.result_table import markdown as markdown

@@ -25,7 +25,7 @@ from ...errors import InputError
 from ...terminal import console
 from ..figures.registry import draw_figures
 from ..figures.source import dataset_source
-from ..pages.dark_figures import adapt_figures
+from ..pages.web import adapt_figures
 from ..pages.drawers import open_drawers
 from ..pages.output import own_folder, print_failures, write_report
 from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations

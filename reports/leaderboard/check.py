@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,21 +20,20 @@ OWN_FILE = "datasets.json"
 # Two decimals in, two decimals out: a mean of rounded values may be off by so much.
 ROUNDING = 0.011
 LONGEST_VALUE = 80
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownDataset:
-    """A dataset that results may be submitted on.
-
-    Attributes:
-        digests: its accepted versions.
-        training_images: by class; empty where they are unknown.
-        without_test_images: classes that have no average precision; None where they are unknown.
-    """
-
-    digests: list[str]
-    training_images: dict[str, int] = field(default_factory=dict)
-    without_test_images: list[str] | None = None
+DATASETS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "required": ["digests"],
+        "properties": {
+            "digests": {"type": "array", "items": {"type": "string"}},
+            "training_images": {"type": "object"},
+            "without_test_images": {"type": ["array", "null"]},
+        },
+    },
+}
+# Accepted datasets by name, as `known_datasets` returns them.
+Known = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,42 +48,30 @@ class Fault:
         return f"{self.field} = {self.value}: {self.cure}"
 
 
-def known_datasets(folder: Path | None = None) -> dict[str, KnownDataset]:
+def known_datasets(folder: Path | None = None) -> Known:
     """Datasets that the suite knows, and those of `datasets.json` in a folder of submissions.
 
-    The file holds, by dataset: `digests` (a list), and perhaps `training_images` (by class) and
-    `without_test_images` (a list of classes).
+    The file holds, by dataset: `digests` (a list of the accepted versions), and perhaps `training_images` (by class)
+    and `without_test_images` (a list of the classes that have no average precision).
 
     Raises:
         InputError: if the file cannot be used.
     """
-    found = json.loads((files(__package__) / "known.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((files(__package__) / "known.json").read_text(encoding="utf-8"))
     own = folder / OWN_FILE if folder is not None else None
     if own is not None and own.is_file():
-        found |= read_json(own)
-    try:
-        return {
-            name: KnownDataset(
-                digests=list(entry["digests"]),
-                training_images=dict(entry.get("training_images", {})),
-                without_test_images=None if (empty := entry.get("without_test_images")) is None else list(empty),
+        content = read_json(own)
+        for error in Draft202012Validator(DATASETS_SCHEMA).iter_errors(content):
+            raise InputError(
+                f"{own}: each dataset needs `digests`, a list of SHA-256, and may have `training_images` (by class) "
+                f"and `without_test_images` ({error.message[:200]})"
             )
-            for name, entry in found.items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{own}: each dataset needs `digests`, a list of SHA-256, and may have `training_images` (by class) and "
-            f"`without_test_images` ({type(error).__name__}: {error})"
-        ) from error
+        found |= content
+    return found
 
 
-def check(data: Any, known: Mapping[str, KnownDataset]) -> list[Fault]:
-    """Return all faults of a submission's JSON; none means that it is accepted.
-
-    Args:
-        data: the parsed JSON.
-        known: accepted datasets, as `known_datasets` returns them.
-    """
+def check(data: Any, known: Known) -> list[Fault]:
+    """All faults of a submission's JSON, on a dataset that is `known`; none means that it is accepted."""
     return (
         [_schema_fault(error) for error in _validator().iter_errors(data)]
         or [*_dataset_faults(data, known), *_seed_faults(data), *_class_faults(data, known)]
@@ -93,13 +80,7 @@ def check(data: Any, known: Mapping[str, KnownDataset]) -> list[Fault]:
 
 
 def check_scores(data: Mapping[str, Any], seed: int, rescored: Mapping[str, float | None]) -> list[Fault]:
-    """Compare the claimed average precision of one seed with what its per-image scores give.
-
-    Args:
-        data: a submission that passed `check`.
-        seed: of the run.
-        rescored: by class, in percent, as `rescore` returns it.
-    """
+    """Compare the average precision that a checked submission claims for one seed with what `rescore` returns."""
     for i, run in enumerate(data["runs"]):
         if run["seed"] == seed:
             wrong = [name for name, value in rescored.items() if not _same(run["ap"].get(name), value)]
@@ -145,14 +126,14 @@ def _schema_fault(error: Any) -> Fault:
     return _fault(place, error.instance, error.message.replace(repr(error.instance), "it", 1)[:200])
 
 
-def _dataset_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) -> Iterator[Fault]:
+def _dataset_faults(data: Mapping[str, Any], known: Known) -> Iterator[Fault]:
     name, digest = data["dataset"], data["dataset_digest"]
     if name not in known:
         names = ", ".join(sorted(known)) or "(none)"
         cure = f"not a dataset of this board; known: {names}. Its owner can add it to datasets.json"
         yield _fault("dataset", name, cure)
-    elif digest not in known[name].digests:
-        wanted = " or ".join(f"{one[:12]}..." for one in known[name].digests)
+    elif digest not in known[name]["digests"]:
+        wanted = " or ".join(f"{one[:12]}..." for one in known[name]["digests"])
         yield _fault("dataset_digest", digest, f"results on {name} count for {wanted}; train on that version")
 
 
@@ -165,13 +146,13 @@ def _seed_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield _fault("runs", "the same ap for several seeds", cure)
 
 
-def _class_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) -> Iterator[Fault]:
-    classes, facts = data["training_images"], known.get(data["dataset"])
-    if facts is not None and facts.training_images and facts.training_images != classes:
-        right = facts.training_images
+def _class_faults(data: Mapping[str, Any], known: Known) -> Iterator[Fault]:
+    classes, facts = data["training_images"], known.get(data["dataset"], {})
+    right = facts.get("training_images") or classes
+    if right != classes:
         wrong = [name for name in {**right, **classes} if right.get(name) != classes.get(name)][:3]
-        cure = f"{data['dataset']} has { {name: right.get(name) for name in wrong} }"
-        yield _fault("training_images", {name: classes.get(name) for name in wrong}, cure)
+        given, wanted = ({name: counts.get(name) for name in wrong} for counts in (classes, right))
+        yield _fault("training_images", given, f"{data['dataset']} has {wanted}")
     empty = {name for name in classes if all(run["ap"].get(name) is None for run in data["runs"])}
     for i, run in enumerate(data["runs"]):
         if set(run["ap"]) != set(classes):
@@ -179,7 +160,7 @@ def _class_faults(data: Mapping[str, Any], known: Mapping[str, KnownDataset]) ->
             yield _fault(f"runs[{i}].ap", odd, "must have exactly the classes of training_images")
             continue
         missing = {name for name, value in run["ap"].items() if value is None}
-        missing -= empty if facts is None or facts.without_test_images is None else set(facts.without_test_images)
+        missing -= empty if facts.get("without_test_images") is None else set(facts["without_test_images"])
         if missing:
             yield _fault(f"runs[{i}].ap", sorted(missing)[:3], "have test images: give their average precision")
     if empty == set(classes):

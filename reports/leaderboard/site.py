@@ -1,6 +1,7 @@
 """The static site: a ranked table, one page per method, the rules, a machine-readable index."""
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,7 @@ from ..figures.class_size import class_size, draw_class_size
 from ..figures.groups import draw_groups
 from ..figures.registry import write_data
 from ..figures.style import as_svg
-from ..pages.dark_figures import adapt_figures
-from ..pages.page import page_files, templates
+from ..pages.web import adapt_figures, page_files, templates
 from ..results.significance import paired_difference
 from .check import OWN_FILE, Fault, check, known_datasets
 from .submission import Submission, class_groups, read_json
@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
             rejected.append(Rejected(file=path.name, faults=tuple(map(str, faults))))
         else:
             accepted[data["id"]] = Submission(data=data)
-    order = sorted(accepted.values(), key=lambda s: (s.data["dataset"], -(s.mean("total") or 0)))
+    order = sorted(accepted.values(), key=lambda one: (one.data["dataset"], -one.scores.total.mean()))
     return order, rejected
 
 
@@ -137,7 +137,8 @@ def _write_site(
     for submission in submissions:
         boards.setdefault(submission.board, []).append(submission)
     ranks = {
-        board: ranks_within_noise({one.id: one.by_seed["total"] for one in ranked}) for board, ranked in boards.items()
+        board: ranks_within_noise({one.id: one.scores.total.to_dict() for one in ranked})
+        for board, ranked in boards.items()
     }
     rows = []
     for submission in submissions:
@@ -161,15 +162,19 @@ def _row(submission: Submission, rank: str) -> dict[str, Any]:
         "recipe": data["protocol"]["recipe"],
         "rank": rank,
         "page": f"methods/{submission.id}.html",
-        "seeds": sorted(run["seed"] for run in data["runs"]),
-        "mean": {name: submission.mean(name) for name in SCORE_NAMES},
-        "deviation": {name: submission.deviation(name) for name in SCORE_NAMES},
+        "seeds": submission.scores.index.tolist(),
+        "mean": _known(submission.scores.mean()),
+        "deviation": _known(submission.scores.std(ddof=1)),
     }
+
+
+def _known(values: pd.Series) -> dict[str, float | None]:
+    return {str(name): None if math.isnan(value) else float(value) for name, value in values.items()}
 
 
 def _write_method(folder: Path, submission: Submission, row: Mapping[str, Any], rivals: Sequence[Submission]) -> None:
     data = submission.data
-    best = max(rivals, key=lambda s: s.mean("total") or 0)
+    best = max(rivals, key=lambda one: one.scores.total.mean())
     compared = [submission] if best is submission else [submission, best]
     sizes = class_size(_per_class(compared), methods=[one.id for one in compared])
     figures = []
@@ -209,13 +214,11 @@ def _per_class(submissions: Sequence[Submission]) -> pd.DataFrame:
 
 def _groups(submissions: Sequence[Submission]) -> pd.DataFrame:
     """The scores of submissions as `groups_frame` returns those of a table."""
-    rows = [
-        (one.data["dataset"], one.data["method"], seed, group, value)
-        for one in submissions
-        for group, values in one.by_seed.items()
-        for seed, value in values.items()
-    ]
-    return pd.DataFrame(rows, columns=["dataset", "method", "seed", "group", "value"])
+    frames = []
+    for one in submissions:
+        long = one.scores.rename_axis("seed").reset_index().melt("seed", var_name="group", value_name="value")
+        frames.append(long.dropna().assign(dataset=one.data["dataset"], method=one.data["method"]))
+    return pd.concat(frames, ignore_index=True)[["dataset", "method", "seed", "group", "value"]]
 
 
 def _page(path: Path, template: str, *, root: str = "", **values: Any) -> None:

@@ -1,21 +1,33 @@
-"""Everything that a report shows, collected from runs."""
+"""A report: what it shows, and the one folder that it is written to, with the page, the tables, and JSON for programs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
+from ... import __version__
 from ...benchmark.tracking.store import Store
-from ...files import safe_file_name
-from ..figures.registry import DrawnFigure
+from ...benchmark.training.metrics import SCORE_NAMES
+from ...errors import InputError
+from ...files import replacing, safe_file_name
+from ..figures.registry import Drawing
 from ..results.bootstrap import Results
 from ..results.provenance import configuration_records
-from ..results.quoted import QuotedRow
-from ..tables.build import build_table
-from ..tables.pairs import pairs_frame
-from ..tables.result_table import ResultTable
-from ..tables.summary import GroupSummary, summarise
+from ..tables.build import pairs_frame
+from ..tables.result_table import FORMATS, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
+from ..tables.summary import GroupSummary, join_words, seeds_in_words, summarise
+from .web import content_policy, page_files, templates
+
+# Raised when a field of results.json changes its meaning or goes away.
+SCHEMA_VERSION = 1
+# A larger matrix of pairs is a wall of numbers; its CSV holds them all.
+MATRIX_AT_MOST = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,19 +46,11 @@ class Section:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DatasetReport:
-    """One dataset of the report.
-
-    Attributes:
-        without: figures that had nothing to draw, with the reasons.
-        failed: figures that met an error, with it.
-        left_out: sentences on the runs that the figures of results do not show.
-    """
+    """One dataset of the report; `left_out` are sentences on the runs that the figures of results do not show."""
 
     dataset: str
     sections: tuple[Section, ...]
-    figures: tuple[DrawnFigure, ...] = ()
-    without: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    drawing: Drawing = field(default_factory=Drawing)
     left_out: tuple[str, ...] = ()
 
     @property
@@ -64,27 +68,177 @@ class Report:
     resamples: int = 0
 
 
-def collect_sections(
-    runs: pd.DataFrame,
-    dataset: str,
-    numbers: Sequence[int],
-    *,
-    recipe: str | None = None,
-    per_class: pd.DataFrame | None = None,
-    quoted: Sequence[QuotedRow] = (),
-    resampled: Mapping[str, Results] | None = None,
-) -> tuple[Section, ...]:
-    """Tables of one dataset with their summaries and pairs; arguments as for `build_table` and `pairs_frame`."""
-    tables = [
-        build_table(runs, number, dataset, recipe=recipe, per_class=per_class, quoted=quoted) for number in numbers
-    ]
-    return tuple(
-        Section(table=table, summary=tuple(summarise(table)), pairs=pairs_frame(table, runs, resampled))
-        for table in tables
-    )
+def section_of(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, Results] | None = None) -> Section:
+    """A table with its summary and pairs; arguments as for `pairs_frame`."""
+    return Section(table=table, summary=tuple(summarise(table)), pairs=pairs_frame(table, runs, resampled))
 
 
 def shown_configurations(store: Store, runs: pd.DataFrame, datasets: Sequence[DatasetReport]) -> list[dict[str, Any]]:
     """Records of the experiments that the tables show, each once."""
     shown = {name for d in datasets for s in d.sections for row in s.table.rows for name in row.experiments}
     return configuration_records(store, runs[runs.experiment_id.isin(shown)])
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Within, no other process writes a report to this folder; it is created if missing.
+
+    Raises:
+        InputError: if another process does, or the folder cannot be written.
+    """
+    lock = FileLock(folder / ".report.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another `mltbench report` is writing to {folder}; wait for it, or give another folder with --to"
+        ) from None
+    except (NotImplementedError, OSError) as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write page, tables, pairs and JSON; return the page's path. Figures are there already: they are drawn in place.
+
+    Raises:
+        InputError: if the folder cannot be written; the page is written last, so that an old one stays whole.
+    """
+    texts = {}
+    for section in (section for dataset in report.datasets for section in dataset.sections):
+        texts |= {f"{section.name}.{ending}": write(section.table) for ending, write in FORMATS.items()}
+        texts[f"{section.name}-pairs.csv"] = csv_text(section.pairs)
+        if section.table.quoted:
+            texts[f"{section.name}-quoted.csv"] = csv_text(quoted_frame(section.table))
+    texts |= {"results.json": results_json(report), "index.html": render_page(report)}
+    try:
+        for name, text in texts.items():
+            with replacing(folder / name) as file:
+                file.write(text.encode())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder / "index.html"
+
+
+def render_page(report: Report) -> str:
+    """The report as one HTML page."""
+    style, script = page_files()
+    names = join_words([dataset.dataset for dataset in report.datasets])
+    return (
+        templates(str(__package__))
+        .get_template("page.html.jinja")
+        .render(
+            report=report,
+            title=f"Long-tailed multi-label recognition on {names}",
+            groups=SCORE_NAMES,
+            noise_sign=NOISE_SIGN,
+            version=__version__,
+            style=style,
+            script=script,
+            policy=content_policy(script),
+            matrix=pair_matrix,
+            seeds_in_words=seeds_in_words,
+        )
+    )
+
+
+def pair_matrix(section: Section, group: str) -> list[tuple[str, list[dict[str, str] | None]]]:
+    """Paired differences of one group as a square, row minus column: each row's label and its cells.
+
+    It is empty where it would be too large; a cell is None where the two share no seed.
+    """
+    labels = [row.label for row in section.table.rows if row.cells[group].mean is not None]
+    if not 2 <= len(labels) <= MATRIX_AT_MOST:
+        return []
+    cells = {}
+    for pair in section.pairs[section.pairs.group == group].to_dict("records"):
+        ends = [pair[name] for name in ("difference", "low", "high", "images_low", "images_high")]
+        mean, low, high, images_low, images_high = ends
+        cells[pair["first"], pair["second"]] = _pair_cell(*ends)
+        cells[pair["second"], pair["first"]] = _pair_cell(-mean, -high, -low, -images_high, -images_low)
+    return [(row, [cells.get((row, column)) for column in labels]) for row in labels]
+
+
+def results_json(report: Report) -> str:
+    """The whole report as JSON text; numbers unrounded and in percent, null for what does not exist."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "mltbench": __version__,
+        "split": "test",
+        "unit": "percent",
+        "bootstrap_resamples": report.resamples,
+        "tables": [_section(section) for dataset in report.datasets for section in dataset.sections],
+        "figures": [
+            {**asdict(figure), "dataset": dataset.dataset, "folder": dataset.folder}
+            for dataset in report.datasets
+            for figure in dataset.drawing.drawn
+        ],
+        "figures_failed": [
+            {"name": name, "dataset": dataset.dataset, "reason": reason}
+            for dataset in report.datasets
+            for name, reason in dataset.drawing.failed.items()
+        ],
+        "configurations": report.configurations,
+    }
+    return json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _section(section: Section) -> dict[str, Any]:
+    table = section.table
+    return {
+        "table": table.number,
+        "dataset": table.dataset,
+        "title": table.title,
+        "rows": [_row(row) for row in table.rows],
+        "pairs": section.pairs.to_dict("records"),
+        "quoted": [asdict(row) for row in table.quoted],
+        "notes": table.notes,
+        "left_out": table.left_out,
+        "summary": [asdict(summary) for summary in section.summary],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    kept = ("label", "method", "configuration", "seeds", "missing", "failed", "experiments")
+    return {name: getattr(row, name) for name in kept} | {"results": {n: _cell(cell) for n, cell in row.cells.items()}}
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "mean": cell.mean,
+        "std": cell.deviation,
+        "n": cell.n,
+        "best": cell.best,
+        "within_noise_of_best": cell.within_noise,
+        "behind_best": asdict(cell.behind) if cell.behind else None,
+        "standing": cell.standing,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same value as JSON can hold it: null for infinite and undefined numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pair_cell(mean: float, low: float, high: float, images_low: float, images_high: float) -> dict[str, str]:
+    sign = f" {NOISE_SIGN}" if math.isfinite(low) and low <= 0 <= high else ""
+    return {
+        "difference": f"{mean:+.2f}".replace("-", "−") + sign,  # noqa: RUF001 - a minus as wide as the plus
+        "over_seeds": f"[{low:.2f}, {high:.2f}]" if math.isfinite(low) else "one seed",
+        "over_images": "" if math.isnan(images_low) else f"[{images_low:.2f}, {images_high:.2f}]",
+    }
+
+
+def _unwritable(folder: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"cannot write the report to {folder}: {reason}; give a writable folder with enough room with --to"
+    )

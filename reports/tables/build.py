@@ -1,4 +1,4 @@
-"""Building a table of the paper from runs: means and spread over seeds, the best, and what is within noise of it."""
+"""Building a table of the paper from runs: means over seeds, the best, and the paired differences between its rows."""
 
 import json
 import math
@@ -14,8 +14,9 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
 from ...methods.catalogue import TABLES, get_method
+from ..results.bootstrap import Results, percentile_interval
 from ..results.quoted import QuotedRow, quoted_datasets, quoted_rows
-from ..results.significance import class_weighted_total, paired_difference
+from ..results.significance import class_weighted_total, paired_difference, pairwise_differences
 from .result_table import DECIMALS, Cell, ResultTable, Row
 from .summary import number_of
 
@@ -24,6 +25,8 @@ TOTAL_TOLERANCE = 1e-6
 # What a note shows of a digest, and how many differences between configurations it lists.
 SHOWN_OF_VALUE = 20
 SHOWN_DIFFERENCES = 4
+PAIR_COLUMNS = ("dataset", "table", "group", "first", "second", "difference", "low", "high", "n", "p", "p_holm",
+                "images_low", "images_high")  # fmt: skip
 
 
 def build_table(
@@ -95,14 +98,33 @@ def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, name: str) -> pd.Da
     return frame.reindex(sorted(frame.columns), axis=1)
 
 
-def left_out_of_figures(runs: pd.DataFrame, dataset: str, drawn: pd.DataFrame) -> tuple[str, ...]:
-    """How many finished runs of a dataset the figures of results do not draw.
+def pairs_frame(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, Results] | None = None) -> pd.DataFrame:
+    """Paired differences, first minus second, of every two measured rows of a table, for every group.
+
+    `low` and `high` bound the mean difference over shared seeds (95 %, Student's t); `p` is of the paired t-test,
+    `p_holm` corrected for all pairs of the group; `images_low` and `images_high` bound the difference over resampled
+    test images (95 % percentiles), the shared seeds averaged in each resample; NaN without a bootstrap.
 
     Args:
-        runs: as `load_runs` returns them.
-        dataset: name of the dataset.
-        drawn: those of them that are drawn.
+        table: as `build_table` returns it.
+        runs: that it was built from.
+        resampled: as `bootstrap_runs` returns it.
     """
+    by_label = {row.label: row for row in table.rows}
+    parts = []
+    for group in SCORE_NAMES:
+        pairs = pairwise_differences(results_by_seed(table.rows, runs, group))
+        over_images = [
+            _over_images(by_label[first], by_label[second], group, resampled or {})
+            for first, second in zip(pairs["first"], pairs["second"], strict=True)
+        ]
+        pairs = pairs.assign(dataset=table.dataset, table=table.number, group=group)
+        parts.append(pairs.assign(images_low=[low for low, _ in over_images], images_high=[h for _, h in over_images]))
+    return pd.concat(parts, ignore_index=True)[list(PAIR_COLUMNS)]
+
+
+def left_out_of_figures(runs: pd.DataFrame, dataset: str, drawn: pd.DataFrame) -> tuple[str, ...]:
+    """How many finished runs of a dataset, as `load_runs` returns them, are not among those drawn in figures."""
     number = int(((runs.dataset == dataset) & (runs.state == "finished")).sum()) - len(drawn)
     if not number:
         return ()
@@ -242,3 +264,16 @@ def _doubtful_totals(rows: Sequence[Row], runs: pd.DataFrame, per_class: pd.Data
                 f"of its groups ({mean:.4f}); was the store edited?"
             )
     return doubtful
+
+
+def _over_images(first: Row, second: Row, group: str, resampled: Mapping[str, Results]) -> tuple[float, float]:
+    one, other = (
+        {
+            seed: resampled[name][group]
+            for seed, name in zip(row.seeds, row.experiments, strict=True)
+            if group in resampled.get(name, {})
+        }
+        for row in (first, second)
+    )
+    differences = [one[seed] - other[seed] for seed in one if seed in other]
+    return percentile_interval(np.mean(differences, axis=0)) if differences else (float("nan"), float("nan"))

@@ -1,10 +1,10 @@
 """One table of results: rows, cells and notes, and the table as Markdown, LaTeX (booktabs) and CSV."""
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ..results.quoted import QuotedRow
@@ -269,44 +269,40 @@ def latex(table: ResultTable) -> str:
 
 
 def comma_separated(table: ResultTable) -> str:
-    """CSV with unrounded numbers; a text that a spreadsheet would take for a formula gets a leading apostrophe."""
-    parts = ("mean", "std", "behind", "low", "high", "standing")
-    numbers_heads = [f"{name}_{part}" for name in SCORE_NAMES for part in parts]
-    heads = ["table", "dataset", "method", "label", "configuration", *numbers_heads, "n", "seeds", "missing_seeds",
-             "failed", "experiments"]  # fmt: skip
-    rows = []
+    """CSV with unrounded numbers."""
+    lines = []
     for row in table.rows:
-        numbers: list[object] = []
-        for cell in (row.cells[name] for name in SCORE_NAMES):
-            behind = [cell.behind.mean, cell.behind.low, cell.behind.high] if cell.behind else [None] * 3
-            numbers += [cell.mean, cell.deviation, *behind, cell.standing]
-        seeds = [len(row.seeds), " ".join(map(str, row.seeds)), " ".join(map(str, row.missing))]
-        texts = [table.number, table.dataset, row.method, row.label, row.configuration]
-        rows.append([*texts, *numbers, *seeds, row.failed, " ".join(row.experiments)])
-    return write_csv(heads, rows)
+        line = {"table": table.number, "dataset": table.dataset, "method": row.method, "label": row.label}
+        line |= {"configuration": row.configuration}
+        for name, cell in ((name, row.cells[name]) for name in SCORE_NAMES):
+            behind = cell.behind
+            ends = (behind.mean, behind.low, behind.high) if behind else (None, None, None)
+            parts = ("mean", "std", "behind", "low", "high", "standing")
+            values = (cell.mean, cell.deviation, *ends, cell.standing)
+            line |= {f"{name}_{part}": value for part, value in zip(parts, values, strict=True)}
+        line |= {"n": len(row.seeds), "seeds": " ".join(map(str, row.seeds))}
+        line |= {"missing_seeds": " ".join(map(str, row.missing)), "failed": row.failed}
+        lines.append(line | {"experiments": " ".join(row.experiments)})
+    return csv_text(pd.DataFrame(lines))
 
 
-def quoted_comma_separated(table: ResultTable) -> str:
-    """The quoted rows as CSV, in the columns that `--quoted` reads."""
-    heads = ["table", "method", "dataset", *SCORE_NAMES, "source", "suspect"]
-    rows = [
-        [row.table, row.title, row.dataset, *(row.values[name] for name in SCORE_NAMES), row.source, row.suspect]
+def quoted_frame(table: ResultTable) -> pd.DataFrame:
+    """The quoted rows in the columns that `--quoted` reads."""
+    return pd.DataFrame(
+        {"table": row.table, "method": row.title, "dataset": row.dataset, **row.values, "source": row.source,
+         "suspect": row.suspect}
         for row in table.quoted
-    ]
-    return write_csv(heads, rows)
+    )  # fmt: skip
 
 
 FORMATS: dict[str, Callable[[ResultTable], str]] = {"md": markdown, "tex": latex, "csv": comma_separated}
 
 
-def write_csv(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """CSV text: floats unrounded, nothing for None, texts safe to open in a spreadsheet."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(heads)
-    # The csv module writes floats unrounded, and nothing for None.
-    writer.writerows([spreadsheet_text(value) if isinstance(value, str) else value for value in row] for row in rows)
-    return buffer.getvalue()
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV: numbers unrounded, nothing for None and NaN; a text that is no number to a spreadsheet stays a text there."""
+    texts = [column for column in frame if frame[column].dtype.kind not in "iufb"]
+    safe = {c: [spreadsheet_text(v) if isinstance(v, str) else v for v in frame[c]] for c in texts}
+    return frame.assign(**safe).to_csv(index=False, lineterminator="\n")
 
 
 def spreadsheet_text(text: str) -> str:

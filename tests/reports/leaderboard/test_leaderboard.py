@@ -15,8 +15,8 @@ from mltbench.reports.leaderboard.site import build_site, ranks_within_noise, re
 from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
 
 KNOWN = known_datasets()
-SIZES = dict(KNOWN["digits-mlt"].training_images)
-DIGEST = KNOWN["digits-mlt"].digests[0]
+SIZES = dict(KNOWN["digits-mlt"]["training_images"])
+DIGEST = KNOWN["digits-mlt"]["digests"][0]
 
 
 def submission(name, level, *, seeds=3, **changes):
@@ -202,10 +202,10 @@ def test_means_are_computed_from_classes_not_taken(folder):
     data = submission("good", 60)
     ap = data["runs"][0]["ap"]
     tail = np.mean([ap[name] for name, size in SIZES.items() if size < 20])
-    assert Submission(data=data).by_seed["tail"][0] == pytest.approx(tail)
+    assert Submission(data=data).scores["tail"][0] == pytest.approx(tail)
     without = copy.deepcopy(data)
     del without["runs"][0]["tail"]
-    assert Submission(data=without).by_seed["tail"][0] == pytest.approx(tail)
+    assert Submission(data=without).scores["tail"][0] == pytest.approx(tail)
 
 
 def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
@@ -225,7 +225,7 @@ def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
 
 def test_known_digests_are_those_of_the_datasets(data_root):
     dataset = load_dataset("digits-mlt", data_root=data_root)
-    assert dataset.digest in KNOWN["digits-mlt"].digests
+    assert dataset.digest in KNOWN["digits-mlt"]["digests"]
     assert dict(zip(dataset.classes, dataset.statistics.counts.tolist(), strict=True)) == SIZES
 
 

@@ -6,11 +6,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from mltbench.benchmark.tracking.store import Store
 from mltbench.reports.figures.groups import draw_groups, groups_frame
-from mltbench.reports.figures.registry import DrawnFigure, draw_figures, get_figure, write_data, write_figure
+from mltbench.reports.figures.registry import Drawing, DrawnFigure, draw_figures, get_figure, write_data, write_figure
 from mltbench.reports.figures.source import FigureSource, TrainingLabels
-from mltbench.reports.pages.dark_figures import CARD, adapt_figures
-from mltbench.reports.pages.output import write_report
-from mltbench.reports.pages.report import DatasetReport, Report, collect_sections, shown_configurations
+from mltbench.reports.pages.report import DatasetReport, Report, section_of, shown_configurations, write_report
+from mltbench.reports.pages.web import CARD, adapt_figures
+from mltbench.reports.tables.build import build_table
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -25,14 +25,14 @@ AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 @pytest.fixture(scope="module")
 def address(small_runs, quoted_examples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    sections = collect_sections(small_runs, "digits-mlt", [1, 2], quoted=quoted_examples)
+    tables = [build_table(small_runs, number, "digits-mlt", quoted=quoted_examples) for number in (1, 2)]
+    sections = tuple(section_of(table, small_runs) for table in tables)
     frame = groups_frame(sections[0].table, small_runs)
     figure = DrawnFigure(
         name="groups", title="mAP by group", caption="Every seed.", alternative_text="DB is best.", part="results"
     )
-    dataset = DatasetReport(
-        dataset="digits-mlt", sections=sections, figures=(figure,), without={"cost": "no run tells its cost"}
-    )
+    drawing = Drawing(drawn=[figure], without={"cost": "no run has its cost"})
+    dataset = DatasetReport(dataset="digits-mlt", sections=sections, drawing=drawing)
     write_figure(draw_groups(frame), folder / dataset.folder / "groups")
     write_data(frame, folder / dataset.folder / "groups.csv")
     adapt_figures(folder / dataset.folder)

@@ -12,13 +12,11 @@ from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.tracking.store import TAG, open_store
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.errors import InputError
-from mltbench.reports.pages.output import write_report
-from mltbench.reports.pages.report import DatasetReport, Report, collect_sections
+from mltbench.reports.pages.report import DatasetReport, Report, section_of, write_report
 from mltbench.reports.results.bootstrap import bootstrap_runs, resample_weights
 from mltbench.reports.results.provenance import configuration_records
 from mltbench.reports.results.runs import load_per_class, load_runs
-from mltbench.reports.tables.build import build_table
-from mltbench.reports.tables.pairs import pairs_frame
+from mltbench.reports.tables.build import build_table, pairs_frame
 from sklearn.metrics import average_precision_score
 
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_size=8")
@@ -194,8 +192,8 @@ def test_records_tell_how_each_experiment_was_made(trained):
 
 
 def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, small_runs, monkeypatch):
-    sections = collect_sections(small_runs, "digits-mlt", [1])
-    report = Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
+    section = section_of(build_table(small_runs, 1, "digits-mlt"), small_runs)
+    report = Report(datasets=(DatasetReport(dataset="digits-mlt", sections=(section,)),), configurations=())
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write the report to .*file.*--to"):
@@ -218,8 +216,8 @@ def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path
 
 def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs):
     runs = small_runs.assign(dataset="../../x y/<b>", recipe="paper")
-    sections = collect_sections(runs, "../../x y/<b>", [1], recipe="paper")
-    dataset = DatasetReport(dataset="../../x y/<b>", sections=sections)
+    section = section_of(build_table(runs, 1, "../../x y/<b>", recipe="paper"), runs)
+    dataset = DatasetReport(dataset="../../x y/<b>", sections=(section,))
     write_report(Report(datasets=(dataset,), configurations=()), tmp_path / "deep" / "report")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]
     names = {path.name for path in (tmp_path / "deep" / "report").iterdir()}

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 from mltbench import __version__
-from mltbench.reports.pages.output import results_json
-from mltbench.reports.pages.page import render_page
-from mltbench.reports.pages.report import DatasetReport, Report, collect_sections
+from mltbench.reports.pages.report import DatasetReport, Report, render_page, results_json, section_of
 from mltbench.reports.tables.build import build_table
-from mltbench.reports.tables.pairs import pairs_csv
-from mltbench.reports.tables.result_table import comma_separated, latex, markdown, quoted_comma_separated
+from mltbench.reports.tables.result_table import comma_separated, csv_text, latex, markdown, quoted_frame
 from mltbench.reports.tables.terminal import terminal
 from rich.console import Console
 
@@ -37,7 +34,7 @@ def same_as_golden(name, text):
         ("table.md", markdown),
         ("table.tex", latex),
         ("table.csv", comma_separated),
-        ("quoted.csv", quoted_comma_separated),
+        ("quoted.csv", lambda table: csv_text(quoted_frame(table))),
     ],
 )
 def test_files(name, write, table):
@@ -54,13 +51,13 @@ def test_terminal(width, table):
 
 
 @pytest.fixture(scope="module")
-def report(small_runs, quoted_examples):
-    sections = collect_sections(small_runs, "digits-mlt", [1], quoted=quoted_examples)
-    return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=sections),), configurations=())
+def report(table, small_runs):
+    dataset = DatasetReport(dataset="digits-mlt", sections=(section_of(table, small_runs),))
+    return Report(datasets=(dataset,), configurations=())
 
 
 def test_pairs(report):
-    same_as_golden("pairs.csv", pairs_csv(report.datasets[0].sections[0].pairs))
+    same_as_golden("pairs.csv", csv_text(report.datasets[0].sections[0].pairs))
 
 
 def test_json(report):

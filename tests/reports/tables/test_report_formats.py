@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.reports.figures.groups import draw_groups, groups_frame
-from mltbench.reports.figures.registry import DrawnFigure
+from mltbench.reports.figures.registry import Drawing, DrawnFigure
 from mltbench.reports.figures.style import as_svg
-from mltbench.reports.pages.page import content_policy, page_files, render_page
-from mltbench.reports.pages.report import DatasetReport, Report, Section
+from mltbench.reports.pages.report import DatasetReport, Report, Section, render_page
+from mltbench.reports.pages.web import content_policy, page_files
 from mltbench.reports.results.runs import COLUMNS, VALIDATION
-from mltbench.reports.tables.pairs import COLUMNS as PAIR_COLUMNS
+from mltbench.reports.tables.build import PAIR_COLUMNS
 from mltbench.reports.tables.result_table import Cell, ResultTable, Row, comma_separated, latex, markdown
 from mltbench.reports.tables.summary import summarise
 from mltbench.reports.tables.terminal import terminal
@@ -38,7 +38,7 @@ SMALL = table_of(row("ERM", (50.125, 60, 50, 40.5), best=("total", "tail"), devi
 def page_of(*tables, configurations=(), figures=()):
     pairs = pd.DataFrame(columns=list(PAIR_COLUMNS))
     sections = tuple(Section(table=table, summary=tuple(summarise(table)), pairs=pairs) for table in tables)
-    dataset = DatasetReport(dataset=tables[0].dataset, sections=sections, figures=figures)
+    dataset = DatasetReport(dataset=tables[0].dataset, sections=sections, drawing=Drawing(drawn=list(figures)))
     return render_page(Report(datasets=(dataset,), configurations=configurations))
 
 

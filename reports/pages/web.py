@@ -1,6 +1,13 @@
-"""Figures that follow a dark page: the same SVG, with a second set of colours for readers who prefer dark."""
+"""What all web pages share: they open from disk, load nothing from a network, and have figures that follow a dark page."""
 
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 CARD, INK, LINE, GREY = "#1d1d20", "#e4e4e0", "#3c3c42", "#a8a8a4"
 BLUE, PALE = "#4aa3df", "#5c5c62"
@@ -11,8 +18,27 @@ STROKES = {"#ffffff": CARD, "#000000": INK, "#262626": INK, "#0072b2": BLUE, "#7
 TEXTS = {"#262626": INK, "#000000": INK, "#555555": GREY}
 
 
+@cache
+def templates(package: str) -> Environment:
+    """Jinja templates beside the modules of a package; every text that they are given is escaped."""
+    loader = PackageLoader(package, "")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def page_files() -> tuple[str, str]:
+    """Style sheet and script of all pages, as markup: they are part of the suite, and hold no text from data."""
+    style, script = ((files(__package__) / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return Markup(style), Markup(script)
+
+
+def content_policy(script: str) -> str:
+    """A content security policy for a page with this one script: nothing else runs, nothing is loaded."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
 def dark_style() -> str:
-    """The style element; matplotlib writes colours into style attributes, so the rules select by these."""
+    """A style element for SVG; matplotlib writes colours into style attributes, so the rules select by these."""
 
     def rules(tags: tuple[str, ...], what: str, colours: dict[str, str]) -> str:
         return "".join(
@@ -29,7 +55,7 @@ def dark_style() -> str:
 
 
 def add_dark_colours(svg: str) -> str:
-    """The same SVG with the dark colours; doing it again changes nothing."""
+    """The same SVG with a second set of colours for readers who prefer dark; doing it again changes nothing."""
     style = dark_style()
     head, closing, rest = svg.partition(">")
     return svg if style in svg else f"{head}{closing}{style}{rest}"
