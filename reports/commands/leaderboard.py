@@ -19,8 +19,7 @@ from ..figures.source import one_configuration_each
 from ..leaderboard.check import check as faults_of
 from ..leaderboard.check import check_scores, known_datasets, rescore
 from ..leaderboard.site import build_site
-from ..leaderboard.submission import group_means, read_json
-from ..leaderboard.submit import make_submission
+from ..leaderboard.submission import group_means, make_submission, read_json
 from ..results.runs import runs_frame
 
 

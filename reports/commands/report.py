@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,31 +11,26 @@ from typing import Annotated
 import pandas as pd
 from cyclopts import Parameter
 from rich.progress import Progress
+from rich.text import Text
 
 from ...benchmark.commands.options import StoreOptions
 from ...benchmark.experiments.plan import choose_methods
 from ...benchmark.experiments.recipe import get_recipe
 from ...benchmark.tracking.store import TAG, Store, require_results
-from ...benchmark.training.devices import usable_cores
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
 from ...terminal import console
 from ..figures.registry import draw_figures
 from ..figures.source import dataset_source
+from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
-from ..pages.drawers import open_drawers
-from ..pages.output import own_folder, print_failures, write_report
-from ..pages.report import DatasetReport, Report, collect_sections, shown_configurations
 from ..results.bootstrap import Results, bootstrap_runs
 from ..results.quoted import quoted_datasets, read_quoted
 from ..results.runs import per_class_frame, runs_frame
-from ..tables.build import left_out_of_figures
+from ..tables.build import build_table, left_out_of_figures, pairs_frame
 from ..tables.terminal import terminal
 from ..tables.tuned import tuned_frame, tuned_table
-
-# Each takes 2 seconds to start and 300 MB.
-DRAWERS_AT_MOST = 3
 
 
 def report(
@@ -74,46 +67,38 @@ def report(
     further = [row for file in quoted for row in read_quoted(file)]
     require_results(results.root, results.tracking_uri)
     folder = to or results.root / "report"
-    with _drawers(figures) as drawers:
-        store = results.open(create=False)
-        with console().status("reading runs"):
-            runs = runs_frame(store)
-            if recipe is not None and recipe not in set(runs.recipe):
-                get_recipe(recipe)
-            names = _chosen_datasets(runs, dataset, store)
-            own = runs[runs.dataset.isin(names)]
-            per_class = per_class_frame(store, own)
-        with own_folder(folder):
-            resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
-            reports: list[DatasetReport] = []
-            for name in names:
-                sections = collect_sections(
-                    own, name, table or [1, 2], recipe=recipe, per_class=per_class, quoted=further, resampled=resampled
-                )
-                for section in sections:
-                    console().print(terminal(section.table, width=console().width))
-                    console().print()
-                judged = tuned_frame(store, runs, name)
-                if not judged.empty:
-                    console().print(tuned_table(judged))
-                entry = DatasetReport(dataset=name, sections=sections)
-                if figures:
-                    entry = _with_figures(entry, own, store, data.data_root, folder, recipe, drawers)
-                reports.append(entry)
-            whole = Report(
-                datasets=tuple(reports),
-                configurations=shown_configurations(store, own, reports),
-                resamples=bootstrap,
-            )
-            page = write_report(whole, folder)
+    store = results.open(create=False)
+    with console().status("reading runs"):
+        runs = runs_frame(store)
+        if recipe is not None and recipe not in set(runs.recipe):
+            get_recipe(recipe)
+        names = _chosen_datasets(runs, dataset, store)
+        own = runs[runs.dataset.isin(names)]
+        per_class = per_class_frame(store, own)
+    with own_folder(folder):
+        resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
+        reports: list[DatasetReport] = []
+        for name in names:
+            sections = []
+            for number in table or [1, 2]:
+                built = build_table(own, number, name, recipe=recipe, per_class=per_class, quoted=further)
+                sections.append(Section(table=built, pairs=pairs_frame(built, own, resampled)))
+                console().print(terminal(built, width=console().width))
+                console().print()
+            judged = tuned_frame(store, runs, name)
+            if not judged.empty:
+                console().print(tuned_table(judged))
+            entry = DatasetReport(dataset=name, sections=tuple(sections))
+            if figures:
+                entry = _with_figures(entry, own, store, data.data_root, folder, recipe)
+            reports.append(entry)
+        records = shown_configurations(store, own, reports)
+        page = write_report(Report(datasets=tuple(reports), configurations=records, resamples=bootstrap), folder)
     console().print(f"report: {page}", soft_wrap=True)
-    return int(print_failures(console(), whole))
-
-
-def _drawers(figures: bool) -> AbstractContextManager[Executor | None]:
-    """Processes that draw, where there is something to draw and more than one core to do it."""
-    number = min(DRAWERS_AT_MOST, usable_cores())
-    return open_drawers(number) if figures and number > 1 else nullcontext()
+    failed = [f"figure {name} of {one.dataset}: {text}" for one in reports for name, text in one.drawing.failed.items()]
+    for line in failed:
+        console().print(Text(f"failed: {line}", style="bold red"), soft_wrap=True)
+    return int(bool(failed))
 
 
 def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> list[str]:
@@ -136,26 +121,12 @@ def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamp
 
 
 def _with_figures(
-    entry: DatasetReport,
-    runs: pd.DataFrame,
-    store: Store,
-    data_root: Path | None,
-    folder: Path,
-    recipe: str | None,
-    drawers: Executor | None,
+    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path, recipe: str | None
 ) -> DatasetReport:
     source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
-        found = draw_figures(
-            source,
-            folder / entry.folder,
-            on_figure=lambda name: status.update(f"drawing {name}"),
-            pool=drawers,
-        )
+        found = draw_figures(source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}"))
     adapt_figures(folder / entry.folder)
-    left_out = (
-        left_out_of_figures(runs, entry.dataset, source.standard_runs)
-        if any(f.part == "results" for f in found.drawn)
-        else ()
-    )
-    return replace(entry, figures=tuple(found.drawn), without=found.without, failed=found.failed, left_out=left_out)
+    of_results = any(figure.part == "results" for figure in found.drawn)
+    left_out = left_out_of_figures(runs, entry.dataset, source.standard_runs) if of_results else ()
+    return replace(entry, drawing=found, left_out=left_out)

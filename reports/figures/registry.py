@@ -7,10 +7,8 @@ import json
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +80,6 @@ def draw_figures(
     *,
     entries: Sequence[FigureEntry] | None = None,
     on_figure: Callable[[str], None] = lambda name: None,
-    pool: Executor | None = None,
 ) -> Drawing:
     """Draw every figure that has data into a folder, with its data as CSV and `figures.json` listing them all.
 
@@ -94,30 +91,21 @@ def draw_figures(
         folder: created if missing.
         entries: draw only these; None draws all.
         on_figure: called with each name before it is drawn.
-        pool: processes that draw registered figures while the data of the next ones is collected; None draws here.
 
     Raises:
         UnwritableError: if the folder cannot be written.
     """
     found = Drawing()
-    begun: dict[str, Callable[[], DrawnFigure]] = {}
     for entry in list_figures() if entries is None else entries:
+        on_figure(entry.name)
         try:
-            task = (entry.collect(source), source.dataset, folder)
-            submitted = pool.submit(_write_by_name, entry.name, *task) if pool else None
-            begun[entry.name] = submitted.result if submitted else partial(_write, entry, *task)
+            found.drawn.append(_write(entry, entry.collect(source), source.dataset, folder))
         except MissingDataError as missing:
             found.without[entry.name] = str(missing)
-        except Exception as error:
-            found.failed[entry.name] = _failure(error)
-    for name, finish in begun.items():
-        on_figure(name)
-        try:
-            found.drawn.append(finish())
         except UnwritableError:
             raise
         except Exception as error:
-            found.failed[name] = _failure(error)
+            found.failed[entry.name] = _failure(error)
     asked = None if entries is None else [entry.name for entry in entries]
     update_manifest(folder, [asdict(figure) for figure in found.drawn], asked)
     return found
@@ -197,21 +185,9 @@ def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -
     return DrawnFigure(name=entry.name, title=entry.title, caption=caption, alternative_text=text, part=entry.part)
 
 
-def _write_by_name(name: str, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
-    """As `_write`, in another process; tracebacks do not travel, so an error becomes its message here."""
-    try:
-        return _write(get_figure(name), data, dataset, folder)
-    except UnwritableError:
-        raise
-    except Exception as error:
-        raise InputError(_failure(error)) from error
-
-
 def _failure(error: Exception) -> str:
     """An error as one line: our own messages as they are, others with their kind and place."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, BrokenExecutor):
-        return "a process that draws has died, perhaps for lack of memory; repeat the command"
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"

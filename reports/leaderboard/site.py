@@ -64,18 +64,15 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
             rejected.append(Rejected(file=path.name, faults=tuple(map(str, faults))))
         else:
             accepted[data["id"]] = Submission(data=data)
-    order = sorted(accepted.values(), key=lambda one: (one.data["dataset"], -one.scores.total.mean()))
+    order = sorted(accepted.values(), key=lambda one: (one.data["dataset"], -one.scores["total"].mean()))
     return order, rejected
 
 
 def ranks_within_noise(results: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
     """Rank of each: one more than how many others are better beyond noise.
 
-    Another is better beyond noise if the 95 % interval of the paired difference over shared seeds lies above zero.
-    Results without at least two shared seeds cannot be ranked against each other.
-
-    Args:
-        results: by name, mAP by seed.
+    Another is better beyond noise if the 95 % interval of the paired difference over shared seeds (two or more) lies
+    above zero. `results` are mAP by name and seed.
 
     >>> ranks_within_noise({"a": {0: 70.0, 1: 71.0, 2: 72.0}, "b": {0: 60.0, 1: 61.0, 2: 62.5}, "c": {0: 71.0}})
     {'a': 1, 'b': 2, 'c': 1}
@@ -137,7 +134,7 @@ def _write_site(
     for submission in submissions:
         boards.setdefault(submission.board, []).append(submission)
     ranks = {
-        board: ranks_within_noise({one.id: one.scores.total.to_dict() for one in ranked})
+        board: ranks_within_noise({one.id: one.scores["total"].to_dict() for one in ranked})
         for board, ranked in boards.items()
     }
     rows = []
@@ -174,7 +171,7 @@ def _known(values: pd.Series) -> dict[str, float | None]:
 
 def _write_method(folder: Path, submission: Submission, row: Mapping[str, Any], rivals: Sequence[Submission]) -> None:
     data = submission.data
-    best = max(rivals, key=lambda one: one.scores.total.mean())
+    best = max(rivals, key=lambda one: one.scores["total"].mean())
     compared = [submission] if best is submission else [submission, best]
     sizes = class_size(_per_class(compared), methods=[one.id for one in compared])
     figures = []

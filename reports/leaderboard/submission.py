@@ -91,11 +91,11 @@ def read_json(path: Path) -> Any:
 
 
 def make_submission(store: Store, runs: pd.DataFrame, *, author: str, code: str, chosen_on: str) -> dict[str, Any]:
-    """Gather the finished runs of one configuration.
+    """The JSON of a submission from finished runs of one configuration on one dataset, one per seed.
 
     Args:
         store: that the runs are in.
-        runs: of one configuration on one dataset, one per seed, as `load_runs` returns them.
+        runs: as `load_runs` returns them.
         author: who submits.
         code: address of the code, http or https.
         chosen_on: what its hyper-parameters were chosen on, `validation` or `nothing`.

@@ -1,4 +1,4 @@
-"""A report: what it shows, and the one folder that it is written to, with the page, the tables, and JSON for programs."""
+"""A report: what it shows, and the one folder that it is written to, with a page, tables, and JSON for programs."""
 
 import json
 import math
@@ -17,11 +17,9 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...files import replacing, safe_file_name
 from ..figures.registry import Drawing
-from ..results.bootstrap import Results
 from ..results.provenance import configuration_records
-from ..tables.build import pairs_frame
 from ..tables.result_table import FORMATS, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
-from ..tables.summary import GroupSummary, join_words, seeds_in_words, summarise
+from ..tables.summary import join_words, seeds_in_words, summarise
 from .web import content_policy, page_files, templates
 
 # Raised when a field of results.json changes its meaning or goes away.
@@ -32,10 +30,9 @@ MATRIX_AT_MOST = 20
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """One table of the report with its summary, and the paired differences of its rows from `pairs_frame`."""
+    """One table of the report, and the paired differences of its rows from `pairs_frame`."""
 
     table: ResultTable
-    summary: tuple[GroupSummary, ...]
     pairs: pd.DataFrame
 
     @property
@@ -66,11 +63,6 @@ class Report:
     datasets: tuple[DatasetReport, ...]
     configurations: Sequence[Mapping[str, Any]]
     resamples: int = 0
-
-
-def section_of(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, Results] | None = None) -> Section:
-    """A table with its summary and pairs; arguments as for `pairs_frame`."""
-    return Section(table=table, summary=tuple(summarise(table)), pairs=pairs_frame(table, runs, resampled))
 
 
 def shown_configurations(store: Store, runs: pd.DataFrame, datasets: Sequence[DatasetReport]) -> list[dict[str, Any]]:
@@ -142,6 +134,7 @@ def render_page(report: Report) -> str:
             policy=content_policy(script),
             matrix=pair_matrix,
             seeds_in_words=seeds_in_words,
+            summarise=summarise,
         )
     )
 
@@ -198,7 +191,7 @@ def _section(section: Section) -> dict[str, Any]:
         "quoted": [asdict(row) for row in table.quoted],
         "notes": table.notes,
         "left_out": table.left_out,
-        "summary": [asdict(summary) for summary in section.summary],
+        "summary": [asdict(summary) for summary in summarise(table)],
     }
 
 

@@ -1,4 +1,4 @@
-"""What all web pages share: they open from disk, load nothing from a network, and have figures that follow a dark page."""
+"""What all web pages share: they open from disk, load nothing from a network, and darken their figures with them."""
 
 import base64
 import hashlib

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from ...benchmark.tracking.store import Store
@@ -18,10 +17,10 @@ from ...datasets.registry import load_dataset
 from ...errors import InputError
 from ...files import replacing, safe_file_name
 from .runs import CACHE_FOLDER, local_artifact, read_arrays
+from .significance import LEVEL
 
 # Weights of this many resamples are gathered at once: (64, 5,000) of float64 are 2.5 MB, which stay in cache.
 RESAMPLES_AT_ONCE = 64
-LEVEL = 0.95
 # Results of one run on resampled test images: by group, `(resamples,)` in percent.
 Results = dict[str, NDArray[np.float64]]
 
@@ -34,19 +33,16 @@ def bootstrap_runs(
     resamples: int,
     on_run: Callable[[], None] = lambda: None,
 ) -> dict[str, Results]:
-    """Score every finished run on the same resampled test images, from its stored scores.
+    """Score every finished run on the same resampled test images, from its stored scores: results by experiment id.
 
-    Results are kept under the results root, and computed once.
+    Runs without stored scores are left out. Results are kept under the results root, and computed once.
 
     Args:
         store: that the runs are in.
         runs: as `load_runs` returns them.
-        per_class: as `load_per_class` returns them, for the groups of the classes.
+        per_class: as `load_per_class` returns it, for the groups of the classes.
         resamples: how many.
         on_run: called after each run.
-
-    Returns:
-        Results by experiment id; runs without stored scores are left out.
     """
     groups = dict(per_class.drop_duplicates(["dataset", "class_name"]).set_index(["dataset", "class_name"]).group)
     found = {}
@@ -63,7 +59,7 @@ def resample_weights(images: int, resamples: int, *, seed: int = 0) -> NDArray[n
 
     The same arguments give the same weights, so that all methods are scored on the same resamples (paired).
     """
-    generator = RandomState(seed)
+    generator = np.random.RandomState(seed)
     drawn = [generator.randint(0, images, size=images) for _ in range(resamples)]
     return np.stack([np.bincount(indices, minlength=images) for indices in drawn]).astype(np.int32)
 
@@ -91,12 +87,7 @@ def weighted_average_precision(
 
 
 def group_means(per_class: NDArray[np.float64], groups: Sequence[str]) -> Results:
-    """Mean AP over all classes and over each group, per resample, in percent: `(B,)` each.
-
-    Args:
-        per_class: `(B, C)` in 0..1; classes that are NaN in a resample are left out of it.
-        groups: C names.
-    """
+    """Mean of `per_class` AP `(B, C)` in 0..1 over all classes and over each group, NaN left out: `(B,)` in percent."""
     masks = {"total": np.ones(len(groups), dtype=bool)}
     masks |= {group: np.array([name == group for name in groups]) for group in dict.fromkeys(groups)}
     present = ~np.isnan(per_class)

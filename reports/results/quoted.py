@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -51,10 +51,10 @@ class QuotedRow:
 
 @cache
 def quoted_rows() -> tuple[QuotedRow, ...]:
-    """All rows of the paper's tables; self-contradicting ones are marked."""
+    """All rows of the paper's tables."""
     text = (files(__package__) / "paper_tables.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return tuple(_checked(_quoted({**row, "source": SOURCE}, "the paper's tables")) for row in rows)
+    return tuple(_quoted({**row, "source": SOURCE}, "the paper's tables") for row in rows)
 
 
 def quoted_datasets() -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def read_quoted(path: Path) -> tuple[QuotedRow, ...]:
         missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
         if missing:
             raise InputError(f"{path}: no column {', '.join(missing)}; needed: {', '.join(REQUIRED)}")
-        return tuple(_checked(_quoted(row, f"{path}, line {reader.line_num}")) for row in reader)
+        return tuple(_quoted(row, f"{path}, line {reader.line_num}") for row in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read quoted rows from {path}: {error}; give a CSV in UTF-8 with --quoted") from error
 
@@ -90,12 +90,13 @@ def _quoted(row: Mapping[str, str | None], place: str) -> QuotedRow:
     table = given.get("table") or "1"
     if table not in ("1", "2"):
         raise InputError(f"{place}: table {table!r} must be 1 or 2")
+    values = {name: _percent(given[name], name, place) for name in SCORE_NAMES}
     return QuotedRow(
         table=int(table),
         title=given["method"],
         dataset=given["dataset"],
-        values={group: _percent(given[group], group, place) for group in SCORE_NAMES},
-        suspect=given.get("suspect", ""),
+        values=values,
+        suspect=given.get("suspect") or _contradiction(given["dataset"], values),
         source=given["source"],
     )
 
@@ -112,18 +113,15 @@ def _percent(text: str, group: str, place: str) -> float | None:
     return value
 
 
-def _checked(row: QuotedRow) -> QuotedRow:
-    """The row, marked when its total contradicts its groups."""
-    groups = [row.values[group] for group in SCORE_NAMES[1:]]
-    sizes, total = CLASSES_PER_GROUP.get(row.dataset), row.values["total"]
-    if row.suspect or total is None or None in groups:
-        return row
-    known = [float(value or 0) for value in groups]
-    if sizes is None:
-        low, high = min(known), max(known)
-        outside = f"total is no mean of the groups: they lie between {low:.2f} and {high:.2f}"
-        return row if low - TOLERANCE <= total <= high + TOLERANCE else replace(row, suspect=outside)
-    mean = class_weighted_total(known, sizes)
-    if abs(mean - total) <= TOLERANCE:
-        return row
-    return replace(row, suspect=f"total is not the class-weighted mean of the groups ({mean:.2f})")
+def _contradiction(dataset: str, values: Mapping[str, float | None]) -> str:
+    """How a total contradicts its groups; empty where it does not, or one of them is unknown."""
+    total, *groups = (value for value in values.values() if value is not None)
+    if len(groups) < len(SCORE_NAMES) - 1:
+        return ""
+    if dataset in CLASSES_PER_GROUP:
+        mean = class_weighted_total(groups, CLASSES_PER_GROUP[dataset])
+        wrong = f"total is not the class-weighted mean of the groups ({mean:.2f})"
+        return "" if abs(mean - total) <= TOLERANCE else wrong
+    low, high = min(groups), max(groups)
+    outside = f"total is no mean of the groups: they lie between {low:.2f} and {high:.2f}"
+    return "" if low - TOLERANCE <= total <= high + TOLERANCE else outside

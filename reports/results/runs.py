@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,26 +90,30 @@ def runs_frame(store: Store, *, kind: str = "experiment") -> pd.DataFrame:
 
 def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
     """Load per-class average precision for runs that are loaded already; see `load_per_class`."""
-    found = []
-    for run in runs[runs.state == "finished"].itertuples():
-        path = local_artifact(store, run, "per_class.json")
-        if path is not None:
-            found.append((run, read_json(path, "average_precision")))
-    sizes = _class_sizes(found)
-    records = [line for run, data in found for line in _lines(run, data, sizes[str(run.dataset_digest)])]
-    return pd.DataFrame(records, columns=list(CLASS_COLUMNS)).astype({"class_size": "Int64", "ap": "float64"})
+    finished = [
+        (run, local_artifact(store, run, "per_class.json")) for run in runs[runs.state == "finished"].itertuples()
+    ]
+    found = [(run, read_json(path, "average_precision")) for run, path in finished if path]
+    sizes: dict[str, dict[str, tuple[str, int]]] = {}
+    # Older runs do not hold class sizes; a newer run on the same dataset does.
+    for run, data in sorted(found, key=lambda item: "training_images_per_class" not in item[1]):
+        if run.dataset_digest not in sizes:
+            sizes[run.dataset_digest] = _class_sizes(run, data)
+    lines = []
+    for run, data in found:
+        labels = tuple(getattr(run, column) for column in CLASS_COLUMNS[:7])
+        for split, by_class in data["average_precision"].items():
+            for name, ap in by_class.items():
+                size = sizes[run.dataset_digest].get(name, ("", None))
+                lines.append((*labels, split, name, *size, float("nan") if ap is None else 100 * ap))
+    return pd.DataFrame(lines, columns=list(CLASS_COLUMNS)).astype({"class_size": "Int64", "ap": "float64"})
 
 
 def local_artifact(store: Store, run: Any, name: str) -> Path | None:
     """Path of one artifact of a run, or None if the run has none of that name.
 
     Artifacts of a local store are read where they are. Those of a server are fetched once, into a cache under the
-    results root: artifacts of a finished run do not change.
-
-    Args:
-        store: that the run is in.
-        run: a row of `load_runs`, as a named tuple or a Series.
-        name: file name, such as `per_class.json`.
+    results root: artifacts of a finished run do not change. The run is a row of `load_runs` (a named tuple or Series).
 
     Raises:
         InputError: if MLflow does not deliver what it lists.
@@ -189,27 +193,13 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
-def _lines(run: Any, data: Mapping[str, Any], sizes: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Any, ...]]:
-    labels = tuple(getattr(run, column) for column in CLASS_COLUMNS[:7])
-    for split, by_class in data["average_precision"].items():
-        for name, ap in by_class.items():
-            size, group = sizes.get(name, (None, ""))
-            yield (*labels, split, name, group, size, float("nan") if ap is None else 100 * ap)
-
-
-def _class_sizes(runs: list[tuple[Any, dict[str, Any]]]) -> dict[str, dict[str, tuple[int, str]]]:
-    """Training images and group of each class, by dataset digest."""
-    found: dict[str, dict[str, tuple[int, str]]] = {}
-    # Older runs do not hold class sizes; a newer run on the same dataset does.
-    for run, data in sorted(runs, key=lambda item: "training_images_per_class" not in item[1]):
-        if run.dataset_digest not in found:
-            counts = data.get("training_images_per_class") or _counts_of_dataset(run)
-            images = data.get("training_images") or sum(counts.values())
-            groups = ClassStatistics.from_counts(list(counts.values()), images).group_names if counts else ()
-            found[run.dataset_digest] = {
-                name: (size, group) for (name, size), group in zip(counts.items(), groups, strict=True)
-            }
-    return found
+def _class_sizes(run: Any, data: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    """Group and training images of each class; nothing if they are unknown."""
+    counts = data.get("training_images_per_class") or _counts_of_dataset(run)
+    if not counts:
+        return {}
+    statistics = ClassStatistics.from_counts(list(counts.values()), data.get("training_images") or sum(counts.values()))
+    return {name: (group, counts[name]) for name, group in zip(counts, statistics.group_names, strict=True)}
 
 
 def _counts_of_dataset(run: Any) -> dict[str, int]:

@@ -41,12 +41,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, level: float = LEV
     """Mean of first minus second with Student's t interval over the pairs.
 
     The interval is mean ± t(n - 1) s / sqrt(n), s the sample standard deviation of the differences. It says how the
-    difference would vary over further seeds, on these test images.
-
-    Args:
-        first: `(n,)` results, one per shared seed, in the order of `second`.
-        second: `(n,)`.
-        level: confidence level in 0..1.
+    difference would vary over further seeds, on these test images. Both are `(n,)` results, one per shared seed, in the
+    same order; `level` is the confidence level in 0..1.
 
     Raises:
         ValueError: if there is no pair.
@@ -83,15 +79,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
-    """Paired differences of every two methods over the seeds that both have; all pairs at once.
+    """Paired differences of every two methods over the seeds that both have; pairs without a shared seed are left out.
 
-    Args:
-        results: one row per method, one column per seed, NaN where a seed is missing.
-        level: confidence level of the intervals.
-
-    Returns:
-        Columns `first`, `second`, `difference` (first minus second), `low`, `high`, `n`, `p` and `p_holm` (corrected
-        for all comparisons of the table), as `paired_difference` gives them; pairs without a shared seed are left out.
+    Columns: `first`, `second`, `difference` (first minus second), `low`, `high`, `n`, `p`, as `paired_difference` gives
+    them, and `p_holm` (corrected for all comparisons of the table). `results` has one row per method, one column per
+    seed, NaN where a seed is missing.
     """
     values = dict(zip(results.index, results.to_numpy(dtype=np.float64), strict=True))
     pairs = []
@@ -130,9 +122,7 @@ def average_ranks(results: pd.DataFrame, *, level: float = LEVEL) -> AverageRank
     sqrt(2). Ties share their mean rank. What the blocks are decides what may be claimed: with datasets as blocks it is
     about further datasets, with the classes of one dataset as blocks about how evenly a method wins over these classes.
 
-    Args:
-        results: one row per block, one column per method, larger is better, nothing missing.
-        level: one minus the level of the tests.
+    `results` has one row per block and one column per method; larger is better. `level` is one minus that of the tests.
 
     Raises:
         ValueError: for fewer than 3 methods or 2 blocks, or a missing value.

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,12 +103,8 @@ def pairs_frame(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, 
 
     `low` and `high` bound the mean difference over shared seeds (95 %, Student's t); `p` is of the paired t-test,
     `p_holm` corrected for all pairs of the group; `images_low` and `images_high` bound the difference over resampled
-    test images (95 % percentiles), the shared seeds averaged in each resample; NaN without a bootstrap.
-
-    Args:
-        table: as `build_table` returns it.
-        runs: that it was built from.
-        resampled: as `bootstrap_runs` returns it.
+    test images (95 % percentiles), the shared seeds averaged in each resample; NaN without a bootstrap. `runs` are
+    those that the table was built from, `resampled` is what `bootstrap_runs` returns.
     """
     by_label = {row.label: row for row in table.rows}
     parts = []
@@ -220,17 +216,16 @@ def _configuration_notes(rows: Sequence[Row], runs: pd.DataFrame) -> list[str]:
     columns = ["configuration_id", "settings", "dataset_digest", "numerics_version"]
     first = runs[columns].drop_duplicates("configuration_id").set_index("configuration_id").to_dict("index")
     return [
-        _difference_note({row.label: _settings(first[row.configuration]) for row in several})
+        _difference_note({row.label: _settings(**first[row.configuration]) for row in several})
         for several in alike.values()
         if len(several) > 1
     ]
 
 
-def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
-    # A frame that was made by hand may lack them.
-    known = json.loads(run["settings"]) if isinstance(run["settings"], str) else {}
-    settings = {name: str(value) for name, value in known.items() if name != "seed"}
-    return settings | {name: str(run[name]) for name in ("dataset_digest", "numerics_version")}
+def _settings(*, settings: Any, **deciding: Any) -> dict[str, str]:
+    # A frame that was made by hand may lack the settings.
+    known = json.loads(settings) if isinstance(settings, str) else {}
+    return {name: str(value) for name, value in {**known, **deciding}.items() if name != "seed"}
 
 
 def _difference_note(settings: Mapping[str, Mapping[str, str]]) -> str:

@@ -89,15 +89,13 @@ class Row:
     """One method of a table.
 
     Attributes:
-        label: of the method, overrides included.
-        method: its name.
+        label: title of the method, with overrides.
         cells: by `SCORE_NAMES`.
         seeds: that were averaged.
         missing: seeds that other rows have and this one lacks.
-        failed: runs that failed and have no later success.
+        failed: how many runs failed and have no later success.
         experiments: ids of the averaged experiments, in order of seeds.
-        configuration: what its experiments share: their id without the seed; empty without runs.
-        overrides: what differs from the method's defaults; empty where nothing does.
+        configuration: their id without the seed, which they share; empty without runs.
     """
 
     label: str
@@ -146,7 +144,6 @@ class ResultTable:
 
     Attributes:
         number: 1 or 2.
-        dataset: name of the dataset.
         rows: the paper's methods in its order, then others (in Table 1), then overridden ones.
         quoted: rows that others have published for this table, with their sources; never ranked with ours.
         notes: what a reader must know, numbered from 1; notes on suspect quoted rows are among them.
@@ -299,7 +296,7 @@ FORMATS: dict[str, Callable[[ResultTable], str]] = {"md": markdown, "tex": latex
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """CSV: numbers unrounded, nothing for None and NaN; a text that is no number to a spreadsheet stays a text there."""
+    """CSV with unrounded numbers, nothing for None and NaN, and texts that are safe to open in a spreadsheet."""
     texts = [column for column in frame if frame[column].dtype.kind not in "iufb"]
     safe = {c: [spreadsheet_text(v) if isinstance(v, str) else v for v in frame[c]] for c in texts}
     return frame.assign(**safe).to_csv(index=False, lineterminator="\n")

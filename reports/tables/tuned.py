@@ -20,12 +20,7 @@ def tuned_frame(store: Store, runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """One line per winner and group: default and tuned test mAP in percent, and tuned minus default, paired by seed.
 
     `low` and `high` bound the difference (95 %, Student's t over the shared seeds); seeds that the winner was chosen on
-    are left out, and winners without a shared fresh seed.
-
-    Args:
-        store: that the winners are read from.
-        runs: as `load_runs` returns them.
-        dataset: name of the dataset.
+    are left out, and winners without a shared fresh seed. `runs` are as `load_runs` returns them.
     """
     rows = []
     for study, winners in studies_with_winners(store).items():

@@ -1,7 +1,5 @@
 import json
-import os
 import re
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +10,6 @@ from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures
 from mltbench.reports.figures.source import FigureSource, TrainingLabels, dataset_source, labels_source
 from mltbench.reports.figures.style import NotebookFigure
-from mltbench.reports.pages.drawers import open_drawers
 
 HOSTILE = ("<script>alert(1)</script>", "=1+1", "$x_$", "a\nb & c")
 FORMATS = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG", "csv": b""}
@@ -71,17 +68,15 @@ def test_a_damaged_manifest_is_written_anew_and_removes_nothing_outside(text, tm
     assert json.loads((folder / "figures.json").read_text()) == [{"name": "one"}]
 
 
-def test_the_same_data_gives_the_same_bytes_in_other_processes_too(source, tmp_path):
+def test_the_same_data_gives_the_same_bytes(source, tmp_path):
     entries = [get_figure(name) for name in ("co-occurrence", "class-distribution", "sampling-variance")]
-    here = draw_figures(source, tmp_path / "here", entries=entries)
-    again = draw_figures(source, tmp_path / "again", entries=entries)
-    with open_drawers(2) as pool:
-        there = draw_figures(source, tmp_path / "there", entries=entries, pool=pool)
-    assert here == again == there
-    files = sorted(file.name for file in (tmp_path / "here").iterdir())
+    assert draw_figures(source, tmp_path / "one", entries=entries) == draw_figures(
+        source, tmp_path / "two", entries=entries
+    )
+    files = sorted(file.name for file in (tmp_path / "one").iterdir())
     assert len(files) == 13
     for name in files:
-        assert len({(tmp_path / folder / name).read_bytes() for folder in ("here", "again", "there")}) == 1, name
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def test_the_csv_holds_what_is_drawn_and_hostile_class_names_stay_text(source, tmp_path):
@@ -130,17 +125,6 @@ def test_what_is_not_missing_data_is_reported_as_a_failure(source, tmp_path):
     assert [figure.name for figure in found.drawn] == ["whole"]
     assert (found.without, found.failed["unread"]) == ({}, "a fault")
     assert re.fullmatch(r"KeyError: 'y' \(test_figure_registry.py, line \d+\)", found.failed["undrawn"])
-
-
-def test_what_fails_in_a_process_is_reported_like_any_other_failure(source, tmp_path):
-    entries = [replace(get_figure("co-occurrence"), collect=entry("x").collect), get_figure("sampling-variance")]
-    with open_drawers(1) as pool:
-        found = draw_figures(source, tmp_path, entries=entries, pool=pool)
-        pool.submit(os._exit, 1)
-        dead = draw_figures(source, tmp_path, entries=entries[1:], pool=pool)
-    assert [figure.name for figure in found.drawn] == ["sampling-variance"]
-    assert re.fullmatch(r"AttributeError: .* \(\w+\.py, line \d+\)", found.failed["co-occurrence"])
-    assert "a process that draws has died" in dead.failed["sampling-variance"]
 
 
 def test_labels_come_from_a_file_alone(small_labels, tmp_path):

@@ -8,9 +8,9 @@ from mltbench.benchmark.tracking.store import Store
 from mltbench.reports.figures.groups import draw_groups, groups_frame
 from mltbench.reports.figures.registry import Drawing, DrawnFigure, draw_figures, get_figure, write_data, write_figure
 from mltbench.reports.figures.source import FigureSource, TrainingLabels
-from mltbench.reports.pages.report import DatasetReport, Report, section_of, shown_configurations, write_report
+from mltbench.reports.pages.report import DatasetReport, Report, Section, shown_configurations, write_report
 from mltbench.reports.pages.web import CARD, adapt_figures
-from mltbench.reports.tables.build import build_table
+from mltbench.reports.tables.build import build_table, pairs_frame
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,7 +26,7 @@ AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 def address(small_runs, quoted_examples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     tables = [build_table(small_runs, number, "digits-mlt", quoted=quoted_examples) for number in (1, 2)]
-    sections = tuple(section_of(table, small_runs) for table in tables)
+    sections = tuple(Section(table=table, pairs=pairs_frame(table, small_runs)) for table in tables)
     frame = groups_frame(sections[0].table, small_runs)
     figure = DrawnFigure(
         name="groups", title="mAP by group", caption="Every seed.", alternative_text="DB is best.", part="results"

@@ -12,7 +12,7 @@ from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.tracking.store import TAG, open_store
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.errors import InputError
-from mltbench.reports.pages.report import DatasetReport, Report, section_of, write_report
+from mltbench.reports.pages.report import DatasetReport, Report, Section, write_report
 from mltbench.reports.results.bootstrap import bootstrap_runs, resample_weights
 from mltbench.reports.results.provenance import configuration_records
 from mltbench.reports.results.runs import load_per_class, load_runs
@@ -192,7 +192,8 @@ def test_records_tell_how_each_experiment_was_made(trained):
 
 
 def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, small_runs, monkeypatch):
-    section = section_of(build_table(small_runs, 1, "digits-mlt"), small_runs)
+    table = build_table(small_runs, 1, "digits-mlt")
+    section = Section(table=table, pairs=pairs_frame(table, small_runs))
     report = Report(datasets=(DatasetReport(dataset="digits-mlt", sections=(section,)),), configurations=())
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
@@ -200,14 +201,14 @@ def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path
         write_report(report, blocked)
     page = write_report(report, tmp_path / "report")
     before = page.read_bytes()
-    moved = Path.replace
+    opened = Path.open
 
-    def full(path, target):
-        if target.name == "index.html":
+    def full(path, *mode):
+        if path.name.startswith(".index.html"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return moved(path, target)
+        return opened(path, *mode)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(InputError, match="No space left on device"):
         write_report(report, tmp_path / "report")
     assert page.read_bytes() == before
@@ -216,7 +217,8 @@ def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path
 
 def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs):
     runs = small_runs.assign(dataset="../../x y/<b>", recipe="paper")
-    section = section_of(build_table(runs, 1, "../../x y/<b>", recipe="paper"), runs)
+    table = build_table(runs, 1, "../../x y/<b>", recipe="paper")
+    section = Section(table=table, pairs=pairs_frame(table, runs))
     dataset = DatasetReport(dataset="../../x y/<b>", sections=(section,))
     write_report(Report(datasets=(dataset,), configurations=()), tmp_path / "deep" / "report")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]

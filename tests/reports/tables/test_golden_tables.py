@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from mltbench import __version__
-from mltbench.reports.pages.report import DatasetReport, Report, render_page, results_json, section_of
-from mltbench.reports.tables.build import build_table
+from mltbench.reports.pages.report import DatasetReport, Report, Section, render_page, results_json
+from mltbench.reports.tables.build import build_table, pairs_frame
 from mltbench.reports.tables.result_table import comma_separated, csv_text, latex, markdown, quoted_frame
 from mltbench.reports.tables.terminal import terminal
 from rich.console import Console
@@ -52,7 +52,9 @@ def test_terminal(width, table):
 
 @pytest.fixture(scope="module")
 def report(table, small_runs):
-    dataset = DatasetReport(dataset="digits-mlt", sections=(section_of(table, small_runs),))
+    dataset = DatasetReport(
+        dataset="digits-mlt", sections=(Section(table=table, pairs=pairs_frame(table, small_runs)),)
+    )
     return Report(datasets=(dataset,), configurations=())
 
 

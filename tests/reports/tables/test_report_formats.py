@@ -14,7 +14,6 @@ from mltbench.reports.pages.web import content_policy, page_files
 from mltbench.reports.results.runs import COLUMNS, VALIDATION
 from mltbench.reports.tables.build import PAIR_COLUMNS
 from mltbench.reports.tables.result_table import Cell, ResultTable, Row, comma_separated, latex, markdown
-from mltbench.reports.tables.summary import summarise
 from mltbench.reports.tables.terminal import terminal
 from rich.console import Console
 
@@ -37,7 +36,7 @@ SMALL = table_of(row("ERM", (50.125, 60, 50, 40.5), best=("total", "tail"), devi
 
 def page_of(*tables, configurations=(), figures=()):
     pairs = pd.DataFrame(columns=list(PAIR_COLUMNS))
-    sections = tuple(Section(table=table, summary=tuple(summarise(table)), pairs=pairs) for table in tables)
+    sections = tuple(Section(table=table, pairs=pairs) for table in tables)
     dataset = DatasetReport(dataset=tables[0].dataset, sections=sections, drawing=Drawing(drawn=list(figures)))
     return render_page(Report(datasets=(dataset,), configurations=configurations))
 
