@@ -203,10 +203,10 @@ def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path
     before = page.read_bytes()
     opened = Path.open
 
-    def full(path, *mode):
+    def full(path, *mode, **more):
         if path.name.startswith(".index.html"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(path, *mode)
+        return opened(path, *mode, **more)
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(InputError, match="No space left on device"):
