@@ -1,10 +1,7 @@
 """Submissions: what is taken, what is refused and why, and what the site shows of it."""
 
-import copy
 import json
 import re
-import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -13,6 +10,9 @@ from mltbench.errors import InputError
 from mltbench.reports.leaderboard.check import check, check_scores, known_datasets
 from mltbench.reports.leaderboard.site import build_site, ranks_within_noise, read_folder
 from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
+from mltbench.reports.results.runs import load_runs
+from sklearn.metrics import average_precision_score
+from web_pages import ParsedPage, assert_accessible_and_no_wider_than_the_screen
 
 KNOWN = known_datasets()
 SIZES = dict(KNOWN["digits-mlt"]["training_images"])
@@ -63,19 +63,6 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.shown = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, text):
-        self.shown += text
-
-
 def test_of_six_submissions_the_broken_and_the_hostile_are_left_out_with_reasons(folder, tmp_path):
     accepted, rejected = build_site(folder, tmp_path / "site")
     assert [one.id for one in accepted] == ["db", "rs", "own"]
@@ -86,9 +73,10 @@ def test_of_six_submissions_the_broken_and_the_hostile_are_left_out_with_reasons
     assert re.search(r"id = '\.\./\.\./hostile': must match", reasons["hostile.json"])
     assert re.search(r"code = 'javascript:alert\(1\)': must match", reasons["hostile.json"])
     index = json.loads((tmp_path / "site" / "index.json").read_text())
-    assert [row["id"] for row in index["submissions"]] == ["db", "rs", "own"]
+    # Another backbone is ranked apart.
+    assert {row["id"]: row["rank"] for row in index["submissions"]} == {"db": "1", "rs": "2", "own": "1"}
     assert {item["file"] for item in index["rejected"]} == set(reasons)
-    shown = Page((tmp_path / "site" / "index.html").read_text()).shown
+    shown = ParsedPage((tmp_path / "site" / "index.html").read_text()).shown
     assert all(item in shown for item in reasons)
 
 
@@ -97,19 +85,16 @@ def test_every_file_lies_inside_the_site_and_every_text_stays_text(folder, tmp_p
     build_site(folder, tmp_path / "site")
     assert {path for path in tmp_path.rglob("*") if "site" not in path.parts} == before
     for path in (tmp_path / "site").rglob("*.html"):
-        page = Page(path.read_text())
-        scripts = [attributes for tag, attributes in page.elements if tag == "script"]
-        assert [(path.parent / item["src"]).resolve() for item in scripts] == [
-            (tmp_path / "site" / "page.js").resolve()
-        ]
+        page = ParsedPage(path.read_text())
+        scripts = [(path.parent / item["src"]).resolve() for item in page.all("script")]
+        assert scripts == [(tmp_path / "site" / "page.js").resolve()]
         assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-        links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+        links = [link["href"] for link in page.all("a")]
         assert all(not link.lower().startswith(("javascript", "data", "//")) for link in links)
         local = [link for link in links if not link.startswith(("http", "#"))]
         assert all((path.parent / link).resolve().is_file() for link in local)
-        images = [attributes for tag, attributes in page.elements if tag == "img"]
-        assert all((path.parent / image["src"]).is_file() and image["alt"] for image in images)
-    assert "<img src=x onerror=alert(1)>" in Page((tmp_path / "site" / "index.html").read_text()).shown
+        assert all((path.parent / image["src"]).is_file() and image["alt"] for image in page.all("img"))
+    assert "<img src=x onerror=alert(1)>" in ParsedPage((tmp_path / "site" / "index.html").read_text()).shown
     for path in (tmp_path / "site").rglob("*.csv"):
         assert "\n=" not in path.read_text()
         assert ",=" not in path.read_text()
@@ -124,11 +109,9 @@ def test_names_of_classes_of_an_unknown_version_are_escaped(folder, tmp_path):
     (folder / "datasets.json").write_text(json.dumps({"mine": {"digests": ["1" * 64]}}))
     accepted, _ = build_site(folder, tmp_path / "site")
     assert "other" in [one.id for one in accepted]
-    page = Page((tmp_path / "site" / "methods" / "other.html").read_text())
+    page = ParsedPage((tmp_path / "site" / "methods" / "other.html").read_text())
     assert "<script>alert(1)</script>" in page.shown
-    assert [attributes for tag, attributes in page.elements if tag == "script"] == [
-        {"src": "../page.js", "defer": None}
-    ]
+    assert page.all("script") == [{"src": "../page.js", "defer": None}]
     assert "<script" not in (tmp_path / "site" / "methods" / "other.class-size.svg").read_text()
 
 
@@ -192,20 +175,11 @@ def test_ranks_have_ties_inside_noise():
     assert ranks_within_noise(results) == {"best": 1, "close": 1, "worse": 3, "one seed": 1, "other seeds": 1}
 
 
-def test_other_backbones_are_ranked_apart(folder, tmp_path):
-    build_site(folder, tmp_path / "site")
-    index = json.loads((tmp_path / "site" / "index.json").read_text())
-    assert {row["id"]: row["rank"] for row in index["submissions"]} == {"db": "1", "rs": "2", "own": "1"}
-
-
-def test_means_are_computed_from_classes_not_taken(folder):
+def test_means_are_computed_from_classes_not_taken():
     data = submission("good", 60)
-    ap = data["runs"][0]["ap"]
-    tail = np.mean([ap[name] for name, size in SIZES.items() if size < 20])
+    tail = np.mean([data["runs"][0]["ap"][name] for name, size in SIZES.items() if size < 20])
+    data["runs"][0]["tail"] = 1.0
     assert Submission(data=data).scores["tail"][0] == pytest.approx(tail)
-    without = copy.deepcopy(data)
-    del without["runs"][0]["tail"]
-    assert Submission(data=without).scores["tail"][0] == pytest.approx(tail)
 
 
 def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
@@ -234,8 +208,6 @@ def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
     test = dataset.split("test")
     scores = (test.labels + np.random.default_rng(0).normal(0, 0.8, test.labels.shape)).astype(np.float32)
     np.savez("scores.npz", scores=scores, ids=test.ids, classes=np.array(dataset.classes))
-    from sklearn.metrics import average_precision_score
-
     ap = [100 * average_precision_score(test.labels[:, i], scores[:, i]) for i in range(len(SIZES))]
     status, output, _ = call("leaderboard", "check", "scores.npz")
     assert status == 0
@@ -252,6 +224,26 @@ def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
     assert status == 1
     assert re.search(r"runs\[0\]\.ap\['red 0'\] = .*: the scores of seed 0 give", output)
     assert [fault.field for fault in check_scores(data, 3, {})] == ["runs"]
+
+
+def test_submissions_are_made_from_runs_and_hold_their_scores(trained, call, tmp_path):
+    words = ["--dataset", "tiny", "--author", "A. Name", "--code", "https://example.org/code", "--out", trained.root]
+    runs = {f"{run.title} ({run.overrides})": run for run in load_runs(trained.root).itertuples()}
+    for run in runs.values():
+        chosen = ["--method", run.method, "--overrides", run.overrides, *words]
+        status, shown, error = call("leaderboard", "submit", *chosen, "--to", tmp_path / "mine")
+        assert (status, "seeds 0" in shown) == (0, True), error
+        assert call("leaderboard", "submit", *chosen, "--to", tmp_path / "one.json")[0] == 0
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "mine").iterdir()}
+    assert {data["method"] for data in written.values()} == set(runs)
+    for name, data in written.items():
+        run, (submitted,) = runs[data["method"]], data["runs"]
+        assert name == f"{data['id']}.json"
+        assert submitted["experiment_id"] == run.experiment_id
+        assert submitted["total"] == pytest.approx(run.total, abs=1e-4)
+    assert json.loads((tmp_path / "one.json").read_text()) in written.values()
+    status, _, error = call("leaderboard", "submit", "--method", "rss", *words)
+    assert (status, "did you mean 'rs'" in error) == (2, True)
 
 
 def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
@@ -282,36 +274,16 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install mltbench[test])")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.faults = []
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("request", lambda request: request.url.startswith("file:") or page.faults.append(request.url))
-    yield page
-    context.close()
-    assert page.faults == []
+def page(open_page, site):
+    return open_page((site / "index.html").as_uri())
 
 
 def methods(page):
     return page.locator("#board tbody tr:visible th").all_inner_texts()
 
 
-def test_columns_are_sorted_by_click_and_keyboard(page, site):
-    page.goto((site / "index.html").as_uri())
+def test_columns_are_sorted_by_click_and_keyboard(page):
     assert methods(page) == ["DB", "RS", "ERM", "An <b>own</b> method", "Theirs"]
     page.get_by_role("button", name="total").click()
     head = page.locator("th", has=page.get_by_role("button", name="total"))
@@ -333,8 +305,7 @@ def test_columns_are_sorted_by_click_and_keyboard(page, site):
         ("protocol", "digits", ["DB", "RS", "ERM", "An <b>own</b> method"]),
     ],
 )
-def test_rows_are_filtered(page, site, field, choice, left):
-    page.goto((site / "index.html").as_uri())
+def test_rows_are_filtered(page, field, choice, left):
     page.get_by_label(field).select_option(choice)
     assert methods(page) == left
     assert page.get_by_role("status").inner_text() == f"{len(left)} of 5 rows"
@@ -342,38 +313,30 @@ def test_rows_are_filtered(page, site, field, choice, left):
     assert len(methods(page)) == 5
 
 
-def test_a_method_is_found_by_its_name_and_not_by_its_rank(page, site):
-    page.goto((site / "index.html").as_uri())
+def test_a_method_is_found_by_its_name_and_not_by_its_rank(page):
     page.get_by_label("Find a method").fill("own")
     assert methods(page) == ["An <b>own</b> method"]
     page.get_by_label("Find a method").fill("1")
     assert methods(page) == []
 
 
-def test_classes_of_a_method_are_sorted_and_filtered_too(page, site):
-    page.goto((site / "methods" / "db.html").as_uri())
+def test_classes_of_a_method_are_sorted_and_filtered_too(open_page, site):
+    page = open_page((site / "methods" / "db.html").as_uri())
     page.get_by_label("group").select_option("tail")
     page.get_by_role("button", name="training images").click()
     sizes = [int(text) for text in page.locator("table.sortable tbody tr:visible td:nth-child(3)").all_inner_texts()]
     assert sizes == sorted((size for size in SIZES.values() if size < 20), reverse=True)
 
 
-def test_a_board_without_any_good_submission_is_still_a_page(page, tmp_path):
+def test_a_board_without_any_good_submission_is_still_a_page(open_page, tmp_path):
     (tmp_path / "bad.json").write_text(json.dumps(submission("bad", 60, dataset_digest="0" * 64)))
     build_site(tmp_path, tmp_path / "site")
-    page.goto((tmp_path / "site" / "index.html").as_uri())
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
     assert page.get_by_text("No submission passed its check.").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["index.html", "rules.html", "methods/own.html"])
-def test_pages_are_accessible_and_fit_the_screen(page, site, tmp_path, name, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    page.set_viewport_size({"width": width, "height": 800})
-    page.emulate_media(color_scheme=scheme)
-    page.goto((site / name).as_uri())
-    page.screenshot(path=tmp_path / "page.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = axe.Axe().run(page).response["violations"]
-    assert [(item["id"], item["nodes"][0]["html"][:120]) for item in found] == []
+def test_pages_are_accessible_and_fit_the_screen(open_page, site, name, width, scheme):
+    assert_accessible_and_no_wider_than_the_screen(open_page((site / name).as_uri(), width=width, scheme=scheme))

@@ -1,59 +1,68 @@
+import errno
+import json
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from made_up_runs import make_up_runs
-from mltbench.benchmark.tracking.store import open_store
-from mltbench.datasets.registry import load_dataset
+from mltbench.errors import InputError
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, list_figures
 from mltbench.reports.figures.style import NotebookFigure
+from mltbench.reports.pages.report import DatasetReport, Report, Section, write_report
+from mltbench.reports.tables.build import build_table, pairs_frame
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-@pytest.fixture
-def made_up(out, data_root):
-    make_up_runs(open_store(out), load_dataset("digits-mlt", data_root=data_root), number=2)
-    return out
-
-
-def entry(name, collect):
-    return FigureEntry(
-        name=name, title=name, caption="", describe=lambda frame: "One point.", part="labels", collect=collect,
-        draw=lambda frame: NotebookFigure(),
+def test_a_figure_that_fails_costs_the_status_and_not_the_report(call, trained, monkeypatch):
+    broken = FigureEntry(
+        name="broken", title="Broken", caption="", describe=lambda frame: "One point.", part="labels",
+        collect=lambda source: {}["<missing>"], draw=lambda frame: NotebookFigure(),
     )  # fmt: skip
-
-
-def test_a_figure_that_fails_costs_the_status_and_not_the_report(call, made_up, monkeypatch):
     list_figures()
-    broken = entry("broken", lambda source: {}["<missing>"])
     monkeypatch.setattr(registry._REGISTERED, "by_name", {"broken": broken})
-    status, shown, _ = call("report", "--out", made_up)
+    status, shown, _ = call("report", "--out", trained.root)
     assert status == 1
-    assert "failed: figure broken of digits-mlt: KeyError: '<missing>' (test_report_command.py, line" in shown
-    page = (made_up / "report" / "index.html").read_text()
-    assert "1 figure of digits-mlt could not be drawn" in page
+    assert "failed: figure broken of tiny: KeyError: '<missing>' (test_report_command.py, line" in shown
+    page = (trained.root / "report" / "index.html").read_text()
+    assert "1 figure of tiny could not be drawn" in page
     assert "<code>broken</code>: KeyError: &#39;&lt;missing&gt;&#39;" in page
-    assert (made_up / "report" / "table1-digits-mlt.csv").is_file()
-    status, shown, _ = call("figures", "draw", "digits-mlt", "--out", made_up)
+    assert (trained.root / "report" / "table1-tiny.csv").is_file()
+    status, shown, _ = call("figures", "draw", "tiny", "--out", trained.root)
     assert (status, "failed   broken: KeyError" in shown) == (1, True)
 
 
-def test_two_reports_do_not_write_to_one_folder(call, made_up):
-    (made_up / "report").mkdir()
-    with FileLock(made_up / "report" / ".report.lock"):
-        status, _, error = call("report", "--no-figures", "--out", made_up)
+def test_terminal_and_page_say_what_the_tables_leave_out(call, trained):
+    report = ("report", "--no-figures", "--table", "1", "--out", trained.root)
+    trained.client.set_tag(trained.runs_of()[0].info.run_id, "mltbench.recipe", "somebody's own")
+    sentence = "1 run of recipe somebody's own is not in this table: --recipe 'somebody'\"'\"'s own'"
+    status, shown, _ = call(*report)
+    assert (status, sentence in shown) == (0, True)
+    page = (trained.root / "report" / "index.html").read_text()
+    assert "1 run of recipe somebody&#39;s own is not in this table" in page
+    tables = json.loads((trained.root / "report" / "results.json").read_text())["tables"]
+    assert [table["left_out"] for table in tables] == [[sentence]]
+    status, shown, _ = call(*report, "--recipe", "somebody's own")
+    assert (status, "1 run of recipe digits is not in this table: --recipe digits" in shown) == (0, True)
+    status, _, error = call(*report, "--recipe", "digit")
+    assert (status, "did you mean 'digits'" in error) == (2, True)
+
+
+def test_two_reports_do_not_write_to_one_folder(call, trained):
+    (trained.root / "report").mkdir()
+    with FileLock(trained.root / "report" / ".report.lock"):
+        status, _, error = call("report", "--no-figures", "--out", trained.root)
     assert status == 2
     assert "another `mltbench report` is writing to" in error
     assert "--to" in error
-    assert call("report", "--no-figures", "--out", made_up)[0] == 0
+    assert call("report", "--no-figures", "--out", trained.root)[0] == 0
 
 
-def test_a_folder_in_the_way_is_told_before_anything_is_drawn(call, made_up):
-    (made_up / "report").write_text("in the way")
-    status, shown, error = call("report", "--out", made_up)
+def test_a_folder_in_the_way_is_reported_before_anything_is_drawn(call, trained):
+    (trained.root / "report").write_text("in the way")
+    status, shown, error = call("report", "--out", trained.root)
     assert (status, shown) == (2, "")
     assert error.startswith("error: cannot write the report to")
 
@@ -80,10 +89,47 @@ def test_a_store_of_another_version_of_mlflow_is_a_clear_error(call, out, tmp_pa
 @pytest.mark.parametrize(
     ("name", "content"), [("per_class.json", "{}"), ("experiment.json", '{"version": 9}'), ("per_class.json", "[1]")]
 )
-def test_files_of_another_version_of_the_suite_are_a_clear_error(call, made_up, name, content):
-    for file in made_up.rglob(name):
+def test_files_of_another_version_of_the_suite_are_a_clear_error(call, trained, name, content):
+    for file in trained.root.rglob(name):
         file.write_text(content)
-    status, _, error = call("report", "--no-figures", "--out", made_up)
+    status, _, error = call("report", "--no-figures", "--out", trained.root)
     assert status == 2
     assert name in error
     assert "another version of mltbench" in error
+
+
+def report_of(runs, dataset, **options):
+    table = build_table(runs, 1, dataset, **options)
+    section = Section(table=table, pairs=pairs_frame(table, runs))
+    return Report(datasets=(DatasetReport(dataset=dataset, sections=(section,)),), configurations=())
+
+
+def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, small_runs, monkeypatch):
+    report = report_of(small_runs, "digits-mlt")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write the report to .*file.*--to"):
+        write_report(report, tmp_path / "file")
+    page = write_report(report, tmp_path / "report")
+    before = page.read_bytes()
+    opened = Path.open
+
+    def full(path, *mode, **more):
+        if path.name.startswith(".index.html"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, *mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_report(report, tmp_path / "report")
+    assert page.read_bytes() == before
+    assert not list((tmp_path / "report").glob(".*"))
+
+
+def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs):
+    report = report_of(small_runs.assign(dataset="../../x y/<b>", recipe="paper"), "../../x y/<b>", recipe="paper")
+    write_report(report, tmp_path / "deep" / "report")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]
+    names = {path.name for path in (tmp_path / "deep" / "report").iterdir()}
+    assert sum(name.startswith("table1-x-y--b") and name.endswith(".csv") for name in names) == 2
+    folder = report.datasets[0].folder
+    assert (folder.count("/"), ".." in folder) == (1, False)

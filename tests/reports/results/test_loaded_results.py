@@ -1,32 +1,18 @@
 import dataclasses
-import errno
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from mltbench.benchmark.executors.run_plan import run_plan
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.tracking.store import TAG, open_store
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.errors import InputError
-from mltbench.reports.pages.report import DatasetReport, Report, Section, write_report
 from mltbench.reports.results.bootstrap import bootstrap_runs, resample_weights
 from mltbench.reports.results.provenance import configuration_records
 from mltbench.reports.results.runs import load_per_class, load_runs
 from mltbench.reports.tables.build import build_table, pairs_frame
 from sklearn.metrics import average_precision_score
-
-QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_size=8")
-
-
-@pytest.fixture
-def trained(dataset, store, settings):
-    plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits")
-    assert not run_plan(plan, store, settings).failed
-    return store
 
 
 def test_runs_tell_test_and_validation_in_percent_and_how_they_were_made(trained):
@@ -189,60 +175,3 @@ def test_records_tell_how_each_experiment_was_made(trained):
     assert link == f"https://mlflow.example/#/experiments/{run.mlflow_experiment}/runs/{run.run_id}"
     secret = dataclasses.replace(trained, tracking_uri="https://me:pw@mlflow.example/")
     assert configuration_records(secret, load_runs(trained.root))[0]["experiments"][0]["link"] is None
-
-
-def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, small_runs, monkeypatch):
-    table = build_table(small_runs, 1, "digits-mlt")
-    section = Section(table=table, pairs=pairs_frame(table, small_runs))
-    report = Report(datasets=(DatasetReport(dataset="digits-mlt", sections=(section,)),), configurations=())
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    with pytest.raises(InputError, match=r"cannot write the report to .*file.*--to"):
-        write_report(report, blocked)
-    page = write_report(report, tmp_path / "report")
-    before = page.read_bytes()
-    opened = Path.open
-
-    def full(path, *mode, **more):
-        if path.name.startswith(".index.html"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(path, *mode, **more)
-
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(InputError, match="No space left on device"):
-        write_report(report, tmp_path / "report")
-    assert page.read_bytes() == before
-    assert not list((tmp_path / "report").glob(".*"))
-
-
-def test_files_of_hostile_dataset_names_stay_in_the_folder(tmp_path, small_runs):
-    runs = small_runs.assign(dataset="../../x y/<b>", recipe="paper")
-    table = build_table(runs, 1, "../../x y/<b>", recipe="paper")
-    section = Section(table=table, pairs=pairs_frame(table, runs))
-    dataset = DatasetReport(dataset="../../x y/<b>", sections=(section,))
-    write_report(Report(datasets=(dataset,), configurations=()), tmp_path / "deep" / "report")
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report"]
-    names = {path.name for path in (tmp_path / "deep" / "report").iterdir()}
-    assert sum(name.startswith("table1-x-y--b") and name.endswith(".csv") for name in names) == 2
-    assert dataset.folder.count("/") == 1
-    assert ".." not in dataset.folder
-
-
-def test_submissions_of_runs_lie_beside_each_other_and_hold_their_marks(trained, call, tmp_path):
-    words = ["--dataset", "tiny", "--author", "A. Name", "--code", "https://example.org/code", "--out", trained.root]
-    runs = {f"{run.title} ({run.overrides})": run for run in load_runs(trained.root).itertuples()}
-    for run in runs.values():
-        chosen = ["--method", run.method, "--overrides", run.overrides, *words]
-        status, shown, error = call("leaderboard", "submit", *chosen, "--to", tmp_path / "mine")
-        assert (status, "seeds 0" in shown) == (0, True), error
-        assert call("leaderboard", "submit", *chosen, "--to", tmp_path / "one.json")[0] == 0
-    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "mine").iterdir()}
-    assert {data["method"] for data in written.values()} == set(runs)
-    for name, data in written.items():
-        run, (submitted,) = runs[data["method"]], data["runs"]
-        assert name == f"{data['id']}.json"
-        assert submitted["experiment_id"] == run.experiment_id
-        assert submitted["total"] == pytest.approx(run.total, abs=1e-4)
-    assert json.loads((tmp_path / "one.json").read_text()) in written.values()
-    status, _, error = call("leaderboard", "submit", "--method", "rss", *words)
-    assert (status, "did you mean 'rs'" in error) == (2, True)
