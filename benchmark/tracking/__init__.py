@@ -1,1 +1,1 @@
-"""MLflow: the store, uploads, and what brings both into agreement."""
+"""MLflow: the store, uploads, and how run folders and MLflow are made to agree."""

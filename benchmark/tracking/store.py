@@ -42,8 +42,8 @@ EXPERIMENT_TAGS = {
     "mlflow.note.content": "One run per experiment: a method, its settings and a seed. "
     "`test/total`, `test/head`, `test/medium` and `test/tail` are mAP on the test split after the last epoch, in 0..1; "
     "`train/loss` and `train/learning_rate` are curves over epochs. Tags `mltbench.method`, `mltbench.seed` and "
-    "`mltbench.overrides` tell runs apart, `mltbench.plan` names the plan that asked for them, and `mltbench.command` "
-    "repeats one. `mltbench.kind` is `experiment`, `trial` (of a search, scored on the validation split alone) or "
+    "`mltbench.overrides` say what a run is, `mltbench.plan` which plan asked for it; `mltbench.command` repeats it. "
+    "`mltbench.kind` is `experiment`, `trial` (of a search, scored on the validation split alone) or "
     "`study` (one run per search; its trials have the same `mltbench.study`).",
 }
 
@@ -71,7 +71,7 @@ class Store:
 
     @property
     def origin(self) -> str:
-        """The machine and the results root on it, which tell runs of other machines in a shared MLflow apart."""
+        """The machine and the results root on it: whose a run is in an MLflow that machines share."""
         return f"{socket.gethostname()}:{self.root.resolve()}"
 
     @cached_property
@@ -117,34 +117,31 @@ class Store:
         Raises:
             InputError: if the store no longer answers.
         """
+        runs: list[Run] = []
         try:
-            return list(self._search(dataset, kind))
+            experiments = [
+                experiment.experiment_id
+                for experiment in self.client.search_experiments(filter_string="name LIKE 'mltbench/%'")
+                if dataset is None or experiment.name == f"mltbench/{dataset}"
+            ]
+            token: str | None = None
+            while experiments and token != "":
+                page = self.client.search_runs(
+                    experiments,
+                    filter_string=f"tags.`{TAG}kind` = '{kind}'",
+                    order_by=["attributes.start_time ASC"],
+                    max_results=1000,
+                    page_token=token,
+                )
+                runs += page
+                token = page.token or ""
         except (MlflowException, OSError) as error:
             reason = without_password(str(error).partition("\n")[0])
             raise InputError(
                 f"MLflow at {without_password(self.tracking_uri)} no longer answers: {reason}; nothing that was "
                 "trained is lost: give the command again when it answers"
             ) from error
-
-    def _search(self, dataset: str | None, kind: str) -> Iterator[Run]:
-        experiments = [
-            experiment.experiment_id
-            for experiment in self.client.search_experiments()
-            if experiment.name == f"mltbench/{dataset}" or (dataset is None and experiment.name.startswith("mltbench/"))
-        ]
-        token: str | None = None
-        while experiments:
-            page = self.client.search_runs(
-                experiments,
-                filter_string=f"tags.`{TAG}kind` = '{kind}'",
-                order_by=["attributes.start_time ASC"],
-                max_results=1000,
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                break
+        return runs
 
     def finished(self, dataset: str, *, kind: Kind = "experiment") -> set[str]:
         """Experiment ids of the finished runs of a dataset."""

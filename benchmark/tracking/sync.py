@@ -1,4 +1,4 @@
-"""Where run folders and MLflow disagree, which a crash or a server that was away leaves behind, and the cure."""
+"""What a crash, or a server that was away, leaves behind: run folders and MLflow disagree, and are made to agree."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .store import TAG, Store
 from .upload import attempt, status_of, upload
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-# What `agree` does something about; the rest is left as it is.
+# What `agree` acts on; the rest is left as it is.
 UPLOADED = ("not in MLflow", "in MLflow")
-MENDED = (*UPLOADED, "left open", "there twice")
+FIXED = (*UPLOADED, "left open", "there twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,8 @@ class Finding:
     Attributes:
         kind: `not in MLflow`, `left open`, `there twice`, `interrupted`, `unreadable`; `running` and `in MLflow` are
             as they should be.
-        name: experiment id or MLflow run id.
+        name: experiment id, or MLflow run id.
         message: what it is, and what is done about it.
-        run_kind: of the run.
     """
 
     kind: str
@@ -79,21 +78,21 @@ def find(store: Store, *, everything: bool = False) -> list[Finding]:
 
 
 def agree(store: Store, found: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
-    """Make run folders and MLflow agree; yield each finding that can be mended, with the reason if it was not.
+    """Make run folders and MLflow agree; yield each finding that can be fixed, with the reason if it was not.
 
     Doing it again changes nothing.
     """
     for finding in found:
-        if finding.kind in MENDED:
+        if finding.kind in FIXED:
             try:
-                _mend(store, finding)
+                _fix(store, finding)
             except (InputError, MlflowException, OSError) as error:
                 yield finding, str(error).partition("\n")[0]
             else:
                 yield finding, ""
 
 
-def _mend(store: Store, finding: Finding) -> None:
+def _fix(store: Store, finding: Finding) -> None:
     if finding.kind in UPLOADED:
         planned, plan = RunFolder(store.folders(finding.run_kind) / finding.name).planned()
         upload(store, planned, plan, kind=finding.run_kind)
@@ -139,5 +138,8 @@ def _copies(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         if its := run.data.tags.get(f"{TAG}attempt"):
             by_attempt[its].append(run)
-    order = lambda run: (run.info.status == "RUNNING", run.info.run_id)  # noqa: E731
-    return [copy for same in by_attempt.values() for copy in sorted(same, key=order)[1:]]
+    return [
+        copy
+        for same in by_attempt.values()
+        for copy in sorted(same, key=lambda run: (run.info.status == "RUNNING", run.info.run_id))[1:]
+    ]

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from ...errors import InputError
@@ -40,7 +40,7 @@ FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 60.0
 # When so long after the last experiment no run could be uploaded, the rest is left to `mltbench sync`.
 PATIENCE_SECONDS = 120.0
-# What asking again does not mend.
+# Where asking again does not help.
 FINAL_ERRORS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_STATE")
 
 
@@ -48,7 +48,7 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
     """Replay the journal of a run, and upload its files.
 
     Args:
-        store: where to, and where the run folder lies.
+        store: MLflow, and the results root with the run folder.
         planned: the run's experiment.
         plan: name of the plan that asked for it.
         kind: whether it is an experiment or a trial.
@@ -66,15 +66,8 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         provenance = folder.path / "provenance.json"
         # A job that no worker could begin has none.
         made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
-        tags = _tags(planned, plan, made_with, entries[-1])
-        if kind == "trial":
-            tags = {f"{TAG}outcome": OUTCOMES.get(entries[-1].event, "failed")} | tags
-        tags |= {
-            f"{TAG}attempt": attempt(folder.name, entries, planned.tags),
-            f"{TAG}kind": kind,
-            f"{TAG}origin": store.origin,
-        }
-        run_id = str(_run_for(client, store.experiment(planned.experiment.dataset), entries[0].time, tags).info.run_id)
+        tags = _tags(planned, entries, made_with, kind=kind, plan=plan, origin=store.origin)
+        run_id = _run_for(client, store.experiment(planned.experiment.dataset), entries[0].time, tags)
         metrics = [Metric(name, value, e.time, e.step) for e in entries for name, value in e.metrics.items()]
         params = [Param(name, value[:MAX_PARAMETER]) for name, value in _parameters(planned).items()]
         run_tags = [RunTag(name, value) for name, value in tags.items()]
@@ -90,7 +83,7 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
 
 
 def attempt(experiment_id: str, entries: Sequence[Entry], tags: Mapping[str, str]) -> str:
-    """What tells a run apart in MLflow. Trials of several studies may share one training; each has its own run."""
+    """What identifies a run in MLflow. Trials of several studies may share one training; each has its own run."""
     trial = [tags[key] for key in ("study", "trial") if key in tags]
     return "/".join([experiment_id, str(entries[0].time), *trial])
 
@@ -100,17 +93,17 @@ def status_of(entries: Sequence[Entry]) -> str:
     return STATUS.get(entries[-1].event, "FAILED")
 
 
-def _run_for(client: MlflowClient, experiment: str, start: int, tags: Mapping[str, str]) -> Run:
-    """The MLflow run of an attempt: found if an earlier upload was cut short, else created."""
-    if (found := _found(client, experiment, tags)) is not None:
+def _run_for(client: MlflowClient, experiment: str, start: int, tags: dict[str, str]) -> str:
+    """Id of the MLflow run of an attempt: found if an earlier upload was cut short, else created."""
+    if found := _found(client, experiment, tags):
         return found
-    run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=dict(tags))
+    run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=tags)
     # An answer that was cut short makes the client ask twice: the server may have made two.
-    return _found(client, experiment, tags) or run
+    return _found(client, experiment, tags) or str(run.info.run_id)
 
 
-def _found(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> Run | None:
-    """The MLflow run of an attempt; copies of it are deleted."""
+def _found(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str | None:
+    """Id of the MLflow run of an attempt; copies of it are deleted."""
     name = f"{TAG}attempt"
     # The name of a study may hold quotes, which MLflow's filters cannot escape.
     some = f"tags.`{name}` LIKE '{tags[f'{TAG}experiment_id']}/%'"
@@ -118,12 +111,18 @@ def _found(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> Ru
     runs = [run for run in runs if run.data.tags[name] == tags[name]]
     for copy in runs[1:]:
         client.delete_run(copy.info.run_id)
-    return runs[0] if runs else None
+    return str(runs[0].info.run_id) if runs else None
 
 
-def _tags(planned: PlannedExperiment, plan: str, provenance: Mapping[str, str], last: Entry) -> dict[str, str]:
-    experiment = planned.experiment
+def _tags(
+    planned: PlannedExperiment, entries: Sequence[Entry], made_with: Mapping[str, str], *, kind: Kind, **more: str
+) -> dict[str, str]:
+    experiment, last = planned.experiment, entries[-1]
     own = {
+        **more,
+        "kind": kind,
+        **({"outcome": OUTCOMES.get(last.event, "failed")} if kind == "trial" else {}),
+        "attempt": attempt(experiment.id, entries, planned.tags),
         "experiment_id": experiment.id,
         "configuration_id": experiment.configuration_id,
         "dataset": experiment.dataset,
@@ -132,7 +131,6 @@ def _tags(planned: PlannedExperiment, plan: str, provenance: Mapping[str, str], 
         "title": planned.title,
         "overrides": planned.overrides,
         "command": planned.command,
-        "plan": plan,
         "recipe": planned.recipe,
         "backbone": experiment.backbone,
         "weights": planned.weights.name,
@@ -141,12 +139,13 @@ def _tags(planned: PlannedExperiment, plan: str, provenance: Mapping[str, str], 
         "numerics_version": str(experiment.numerics_version),
         "state": last.event,
         **{key: str(value) for key, value in last.details.items() if key == "reason"},
-        **{f"provenance.{name}": value for name, value in provenance.items()},
+        **{f"provenance.{name}": value for name, value in made_with.items()},
+        **planned.tags,
     }
-    return {f"{TAG}{name}": value for name, value in [*own.items(), *planned.tags.items()]} | {
+    return {f"{TAG}{name}": value for name, value in own.items()} | {
         MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
         MLFLOW_SOURCE_NAME: "mltbench",
-        MLFLOW_GIT_COMMIT: provenance.get("commit", "unknown"),
+        MLFLOW_GIT_COMMIT: made_with.get("commit", "unknown"),
     }
 
 
