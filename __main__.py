@@ -1,7 +1,5 @@
 """The front door: the `mltbench` command, with the commands of every room."""
 
-from __future__ import annotations
-
 import ast
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The one error that users see, and what its messages may say: close names, addresses without passwords."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Files: atomic and durable writes, digests, locks between processes, and names that are safe as parts of paths."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import logging

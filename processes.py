@@ -1,7 +1,5 @@
 """Worker processes: how many cores there are, a map over them, and their end when the parent has died."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import threading

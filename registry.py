@@ -1,7 +1,5 @@
 """Entries by name, registered by the modules that define them: methods, datasets, sweeps, figures."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from importlib.metadata import entry_points

@@ -1,7 +1,5 @@
 """What the commands of all rooms share on the terminal: the console, lines, tables, JSON, progress bars."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache

@@ -1,7 +1,5 @@
 """Datasets as values: named classes and three splits, each with one digest, opened when first asked for."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 A file in `datasets/sources/` that calls `register_dataset` adds one; nothing else changes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Sequence

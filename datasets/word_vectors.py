@@ -1,7 +1,5 @@
 """Word vectors of class names, for heads that use the names: from a file, or made without any download."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

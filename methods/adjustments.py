@@ -1,7 +1,5 @@
 """Logit adjustments: what happens to logits in training before the cross-entropy; inference uses the raw logits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol

@@ -1,7 +1,5 @@
 """The catalogue: every row of Tables 1 and 2 as a composition of parts, with the paper's values per dataset."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Heads: how features become logits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 

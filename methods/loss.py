@@ -1,7 +1,5 @@
 """The loss of every method of the paper: one composition of a logit adjustment, a focal term and weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -36,12 +34,11 @@ class Focal(Part, slot="focal", kind="focal"):
     """Focal loss: easy cells count less.
 
     Attributes:
-        gamma: focusing exponent.
         focal_scale: the paper's "balance parameter of 2"; not tuned, since it scales the whole loss as the learning
             rate does.
     """
 
-    gamma: float = hyper_parameter(2.0, allowed=(0, 20), search=Interval(low=0, high=5, paper=2.0))
+    gamma: float = hyper_parameter(2.0, allowed=(0, 20), search=Interval(low=0, high=5, paper=2.0))  # focusing exponent
     focal_scale: float = hyper_parameter(
         2.0, allowed=(0, 1e3), search=Interval(low=0.5, high=8, scale="log", paper=2.0, tuned=False)
     )

@@ -26,27 +26,19 @@ LOSS_SLOTS = ("weights", "adjustment", "focal", "loss")
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        name: public name, such as `db-focal`.
-        title: as tables print it, such as `DB-Focal`.
-        reference: equation or source.
-        loss: a loss of its own instead of weights, adjustment and focal term, or None.
-        schedule: `plain` (80 epochs in the paper) or `re-sampled` (8 epochs).
-    """
-
-    name: str
-    title: str
+    name: str  # public name, such as `db-focal`
+    title: str  # as tables print it, such as `DB-Focal`
     summary: str
-    reference: str
+    reference: str  # equation or source
     sampler: Sampler = EVERY_IMAGE
     weights: Weights | None = None
     adjustment: LogitAdjustment | None = None
     focal: Focal | None = None
-    loss: OwnLoss | None = None
+    loss: OwnLoss | None = None  # a loss of its own instead of weights, adjustment and focal term, or None
     head: Head = ONE_LAYER
-    schedule: Literal["plain", "re-sampled"] = "plain"
+    schedule: Literal["plain", "re-sampled"] = "plain"  # `plain` (80 epochs in the paper) or `re-sampled` (8 epochs)
 
     @property
     def parts(self) -> dict[str, Any]:

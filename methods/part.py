@@ -1,7 +1,5 @@
 """The parts of a method: frozen values, checked when made, found by kind, written as plain JSON."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import field, fields, replace

@@ -1,7 +1,5 @@
 """Search spaces: over which range a hyper-parameter is tuned, and the value that the paper gives."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +12,6 @@ from ..errors import InputError
 class Interval:
     """Numbers from `low` to `high`, both included; on a `log` scale where ratios count.
 
-    Attributes:
-        whole: whole numbers alone.
-        paper: the paper's value, VOC-MLT's where datasets differ; None where it is nowhere published.
-        tuned: whether tuning searches it by default; its part says why not.
-
     >>> Interval(low=1, high=100, scale="log").grid(3)
     (1.0, 10.0, 100.0)
     """
@@ -26,9 +19,9 @@ class Interval:
     low: float
     high: float
     scale: Literal["linear", "log"] = "linear"
-    whole: bool = False
-    paper: float | None = None
-    tuned: bool = True
+    whole: bool = False  # whole numbers alone
+    paper: float | None = None  # the paper's value, VOC-MLT's where datasets differ; None where it is nowhere published
+    tuned: bool = True  # whether tuning searches it by default; its part says why not
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):

@@ -1,7 +1,5 @@
 """Loss weights: how much each cell `(image, class)` of the loss counts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol

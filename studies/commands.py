@@ -1,7 +1,5 @@
 """`mltbench study tune | run | worker | show | list`."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Annotated

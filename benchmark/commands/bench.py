@@ -1,7 +1,5 @@
 """`mltbench bench`: the suite's own speed. A bench writes the JSON that its table is drawn from."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

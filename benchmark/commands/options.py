@@ -1,7 +1,5 @@
 """The options that several commands share, each declared once, and what they mean to the suite."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A plan before it is run: what is to be trained, and how long that takes on this machine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.markup import escape

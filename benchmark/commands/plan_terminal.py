@@ -1,7 +1,5 @@
 """Training a plan in the terminal: what there is to do, its progress, what became of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

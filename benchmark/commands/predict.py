@@ -1,7 +1,5 @@
 """`mltbench predict`."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """`mltbench run` and `mltbench check`."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from rich.markup import escape

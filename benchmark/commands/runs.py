@@ -1,7 +1,5 @@
 """`mltbench runs list | show | delete`."""
 
-from __future__ import annotations
-
 import shutil
 from typing import Annotated, Any
 

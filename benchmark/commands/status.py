@@ -1,7 +1,5 @@
 """`mltbench status` and `mltbench sync`: what run folders hold, and whether MLflow has it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any

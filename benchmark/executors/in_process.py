@@ -1,7 +1,5 @@
 """One job after the other, in this process."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterable
 
 from ..runs.job import Job

@@ -1,7 +1,5 @@
 """What an executor must be."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterable
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Jobs as tasks of a Ray cluster, on one machine or many."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os

@@ -1,7 +1,5 @@
 """Running a plan: what is finished is skipped, what is missing is trained, everything is uploaded to MLflow."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,17 +33,14 @@ class Summary:
     """What became of a plan's experiments.
 
     Attributes:
-        skipped: finished before.
-        trained: finished now, here.
         elsewhere: finished now, by another process that runs the same plan.
-        failed: with their reasons.
         not_uploaded: trained, but not uploaded to MLflow, with the reasons.
     """
 
-    skipped: list[PlannedExperiment] = field(default_factory=list)
-    trained: list[PlannedExperiment] = field(default_factory=list)
+    skipped: list[PlannedExperiment] = field(default_factory=list)  # finished before
+    trained: list[PlannedExperiment] = field(default_factory=list)  # finished now, here
     elsewhere: list[PlannedExperiment] = field(default_factory=list)
-    failed: list[tuple[PlannedExperiment, str]] = field(default_factory=list)
+    failed: list[tuple[PlannedExperiment, str]] = field(default_factory=list)  # with their reasons
     not_uploaded: list[tuple[PlannedExperiment, str]] = field(default_factory=list)
 
 

@@ -1,7 +1,5 @@
 """How plans are run: what all their experiments share, and where they are trained."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,33 +20,23 @@ class RunSettings:
     """How a plan is run.
 
     Attributes:
-        data_root: where datasets are kept.
-        execution: device, threads, when to evaluate.
-        plugins: files of user-defined methods.
-        word_vectors: file of word vectors, or None for the default.
-        restart: whether to train from the beginning what was interrupted.
-        executor: `here` in this process, `local` in processes of this machine, or `ray`.
-        workers: jobs at once.
         devices: that local workers take in turn, such as `cuda:0` and `cuda:1`; none leaves the execution's.
         address: of the Ray cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one
             that is started here and ends with the plan.
-        gpus: GPUs per job on Ray; half a GPU lets two share one.
-        wheel: of mltbench, for Ray workers on which it is not installed.
-        cohort: whether experiments that see the same images and crops are trained together.
     """
 
-    data_root: Path
-    execution: Execution = field(default_factory=Execution)
-    plugins: Sequence[str] = ()
-    word_vectors: Path | None = None
-    restart: bool = False
-    executor: str = "here"
-    workers: int = 1
+    data_root: Path  # where datasets are kept
+    execution: Execution = field(default_factory=Execution)  # device, threads, when to evaluate
+    plugins: Sequence[str] = ()  # files of user-defined methods
+    word_vectors: Path | None = None  # file of word vectors, or None for the default
+    restart: bool = False  # whether to train from the beginning what was interrupted
+    executor: str = "here"  # `here` in this process, `local` in processes of this machine, or `ray`
+    workers: int = 1  # jobs at once
     devices: tuple[str, ...] = ()
     address: str = "auto"
-    gpus: float = 0
-    wheel: Path | None = None
-    cohort: bool = True
+    gpus: float = 0  # GPUs per job on Ray; half a GPU lets two share one
+    wheel: Path | None = None  # of mltbench, for Ray workers on which it is not installed
+    cohort: bool = True  # whether experiments that see the same images and crops are trained together
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:

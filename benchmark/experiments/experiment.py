@@ -18,25 +18,16 @@ NUMERICS_VERSION = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One method trained once on one dataset.
+    """One method trained once on one dataset."""
 
-    Attributes:
-        dataset: its name (a label: the digest decides).
-        method: with all parameters (its name is a label).
-        training: the resolved recipe as plain JSON.
-        weights_digest: SHA-256 of the initial weights, its first 8 digits for torchvision's own, or `random`.
-        input_format: what these weights expect.
-        word_vectors_digest: SHA-256 of the class names' vectors, or None where the head needs none.
-    """
-
-    dataset: str
+    dataset: str  # its name (a label: the digest decides)
     dataset_digest: str
-    method: Method
-    training: Mapping[str, Any]
+    method: Method  # with all parameters (its name is a label)
+    training: Mapping[str, Any]  # the resolved recipe as plain JSON
     backbone: str
-    weights_digest: str
-    input_format: InputFormat
-    word_vectors_digest: str | None
+    weights_digest: str  # SHA-256 of the initial weights, its first 8 digits for torchvision's own, or `random`
+    input_format: InputFormat  # what these weights expect
+    word_vectors_digest: str | None  # SHA-256 of the class names' vectors, or None where the head needs none
     seed: int
     numerics_version: int = NUMERICS_VERSION
 

@@ -1,7 +1,5 @@
 """Overrides from the command line: `method.KEY=VALUE` and `recipe.KEY=VALUE`, strict in both."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping, Sequence
 from functools import reduce

@@ -41,20 +41,15 @@ class Augmentation:
     Attributes:
         brightness: largest shift, in grey levels of 0..255; each photometric step happens with probability .5.
         contrast: factor from 1 - contrast to 1 + contrast, either before or after saturation and hue, at random.
-        saturation: factor from 1 - saturation to 1 + saturation.
-        hue: largest turn in degrees.
-        channel_permutation: permute R, G, B at random with probability .5.
-        smallest_crop: crop width and height are drawn from this share of the image to 1, independently.
-        flip: mirror left to right with probability .5.
     """
 
     brightness: float = 32.0
     contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 18.0
-    channel_permutation: bool = True
-    smallest_crop: float = 0.8
-    flip: bool = True
+    saturation: float = 0.5  # factor from 1 - saturation to 1 + saturation
+    hue: float = 18.0  # largest turn in degrees
+    channel_permutation: bool = True  # permute R, G, B at random with probability .5
+    smallest_crop: float = 0.8  # crop width and height are drawn from this share of the image to 1, independently
+    flip: bool = True  # mirror left to right with probability .5
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest_crop <= 1:
@@ -65,37 +60,22 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything about training that a method does not decide; defaults are the paper's (Sec. 4.2).
+    """Everything about training that a method does not decide; defaults are the paper's (Sec. 4.2)."""
 
-    Attributes:
-        plain: schedule of methods without re-sampling.
-        resampled: schedule of methods with class-aware re-sampling.
-        learning_rate: of SGD, at its height.
-        weight_decay: on every trained parameter.
-        clip_norm: largest gradient norm.
-        warmup_iterations: steps of linear warm-up.
-        warmup_ratio: share of the learning rate at step 0.
-        decay_factor: of the learning rate at each decay.
-        neck_width: features between backbone and classifier.
-        dropout: after the neck.
-        image_size: side of the network's input, in pixels.
-        precision: `auto` is bfloat16 on CUDA and float32 elsewhere.
-    """
-
-    plain: Schedule = Schedule(epochs=80, decay_after=(55, 70))
-    resampled: Schedule = Schedule(epochs=8, decay_after=(5, 7))
+    plain: Schedule = Schedule(epochs=80, decay_after=(55, 70))  # schedule of methods without re-sampling
+    resampled: Schedule = Schedule(epochs=8, decay_after=(5, 7))  # schedule of methods with class-aware re-sampling
     batch_size: int = 32
-    learning_rate: float = 0.02
+    learning_rate: float = 0.02  # of SGD, at its height
     momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_norm: float = 35.0
-    warmup_iterations: int = 500
-    warmup_ratio: float = 1 / 3
-    decay_factor: float = 0.1
-    neck_width: int = 256
-    dropout: float = 0.5
-    image_size: int = 224
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    weight_decay: float = 1e-4  # on every trained parameter
+    clip_norm: float = 35.0  # largest gradient norm
+    warmup_iterations: int = 500  # steps of linear warm-up
+    warmup_ratio: float = 1 / 3  # share of the learning rate at step 0
+    decay_factor: float = 0.1  # of the learning rate at each decay
+    neck_width: int = 256  # features between backbone and classifier
+    dropout: float = 0.5  # after the neck
+    image_size: int = 224  # side of the network's input, in pixels
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # `auto` is bfloat16 on CUDA and float32 elsewhere
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:

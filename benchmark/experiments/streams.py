@@ -4,8 +4,6 @@ A stream depends on the experiment's seed and its own name, never on the method:
 see the same images, crops and initial weights, so that their differences are compared pairwise.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any

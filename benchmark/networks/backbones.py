@@ -17,14 +17,12 @@ class InputFormat:
     """What a network's weights were trained to see; it belongs to the weights and decides numbers.
 
     Attributes:
-        mean: per channel, of pixels in 0..1.
-        deviation: per channel; the network's input is (pixel - mean) / deviation.
         padding: of layers with a stride: `symmetric` as torchvision's, or `same` as TensorFlow's, where the odd pixel
             goes to the bottom and to the right.
     """
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    mean: tuple[float, float, float]  # per channel, of pixels in 0..1
+    deviation: tuple[float, float, float]  # per channel; the network's input is (pixel - mean) / deviation
     padding: Literal["symmetric", "same"] = "symmetric"
 
     def as_json(self) -> dict[str, Any]:
@@ -45,22 +43,20 @@ class Backbone:
     """A feature extractor by name.
 
     Attributes:
-        width: channels of its feature map.
         trunk: modules of torchvision's network that stay frozen, as stem and layer1 do in the published code: all that
             come before the third halving of the image's side.
         upper: modules of torchvision's network that learn, with their BatchNorm kept in evaluation mode.
         own: makes trunk and upper part of a network that is not torchvision's; None for torchvision's.
-        input: what its published weights expect.
         weights: its published weights: a file of this folder, or one that torchvision downloads (`NAME-DIGEST.pth`,
             DIGEST being the first 8 digits of its SHA-256).
     """
 
     name: str
-    width: int
+    width: int  # channels of its feature map
     trunk: tuple[str, ...] = ()
     upper: tuple[str, ...] = ()
     own: Callable[[], tuple[nn.Module, nn.Module]] | None = None
-    input: InputFormat = IMAGENET
+    input: InputFormat = IMAGENET  # what its published weights expect
     weights: str
 
     def build(self) -> tuple[nn.Module, nn.Module]:

@@ -1,7 +1,5 @@
 """The small residual network of Digits-MLT."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

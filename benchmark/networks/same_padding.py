@@ -1,7 +1,5 @@
 """TensorFlow's SAME padding for torchvision's layers: the odd pixel goes to the bottom and to the right."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Files of weights: read without executing anything, compared with a backbone, loaded into it."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 import zipfile

@@ -7,8 +7,6 @@ journal.jsonl     everything that happened   checkpoint.mlt    where an interrup
 provenance.json, per_class.json, test_scores.npz, weights.pt   what a finished run leaves
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -88,23 +86,14 @@ class Heartbeat:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """Where an experiment stands.
+    """Where an experiment stands."""
 
-    Attributes:
-        state: what it is doing.
-        epoch: epochs in its journal.
-        step: training step at which it failed or was interrupted, where that is known.
-        reason: why it failed, stopped or was interrupted, else empty.
-        ended: when its journal's last entry was written, in milliseconds since 1970; 0 without one.
-        heartbeat: its last sign of life while it runs, and after it was killed.
-    """
-
-    state: State
-    epoch: int = 0
-    step: int | None = None
-    reason: str = ""
-    ended: int = 0
-    heartbeat: Heartbeat | None = None
+    state: State  # what it is doing
+    epoch: int = 0  # epochs in its journal
+    step: int | None = None  # training step at which it failed or was interrupted, where that is known
+    reason: str = ""  # why it failed, stopped or was interrupted, else empty
+    ended: int = 0  # when its journal's last entry was written, in milliseconds since 1970; 0 without one
+    heartbeat: Heartbeat | None = None  # its last sign of life while it runs, and after it was killed
 
     @property
     def is_finished(self) -> bool:

@@ -1,7 +1,5 @@
 """Signals that end a run in good order: the step is finished, a checkpoint and the journal are written."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import threading

@@ -11,17 +11,11 @@ from ..training.execution import Execution
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One experiment of a cohort.
+    """One experiment of a cohort."""
 
-    Attributes:
-        experiment_json: as `Experiment.to_json` writes it.
-        folder: the run's folder.
-        weights: file of the backbone's initial weights, or None for its published ones.
-    """
-
-    experiment_json: str
-    folder: str
-    weights: str | None = None
+    experiment_json: str  # as `Experiment.to_json` writes it
+    folder: str  # the run's folder
+    weights: str | None = None  # file of the backbone's initial weights, or None for its published ones
 
     @property
     def experiment_id(self) -> str:
@@ -31,25 +25,15 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A cohort of experiments, often of one, that one process trains together.
+    """A cohort of experiments, often of one, that one process trains together."""
 
-    Attributes:
-        members: the experiments.
-        data_root: where datasets are kept.
-        execution: device, threads and when to evaluate.
-        plugins: files that register user-defined methods.
-        word_vectors: file of word vectors, or None for the default.
-        command: the command line that asked for it.
-        restart: train from the beginning what was interrupted.
-    """
-
-    members: tuple[Member, ...]
-    data_root: str
-    execution: Execution
-    plugins: tuple[str, ...] = ()
-    word_vectors: str | None = None
-    command: str = ""
-    restart: bool = False
+    members: tuple[Member, ...]  # the experiments
+    data_root: str  # where datasets are kept
+    execution: Execution  # device, threads and when to evaluate
+    plugins: tuple[str, ...] = ()  # files that register user-defined methods
+    word_vectors: str | None = None  # file of word vectors, or None for the default
+    command: str = ""  # the command line that asked for it
+    restart: bool = False  # train from the beginning what was interrupted
 
     def on(self, device: str) -> Job:
         """The same job on another device."""

@@ -3,8 +3,6 @@
 Training writes nowhere else. The journal can be replayed to MLflow at any later time, with the same timestamps.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -18,21 +16,13 @@ JOURNAL_NAME = "journal.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of a journal.
+    """One line of a journal."""
 
-    Attributes:
-        event: `start`, `epoch`, ...: the table in benchmark/README.md.
-        time: milliseconds since 1970.
-        step: epochs done.
-        metrics: numbers by MLflow name.
-        details: anything else, as plain JSON.
-    """
-
-    event: str
-    time: int
-    step: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    event: str  # `start`, `epoch`, ...: the table in benchmark/README.md
+    time: int  # milliseconds since 1970
+    step: int = 0  # epochs done
+    metrics: Mapping[str, float] = field(default_factory=dict)  # numbers by MLflow name
+    details: Mapping[str, Any] = field(default_factory=dict)  # anything else, as plain JSON
 
 
 class Journal:

@@ -1,7 +1,5 @@
 """What a finished run leaves in its folder: average precision per class, raw scores, weights."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

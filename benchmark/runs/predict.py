@@ -1,7 +1,5 @@
 """Labels with scores for single photographs, from a finished run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,14 +29,12 @@ class Prediction:
     """What a network says of one photograph.
 
     Attributes:
-        image: its file.
         scores: class names with sigmoid of the raw logit, 0..1, largest first; empty where the file cannot be used.
-        problem: why it cannot be used; empty where it can.
     """
 
-    image: Path
+    image: Path  # its file
     scores: tuple[tuple[str, float], ...] = ()
-    problem: str = ""
+    problem: str = ""  # why it cannot be used; empty where it can
 
 
 class Predictor:

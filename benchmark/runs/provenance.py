@@ -1,7 +1,5 @@
 """Provenance: what made a run, recorded beside it and never part of its id."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """Verifying a finished run: it is trained again, and everything that it left is compared to the bit."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where the time of a training goes: each part of the step, and what a run does besides, as shares."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import time

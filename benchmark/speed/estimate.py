@@ -1,7 +1,5 @@
 """How long a plan takes on this machine: a few timed steps of real training, on pixels that need no image."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,17 +25,12 @@ SCORED = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Speed of one run alone on this machine, in images per second of training and of scoring.
-
-    Attributes:
-        steps: how many were timed.
-        seconds: that they took.
-    """
+    """Speed of one run alone on this machine, in images per second of training and of scoring."""
 
     training: float
     scoring: float
-    steps: int
-    seconds: float
+    steps: int  # how many were timed
+    seconds: float  # that they took
 
 
 def rate_key(experiment: Experiment) -> tuple[Any, ...]:

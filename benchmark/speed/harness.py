@@ -1,7 +1,5 @@
 """How speed is measured: variants in processes of their own, timed several times in turns after a warm-up."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
@@ -36,25 +34,16 @@ WARM_UP = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One way to train.
-
-    Attributes:
-        threads: torch threads of each run.
-        workers: loader workers of the plain loop.
-        runs: independent runs at once, one process each.
-        cohort: methods trained together on one feed; an image counts once for each.
-        compiled: whether augmentation, trunk and upper network go through `torch.compile`.
-        graphed: whether what is learnt from a feature map is replayed as a CUDA graph.
-    """
+    """One way to train."""
 
     name: str
     loop: Literal["plain", "ours"] = "ours"
-    threads: int = 1
-    workers: int = 0
-    runs: int = 1
-    cohort: int = 1
-    compiled: bool = False
-    graphed: bool = False
+    threads: int = 1  # torch threads of each run
+    workers: int = 0  # loader workers of the plain loop
+    runs: int = 1  # independent runs at once, one process each
+    cohort: int = 1  # methods trained together on one feed; an image counts once for each
+    compiled: bool = False  # whether augmentation, trunk and upper network go through `torch.compile`
+    graphed: bool = False  # whether what is learnt from a feature map is replayed as a CUDA graph
 
 
 class Taken(NamedTuple):
@@ -78,20 +67,13 @@ def paper_cohort(experiment: Experiment, *, presets: str) -> list[Experiment]:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where and from what variants are trained; plain values, so that they can be sent to processes.
-
-    Attributes:
-        paths: image files of the training split, for the plain loop.
-        weights: file of the backbone's initial weights, or None.
-        presets: name of the dataset whose hyper-parameters a cohort takes.
-        compiler: backend of `torch.compile`.
-    """
+    """Where and from what variants are trained; plain values, so that they can be sent to processes."""
 
     device: str
-    presets: str = ""
-    paths: tuple[Path, ...] = ()
-    weights: Path | None = None
-    compiler: str = "inductor"
+    presets: str = ""  # name of the dataset whose hyper-parameters a cohort takes
+    paths: tuple[Path, ...] = ()  # image files of the training split, for the plain loop
+    weights: Path | None = None  # file of the backbone's initial weights, or None
+    compiler: str = "inductor"  # backend of `torch.compile`
 
 
 class Training:

@@ -1,7 +1,5 @@
 """Images per second of our training beside those of the plain loop, measured in turns on one machine."""
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence

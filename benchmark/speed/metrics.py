@@ -1,7 +1,5 @@
 """Average precision against scikit-learn and torchmetrics: the same numbers, and how long each takes."""
 
-from __future__ import annotations
-
 import importlib.util
 import statistics
 import time

@@ -3,8 +3,6 @@
 It does the work of `Feed` and `Learner`: same images in the same order, same network, loss, optimiser and precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path

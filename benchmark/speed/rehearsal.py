@@ -3,8 +3,6 @@
 It trains on synthetic sets with the shapes of VOC-MLT and COCO-MLT, made in memory.
 """
 
-from __future__ import annotations
-
 import gc
 import statistics
 import tempfile
@@ -60,24 +58,17 @@ COCO = Shape(
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is rehearsed, by default the paper's; plain values, so that it can be sent to processes.
-
-    Attributes:
-        threads: torch threads of each process.
-        workers: loader workers of the plain loop.
-        compiler: backend of `torch.compile`.
-        seconds: measured per variant and shape.
-    """
+    """What is rehearsed, by default the paper's; plain values, so that it can be sent to processes."""
 
     shapes: tuple[Shape, ...] = (VOC, COCO)
     backbone: str = "resnet50"
     image_size: int = 224
     batch_size: int = 32
     device: str
-    threads: int = 1
-    workers: int = 0
-    compiler: str = "inductor"
-    seconds: float = 6.0
+    threads: int = 1  # torch threads of each process
+    workers: int = 0  # loader workers of the plain loop
+    compiler: str = "inductor"  # backend of `torch.compile`
+    seconds: float = 6.0  # measured per variant and shape
 
 
 def full_setting(device: str, cores: int) -> Setting:

@@ -1,7 +1,5 @@
 """Time and peak memory as datasets grow, each size in a process of its own; growth as an exponent."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 import time

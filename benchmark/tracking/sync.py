@@ -1,7 +1,5 @@
 """What a crash, or a server that was away, leaves behind: run folders and MLflow disagree, and are made to agree."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,13 +27,11 @@ class Finding:
     Attributes:
         kind: `not in MLflow`, `left open`, `there twice`, `interrupted`, `unreadable`; `running` and `in MLflow` are
             as they should be.
-        name: experiment id, or MLflow run id.
-        message: what it is, and what is done about it.
     """
 
     kind: str
-    name: str
-    message: str
+    name: str  # experiment id, or MLflow run id
+    message: str  # what it is, and what is done about it
     run_kind: Kind = "experiment"
 
 

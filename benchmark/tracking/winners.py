@@ -1,7 +1,5 @@
 """Winners of studies, read from MLflow, and the plan that compares them with the defaults on fresh seeds."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,29 +15,19 @@ from .store import TAG, Store
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
-    """The settings of a method that a study found best.
-
-    Attributes:
-        weights: fields of the `BackboneChoice`.
-        fixed: settings that the study held, which its defaults have too.
-        settings: what was found, such as `method.mu=0.2`.
-        objective: by which it is best on the validation split: `total` or `tail`.
-        value: validation mAP of the trial, in 0..1.
-        seeds: on which it was chosen; it must be compared on others.
-        default_configuration: configuration id of the method's defaults, as `tuned_configuration` is the winner's.
-    """
+    """The settings of a method that a study found best."""
 
     method: str
     dataset: str
     recipe: str
-    weights: Mapping[str, str | None]
-    fixed: Sequence[str]
-    settings: Sequence[str]
-    objective: str
+    weights: Mapping[str, str | None]  # fields of the `BackboneChoice`
+    fixed: Sequence[str]  # settings that the study held, which its defaults have too
+    settings: Sequence[str]  # what was found, such as `method.mu=0.2`
+    objective: str  # by which it is best on the validation split: `total` or `tail`
     trial: int
-    value: float
-    seeds: Sequence[int]
-    default_configuration: str
+    value: float  # validation mAP of the trial, in 0..1
+    seeds: Sequence[int]  # on which it was chosen; it must be compared on others
+    default_configuration: str  # configuration id of the method's defaults, as `tuned_configuration` is the winner's
     tuned_configuration: str
 
 

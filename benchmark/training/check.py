@@ -1,7 +1,5 @@
 """The smoke test of a method: two steps and a scoring on a tiny set."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any

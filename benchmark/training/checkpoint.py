@@ -8,8 +8,6 @@
 `torch.load` does not notice flipped bits in tensors; the digest does. The previous checkpoint is kept as well.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -33,25 +31,15 @@ class DamagedCheckpointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a checkpoint says of itself.
+    """What a checkpoint says of itself."""
 
-    Attributes:
-        experiment: id of the experiment.
-        attempt: time of the `start` entry of the journal that it belongs to.
-        device: kind of device, `cpu` or `cuda`.
-        threads: torch threads.
-        machine: what else decides the last bits: torch's version, the processor or graphics card.
-        epochs: in the journal when it was written.
-        steps: training steps done.
-    """
-
-    experiment: str
-    attempt: int
-    device: str
-    threads: int
-    machine: str
-    epochs: int
-    steps: int
+    experiment: str  # id of the experiment
+    attempt: int  # time of the `start` entry of the journal that it belongs to
+    device: str  # kind of device, `cpu` or `cuda`
+    threads: int  # torch threads
+    machine: str  # what else decides the last bits: torch's version, the processor or graphics card
+    epochs: int  # in the journal when it was written
+    steps: int  # training steps done
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """Which device trains, and how many experiments run at once on it."""
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores of a split as one matrix; that of a large split does not lie in memory."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How an experiment is trained, apart from what it is, and how its training may end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from ...errors import InputError
@@ -9,23 +7,14 @@ from ...errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """What may change an experiment's last bits or its speed, but not its meaning.
+    """What may change an experiment's last bits or its speed, but not its meaning."""
 
-    Attributes:
-        device: `cpu`, `cuda` or `cuda:N`.
-        threads: torch threads on the CPU.
-        evaluate_every: epochs between evaluations on the validation split; 0 is after the last epoch only.
-        score_test: whether the test split is opened and scored at the end; a search must not see it.
-        checkpoint_seconds: time between checkpoints; 0 writes one after every step.
-        graphed: whether steps on CUDA are replayed as a graph; without meaning elsewhere.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    evaluate_every: int = 0
-    score_test: bool = True
-    checkpoint_seconds: float = 60.0
-    graphed: bool = False
+    device: str = "cpu"  # `cpu`, `cuda` or `cuda:N`
+    threads: int = 1  # torch threads on the CPU
+    evaluate_every: int = 0  # epochs between evaluations on the validation split; 0 is after the last epoch only
+    score_test: bool = True  # whether the test split is opened and scored at the end; a search must not see it
+    checkpoint_seconds: float = 60.0  # time between checkpoints; 0 writes one after every step
+    graphed: bool = False  # whether steps on CUDA are replayed as a graph; without meaning elsewhere
 
 
 class ExecutionChangedError(InputError):

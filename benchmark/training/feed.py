@@ -1,7 +1,5 @@
 """What a cohort is trained on: batches of trunk features and targets, the same for each of its experiments."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,17 +76,11 @@ def _fits(images: Tensor, device: torch.device) -> bool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """What every experiment of a cohort learns from in one step; all on the device.
+    """What every experiment of a cohort learns from in one step; all on the device."""
 
-    Attributes:
-        epoch: epochs before this one.
-        features: the trunk's feature map of the augmented images, without a gradient.
-        targets: `(n, C)` float32 of 0/1.
-    """
-
-    epoch: int
-    features: Tensor
-    targets: Tensor
+    epoch: int  # epochs before this one
+    features: Tensor  # the trunk's feature map of the augmented images, without a gradient
+    targets: Tensor  # `(n, C)` float32 of 0/1
 
     def __len__(self) -> int:
         return len(self.targets)

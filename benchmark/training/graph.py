@@ -1,7 +1,5 @@
 """A learner's step as one CUDA graph: upper network, loss, backward pass, clipping and SGD."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

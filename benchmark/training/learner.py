@@ -1,7 +1,5 @@
 """What one experiment of a cohort learns with: its network, loss and optimiser."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

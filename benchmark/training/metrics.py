@@ -1,7 +1,5 @@
 """Average precision of all classes at once, with ties grouped as scikit-learn groups them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,19 +18,12 @@ SCORE_NAMES = ("total", *GROUPS)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """Average precision per class and its means.
+    """Average precision per class and its means."""
 
-    Attributes:
-        per_class: `(C,)` in 0..1; NaN for a class without positives.
-        total: mean over classes with positives.
-        groups: mean over the classes of each group that have positives; a group without any is absent.
-        excluded: indices of the classes without positives.
-    """
-
-    per_class: NDArray[np.float64]
-    total: float
-    groups: dict[str, float]
-    excluded: tuple[int, ...]
+    per_class: NDArray[np.float64]  # `(C,)` in 0..1; NaN for a class without positives
+    total: float  # mean over classes with positives
+    groups: dict[str, float]  # mean over the classes of each group that have positives; a group without any is absent
+    excluded: tuple[int, ...]  # indices of the classes without positives
 
     def as_metrics(self, split: str) -> dict[str, float]:
         """Return total and groups of a split by MLflow name (`test/total`), in 0..1."""

@@ -1,7 +1,5 @@
 """Learning rate, mean loss and optimiser of a training run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Only training digit images are used. `python -m mltbench.benchmark.pretext FILE` makes the weights that the suite ships.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`mltbench data import` and `mltbench data select`: what is made of your own labels."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Options that commands of every room share: where datasets are kept, and how numbers are bounded."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass
 from pathlib import Path

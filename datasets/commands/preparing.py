@@ -1,7 +1,5 @@
 """`mltbench data prepare` and `mltbench data verify`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

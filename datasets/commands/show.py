@@ -1,7 +1,5 @@
 """`mltbench data list` and `mltbench data show`: a dataset, or a label matrix alone, as tables, JSON and a picture."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Archives that are not trusted: only plain files below the target, none too large, whole or not at all."""
 
-from __future__ import annotations
-
 import shutil
 import tarfile
 import zipfile

@@ -1,7 +1,5 @@
 """Downloads that resume where they were cut off, and that count only when they are whole."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import time

@@ -4,8 +4,6 @@ A cache `train.npy` is written aside and renamed when it is whole; then `train.n
 modification time, and what became of each image. A file without that record, or with another one, is no cache.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

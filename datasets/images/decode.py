@@ -1,7 +1,5 @@
 """One image file to one square of pixels, the same way for every dataset."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import warnings

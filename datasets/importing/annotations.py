@@ -1,7 +1,5 @@
 """Labels of image files as every reader returns them, and the checks that hold for all of them."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Crowd annotations count; boxes without area or with a side under 1 pixel do not,
 pycocotools reads the same labels (a test compares them), but indexes what it is given without any check.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Building a dataset from your own images: labels read, splits fixed, images decoded, all written as one folder."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

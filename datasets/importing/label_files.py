@@ -5,8 +5,6 @@ reads it: pandas fills rows that are too short, and takes the first column of ro
 where a user should rather learn which row is wrong.
 """
 
-from __future__ import annotations
-
 import csv
 import logging
 from collections import Counter

@@ -1,7 +1,5 @@
 """Three splits from the given ones, and a long-tailed training set from the training images."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Labels from a folder of VOC XML files, read so that no entity is expanded and nothing outside is fetched."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Choosing images by their labels: a long tail as in VOC-MLT and COCO-MLT, and splits distributed like others."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence

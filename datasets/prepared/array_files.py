@@ -1,7 +1,5 @@
 """Arrays in `.npz` files, read without pickle: splits of a dataset whole, other arrays memory-mapped."""
 
-from __future__ import annotations
-
 import os
 import struct
 import tokenize

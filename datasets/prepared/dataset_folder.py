@@ -7,8 +7,6 @@ NAME/validation.npy, test.npy  the others at 224 x 224
 NAME/quarantine.json           images that were converted, left out or cannot be used, with reasons
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ Crowd annotations count; boxes without area or with a side under 1 pixel do not.
 are downloaded, instead of the 18 GB archive.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial

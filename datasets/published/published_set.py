@@ -1,7 +1,5 @@
 """Published sets: from labels to splits, checked by digests; written with decoded images as a folder; opened again."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

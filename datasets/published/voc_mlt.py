@@ -3,8 +3,6 @@
 Objects marked difficult count as positives, as in the published code; `voc-mlt-nodifficult` leaves them out.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The digits are scikit-learn's 1,797 real ones (8 x 8, values 0..16). All draws c
 streams NumPy promises never to change.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray

@@ -10,8 +10,6 @@ smallest class is raised. The study `imbalance` shows with them what every metho
 times as many images in the largest class as in the smallest to the 147 times of Digits-MLT itself.
 """
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from pathlib import Path

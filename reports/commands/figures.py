@@ -1,7 +1,5 @@
 """`mltbench figures list | draw`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rich.markup import escape

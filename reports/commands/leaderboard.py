@@ -1,7 +1,5 @@
 """`mltbench leaderboard submit | check | build`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

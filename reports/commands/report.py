@@ -1,7 +1,5 @@
 """`mltbench report`."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Sequence
 from dataclasses import replace

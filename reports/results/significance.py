@@ -99,20 +99,13 @@ def pairwise_differences(results: pd.DataFrame, *, level: float = LEVEL) -> pd.D
 
 @dataclass(frozen=True, kw_only=True)
 class AverageRanks:
-    """Average ranks of methods over blocks, with Friedman's test and Nemenyi's critical difference.
+    """Average ranks of methods over blocks, with Friedman's test and Nemenyi's critical difference."""
 
-    Attributes:
-        ranks: by method, best (lowest) first; 1 is best in every block.
-        p: of Friedman's test that all methods rank alike.
-        critical_difference: average ranks closer than this do not differ at the 5 % level.
-        cliques: the longest runs of neighbours in `ranks` that are closer than that.
-    """
-
-    ranks: dict[str, float]
+    ranks: dict[str, float]  # by method, best (lowest) first; 1 is best in every block
     blocks: int
-    p: float
-    critical_difference: float
-    cliques: tuple[tuple[str, ...], ...]
+    p: float  # of Friedman's test that all methods rank alike
+    critical_difference: float  # average ranks closer than this do not differ at the 5 % level
+    cliques: tuple[tuple[str, ...], ...]  # the longest runs of neighbours in `ranks` that are closer than that
 
 
 def average_ranks(results: pd.DataFrame, *, level: float = LEVEL) -> AverageRanks:

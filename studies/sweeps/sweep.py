@@ -32,21 +32,17 @@ class Sweep:
     """What a few settings do, all else being equal.
 
     Attributes:
-        name: as `mltbench study run` takes it.
-        summary: one sentence.
-        reference: where the paper shows it, or that it does not.
         grid: values of each setting, by key such as `method.beta`; empty to compare the methods alone.
-        fixed: settings held, by key.
         together: every combination of the grid; False varies one setting at a time, the others at their defaults.
         variants: by dataset, the datasets that are compared in its place; the same training images are taken of each.
     """
 
-    name: str
-    summary: str
-    reference: str
+    name: str  # as `mltbench study run` takes it
+    summary: str  # one sentence
+    reference: str  # where the paper shows it, or that it does not
     methods: Sequence[str]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # settings held, by key
     together: bool = True
     variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

@@ -41,13 +41,12 @@ class Setting:
     """What all trainings of a study share.
 
     Attributes:
-        recipe: its name; None takes the dataset's.
         overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`, for the methods that have a use for them.
     """
 
     dataset: str
     settings: RunSettings
-    recipe: str | None = None
+    recipe: str | None = None  # its name; None takes the dataset's
     overrides: tuple[str, ...] = ()
     backbone: BackboneChoice = AS_THE_DATASET
 
@@ -75,24 +74,16 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One method within a study, which is one study of Optuna.
-
-    Attributes:
-        fixed: settings that every trial has, such as `method.kappa=0`.
-        space: what is searched, by key such as `method.mu`.
-        defaults: value of every searched key at the method's defaults, which are trial 0.
-        images: training images of one run at the defaults.
-        epochs: of one run.
-    """
+    """One method within a study, which is one study of Optuna."""
 
     method: str
     dataset: str
     dataset_digest: str
-    fixed: tuple[str, ...]
-    space: SearchSpace
-    defaults: Mapping[str, Any]
-    images: int
-    epochs: int
+    fixed: tuple[str, ...]  # settings that every trial has, such as `method.kappa=0`
+    space: SearchSpace  # what is searched, by key such as `method.mu`
+    defaults: Mapping[str, Any]  # value of every searched key at the method's defaults, which are trial 0
+    images: int  # training images of one run at the defaults
+    epochs: int  # of one run
 
     @property
     def name(self) -> str:
@@ -106,10 +97,6 @@ class StudyDefinition:
 
     Attributes:
         weights: what was asked for of backbone and initial weights: the fields of `BackboneChoice`.
-        objective: a key of `OBJECTIVES`.
-        sampler: one of `SAMPLERS`.
-        prune: whether trials that fall behind are stopped early; see `prunes`.
-        seeds: of each trial's trainings.
     """
 
     name: str
@@ -119,11 +106,11 @@ class StudyDefinition:
     weights: Mapping[str, str | None]
     weights_digest: str
     numerics_version: int
-    objective: str = "total"
-    sampler: str = "tpe"
+    objective: str = "total"  # a key of `OBJECTIVES`
+    sampler: str = "tpe"  # one of `SAMPLERS`
     sampler_seed: int = 0
-    prune: bool = True
-    seeds: tuple[int, ...]
+    prune: bool = True  # whether trials that fall behind are stopped early; see `prunes`
+    seeds: tuple[int, ...]  # of each trial's trainings
     arms: tuple[Arm, ...]
 
     @property

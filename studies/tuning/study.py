@@ -1,7 +1,5 @@
 """A study in Optuna's storage: begun or joined, how far each method has come, and which one is trained next."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import random
@@ -44,17 +42,11 @@ SCORES_BEFORE_PRUNING = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStorage:
-    """Where studies are kept.
+    """Where studies are kept."""
 
-    Attributes:
-        root: results root, with a SQLite file of studies.
-        url: of a database in its place, such as `postgresql://user@host/studies`.
-        grace: seconds without a heartbeat after which a trial is lost, and queued again.
-    """
-
-    root: Path
-    url: str | None = None
-    grace: int = GRACE_SECONDS
+    root: Path  # results root, with a SQLite file of studies
+    url: str | None = None  # of a database in its place, such as `postgresql://user@host/studies`
+    grace: int = GRACE_SECONDS  # seconds without a heartbeat after which a trial is lost, and queued again
 
     @property
     def trials(self) -> Path:

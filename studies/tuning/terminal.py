@@ -1,7 +1,5 @@
 """A tuning in the terminal: what is searched, how far it has come, what came of it."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """What a study leaves in MLflow: a run for every training, and one of its own with definition and winners."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """Workers: each trains trials of a study until none is wanted; any number of them may work on one study."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import signal
