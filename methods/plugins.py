@@ -90,7 +90,8 @@ def load_plugins(files: Sequence[str]) -> None:
 def plugin_module_name(path: Path) -> str:
     """Module name of a plugin file: the same for the same file name and text, in every process and folder."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-    return f"mltbench_plugin_{re.sub(r'[^0-9a-zA-Z_]', '_', path.stem)}_{digest[:8]}"
+    name = re.sub(r"[^0-9a-zA-Z_]", "_", path.with_suffix("").name)
+    return f"mltbench_plugin_{name}_{digest[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True)

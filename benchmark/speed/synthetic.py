@@ -18,7 +18,7 @@ from ..experiments.recipe import Recipe
 from ..networks.backbones import get_backbone
 from ..networks.initial_weights import RANDOM
 
-# Different images of a split; the others repeat them, which no step can tell.
+# Different images of a split; the others repeat them, which makes no difference to a step.
 DIFFERENT_IMAGES = 256
 
 

@@ -20,7 +20,7 @@ ROWS = (
 )
 ORDER = [name for row in ROWS for name in row.split()]
 # Libraries of optional extras, which load where they are used.
-EXTRAS = ("optuna_dashboard", "plotly", "psycopg", "ray")
+EXTRAS = ("optuna_dashboard", "plotly", "psycopg", "ray", "torchmetrics")
 # Any other import inside a function: (module, what it imports) with the reason.
 INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     (

@@ -7,7 +7,7 @@ from mltbench.methods.samplers import ClassAware, InstanceBalanced
 
 
 def single_label_matrix(*sizes):
-    """Return labels of one class per image, so that a drawn image tells whose visit it belongs to."""
+    """Return labels of one class per image, so that a drawn image shows which visit it belongs to."""
     return np.repeat(np.eye(len(sizes), dtype=np.uint8), sizes, axis=0)
 
 

@@ -53,7 +53,7 @@ def test_validation_is_scored_every_so_many_epochs_and_at_the_end(every, scoring
     assert planned_scorings(planned, Execution(evaluate_every=every)) == len(by_hand) == scorings
 
 
-def test_a_dry_run_tells_the_hours_without_images(labels_alone, own_registrations, monkeypatch, call, own_folder, out):
+def test_a_dry_run_prints_the_hours_without_images(labels_alone, own_registrations, monkeypatch, call, own_folder, out):
     from dataclasses import replace
 
     from mltbench.datasets import registry
