@@ -1,6 +1,5 @@
-"""`mltbench bench rehearsal`: what it trains, and what it says of variants that fail."""
+"""What the rehearsal trains, and what it says of variants that fail."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -37,26 +36,6 @@ def test_the_cohort_is_the_papers_re_sampled_methods():
         "rs", "rs-focal", "r-bce", "r-bce-focal", "db", "db-focal", "rs+rw-focal", "rs+cb-focal"
     }  # fmt: skip
     assert {variant.cohort for variant in rehearsal.VARIANTS} == {1, 8}
-
-
-def test_the_command_measures_variants_and_says_why_one_is_missing(call, own_folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(rehearsal, "small_setting", lambda device: SETTING)
-    two = Variant(name="concurrent, 2 processes", runs=2)
-    monkeypatch.setattr(rehearsal, "VARIANTS", (EAGER, Variant(name="graphed", graphed=True), two))
-    file = tmp_path / "rehearsal.json"
-    status, printed, error = call("bench", "rehearsal", "--miniature", "--device", "cpu", "--json", file)
-    assert status == 0, error
-    assert "graphed: needs CUDA" in printed
-    found = json.loads(file.read_text())
-    eager, graphed, concurrent = found["variants"]
-    assert (graphed["reason"], graphed["shapes"]) == ("needs CUDA", {})
-    for variant in (eager, concurrent):
-        assert variant["reason"] is None, variant
-        assert all(variant["shapes"][name]["images_per_second"] > 0 for name in ("voc", "coco"))
-        assert 0 < variant["shapes"]["voc"]["share_of_peak"] < 2
-        assert variant["paper_seconds"] > 0
-    assert eager["shapes"]["voc"]["flop_per_image"] > 1e6
-    assert found["machine"]["device"] == "cpu"
 
 
 @pytest.mark.soak
