@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import replacing
 from ..networks.initial_weights import InitialWeights
 from .experiment import Experiment
 from .plan import PlannedExperiment
@@ -15,7 +16,6 @@ LABELS_NAME = "labels.json"
 
 def write_labels(planned: PlannedExperiment, plan: str, folder: Path) -> None:
     """Write the display names of an experiment, and the plan that asked for it, into its run folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     labels = {
         "plan": plan,
         "title": planned.title,
@@ -26,7 +26,8 @@ def write_labels(planned: PlannedExperiment, plan: str, folder: Path) -> None:
         "weights_settings": dict(planned.weights.settings),
         "tags": dict(planned.tags),
     }
-    (folder / LABELS_NAME).write_text(json.dumps(labels, indent=1), encoding="utf-8")
+    with replacing(folder / LABELS_NAME) as file:
+        file.write(json.dumps(labels, indent=1).encode())
 
 
 def read_planned(folder: Path) -> tuple[PlannedExperiment, str]:

@@ -28,11 +28,8 @@ def build_network(
 ) -> Network:
     """Build the network of an experiment; all its random weights come from the stream `initialisation` of its seed.
 
-    Args:
-        experiment: names backbone and head.
-        statistics: of the training split.
-        word_vectors: `(C, D)`, for heads that need them.
-        weights: file of the backbone's initial weights, as `find_weights` found it.
+    Statistics are those of the training split, word vectors `(C, D)` for heads that need them, and the file of the
+    backbone's initial weights as `find_weights` found it.
     """
     backbone, width = get_backbone(experiment.backbone), experiment.training["neck_width"]
     with torch.random.fork_rng(devices=[]):

@@ -117,16 +117,8 @@ def build_plan(
 ) -> Plan:
     """Combine methods and seeds into experiments; methods come first in order, seeds within them.
 
-    Args:
-        dataset: what to train on.
-        methods: names from the catalogue.
-        seeds: one experiment per method and seed.
-        recipe: name of the recipe; None takes the dataset's.
-        backbone: backbone and weights.
-        overrides: `method.KEY=VALUE` and `recipe.KEY=VALUE`.
-        device_type: `cpu` or `cuda`, which decides the precision of `auto`.
-        word_vectors: file of word vectors, for heads that need them.
-        name: of the plan; None makes one from its methods.
+    The recipe is the dataset's where none is named; overrides read `method.KEY=VALUE` or `recipe.KEY=VALUE`. The type
+    of device, `cpu` or `cuda`, decides the precision of `auto`. Word vectors are for heads that need them.
 
     Raises:
         InputError: if a name, key or value is unknown; nothing is run then.

@@ -87,11 +87,9 @@ class InitialWeights:
 
 
 def choose_weights(choice: BackboneChoice, *, default: str) -> InitialWeights:
-    """Resolve a choice; a file is read and compared with the backbone here, before anything is trained.
+    """Resolve a choice, where `default` names the dataset's own backbone.
 
-    Args:
-        choice: what was asked for.
-        default: name of the dataset's own backbone.
+    A file is read and compared with the backbone here, before anything is trained.
 
     Raises:
         InputError: if a name is unknown, or a file does not fit the backbone.
@@ -138,12 +136,6 @@ def find_weights(name: str, digest: str, given: Path | str | None, data_root: Pa
 
     Looked for at the given path, in the folder `weights` under the data root and, for torchvision's published weights,
     where torch keeps its downloads; if it is nowhere, those are downloaded.
-
-    Args:
-        name: of the backbone.
-        digest: as `InitialWeights.digest`.
-        given: path of a file that was given.
-        data_root: where datasets are kept.
 
     Raises:
         InputError: if the file cannot be found; the message says which file belongs where.

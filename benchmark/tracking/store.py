@@ -16,19 +16,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ...errors import InputError, without_password
-from ...files import safe_file_name
+from ...files import locked, safe_file_name
 from ..experiments.plan import Kind
 
 DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
-# Another process makes the tables of a new database within seconds.
-LOCKED_FOR_SECONDS = 60
 # Only the environment tells MLflow how long to wait. Its own seven tries take minutes: a server is asked once when a
 # store is opened, and later the uploader asks again.
 OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "PGCONNECT_TIMEOUT": "4"}
@@ -83,11 +80,12 @@ class Store:
     def alone(self, what: str) -> Iterator[None]:
         """Keep other processes on the same database out of the same block; a tracking server does so itself."""
         if self.tracking_uri.startswith("sqlite:"):
-            with FileLock(self.root / f".{what}.lock", timeout=LOCKED_FOR_SECONDS):
+            with locked(self.root / f".{what}.lock", f"busy with the {what} of {self.root / DATABASE}"):
                 yield
         elif self.tracking_uri.startswith("postgresql"):
             with sqlalchemy.create_engine(self.tracking_uri, poolclass=sqlalchemy.NullPool).begin() as connection:
-                connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCKED_FOR_SECONDS}s'"))
+                # Another process makes the tables of a new database within seconds.
+                connection.execute(sqlalchemy.text("SET LOCAL lock_timeout = '60s'"))
                 lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext(:name))")
                 connection.execute(lock, {"name": f"mltbench {what}"})
                 yield
@@ -150,12 +148,9 @@ class Store:
 
 
 def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
-    """Open the store: SQLite under the results root, or any tracking URI of MLflow.
+    """Open the store: any tracking URI of MLflow, else MLFLOW_TRACKING_URI, else SQLite under the results root.
 
-    Args:
-        root: results root.
-        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or the SQLite file under `root`.
-        create: make what is missing; a reader passes False.
+    What is missing is made, unless `create` is False, as readers pass it.
 
     Raises:
         InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.

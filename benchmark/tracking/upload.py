@@ -45,16 +45,7 @@ FINAL_ERRORS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "
 
 
 def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = "experiment") -> str:
-    """Replay the journal of a run, and upload its files.
-
-    Args:
-        store: MLflow, and the results root with the run folder.
-        planned: the run's experiment.
-        plan: name of the plan that asked for it.
-        kind: whether it is an experiment or a trial.
-
-    Returns:
-        The id of its run in MLflow.
+    """Replay the journal of a run that the named plan asked for, and upload its files; return its MLflow run id.
 
     Raises:
         HeldError: if another process trains or uploads it.
@@ -186,12 +177,7 @@ def _dataset_input(experiment: Experiment) -> DatasetInput:
 
 
 class UploadThread:
-    """Uploads runs of a plan beside its training, in order; a server that is away is asked again after 2 s, 4 s, ....
-
-    Args:
-        store: where to.
-        plan: whose runs.
-    """
+    """Uploads runs of a plan beside its training, in order; one that failed is tried again after 2 s, 4 s, ..."""
 
     def __init__(self, store: Store, plan: Plan) -> None:
         self.store, self.plan = store, plan
@@ -207,10 +193,10 @@ class UploadThread:
         self._queue.put(planned)
 
     def finish(self, *, patience: float = PATIENCE_SECONDS) -> list[tuple[PlannedExperiment, str]]:
-        """Upload what waits, asking once more; return the runs that could not be uploaded, with the reasons.
+        """Upload what waits, asking once more, and leave the rest after `patience` seconds without an upload.
 
-        Args:
-            patience: seconds without an upload after which the rest is left.
+        Returns:
+            The runs that could not be uploaded, with the reasons.
         """
         self._over.set()
         self._queue.put(None)

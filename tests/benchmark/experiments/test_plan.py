@@ -7,10 +7,9 @@ from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.benchmark.networks.backbones import get_backbone
 from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.trainer import Trainer
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import TABLES, get_method
+from trainings import Training
 
 
 def ids(plan):
@@ -91,6 +90,6 @@ def test_planned_images_are_those_that_training_takes(name, batch_size):
         word_vectors_digest=None,
         seed=0,
     )
-    trainer = Trainer(experiment, tiny, Execution())
-    taken = sum(trainer.train_epoch(epoch)[1] for epoch in range(2))
+    training = Training(experiment, tiny)
+    taken = sum(training.epoch(epoch)[1] for epoch in range(2))
     assert training_images(method, recipe, tiny) == taken

@@ -1,8 +1,5 @@
 import hashlib
-import http.server
-import threading
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -185,34 +182,19 @@ def test_what_is_unknown_is_refused(further, message):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A server that stands in for torchvision's."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    (tmp_path / "served").mkdir()
-    handler = partial(Quiet, directory=tmp_path / "served")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield tmp_path / "served", f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-@pytest.fixture
-def published(states, server, monkeypatch, tmp_path):
-    """ResNet-18 whose published weights are our file on our server."""
-    folder, address = server
+def published(states, monkeypatch, tmp_path):
+    """ResNet-18 whose published weights are a file of ours; gives an experiment, that file, and its place when kept."""
     content = (states / "resnet18.pth").read_bytes()
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    (folder / name).write_bytes(content)
+    served = tmp_path / "served" / name
+    served.parent.mkdir()
+    served.write_bytes(content)
     backbone = replace(get_backbone("resnet18"), weights=name)
     monkeypatch.setitem(BACKBONES, "resnet18", backbone)
-    monkeypatch.setattr(initial_weights, "published_address", lambda backbone: f"{address}/{backbone.weights}")
+    monkeypatch.setattr(initial_weights, "published_address", lambda backbone: served.as_uri())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     weights = choose_weights(BackboneChoice(), default="resnet18")
-    return experiment_with(weights), folder / name, tmp_path / "torch" / "hub" / "checkpoints" / name
+    return experiment_with(weights), served, tmp_path / "torch" / "hub" / "checkpoints" / name
 
 
 def test_published_weights_are_downloaded_once(published, tmp_path):

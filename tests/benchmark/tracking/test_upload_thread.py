@@ -40,8 +40,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(upload, "LONGEST_WAIT_SECONDS", 0.2)
 
 
-class FailsInTurn:
-    """An executor under which the server fails in the next way before each job, and is asked in each."""
+class Failing:
+    """An executor under which the server is in the next mood after each job, and is asked in each."""
 
     def __init__(self, server, moods):
         self.server, self.moods = server, list(moods)
@@ -55,17 +55,6 @@ class FailsInTurn:
                 while self.server.asked[self.server.mood] < 2:
                     assert time.monotonic() < deadline, f"nobody asked the server that is {self.server.mood}"
                     time.sleep(0.02)
-
-
-class FailsFrom:
-    """An executor under which the server begins to fail before the first job."""
-
-    def __init__(self, server, mood):
-        self.server, self.mood = server, mood
-
-    def run(self, jobs):
-        self.server.mood = self.mood
-        yield from InProcess().run(jobs)
 
 
 def a_plan(dataset, seeds):
@@ -94,7 +83,7 @@ def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothi
     server, dataset, settings, tmp_path, quick
 ):
     store, plan = open_store(tmp_path / "out", server.uri), a_plan(dataset, range(30, 37))
-    summary = run_plan(plan, store, settings, executor=FailsInTurn(server, [*FAILURES, WELL]))
+    summary = run_plan(plan, store, settings, executor=Failing(server, [*FAILURES, WELL]))
     assert summary.trained == list(plan.experiments)
     assert summary.not_uploaded == [], "the uploader catches up by itself"
     assert min(server.asked[mood] for mood in FAILURES) >= 2
@@ -108,7 +97,7 @@ def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server,
     first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
     plan = a_plan(dataset, [first, first + 1])
     before = time.monotonic()
-    summary = run_plan(plan, store, settings, executor=FailsFrom(server, mood))
+    summary = run_plan(plan, store, settings, executor=Failing(server, [mood]))
     assert time.monotonic() - before < 60
     assert summary.trained == list(plan.experiments)
     assert (len(summary.not_uploaded) == 0) == (mood == "slow")
