@@ -20,18 +20,6 @@ OWN_FILE = "datasets.json"
 # Two decimals in, two decimals out: a mean of rounded values may be off by so much.
 ROUNDING = 0.011
 LONGEST_VALUE = 80
-DATASETS_SCHEMA = {
-    "type": "object",
-    "additionalProperties": {
-        "type": "object",
-        "required": ["digests"],
-        "properties": {
-            "digests": {"type": "array", "items": {"type": "string"}},
-            "training_images": {"type": "object"},
-            "without_test_images": {"type": ["array", "null"]},
-        },
-    },
-}
 # Accepted datasets by name, as `known_datasets` returns them.
 Known = Mapping[str, Mapping[str, Any]]
 
@@ -61,7 +49,7 @@ def known_datasets(folder: Path | None = None) -> Known:
     own = folder / OWN_FILE if folder is not None else None
     if own is not None and own.is_file():
         content = read_json(own)
-        for error in Draft202012Validator(DATASETS_SCHEMA).iter_errors(content):
+        for error in _validator("datasets.schema.json").iter_errors(content):
             raise InputError(
                 f"{own}: each dataset needs `digests`, a list of SHA-256, and may have `training_images` (by class) "
                 f"and `without_test_images` ({error.message[:200]})"
@@ -73,7 +61,7 @@ def known_datasets(folder: Path | None = None) -> Known:
 def check(data: Any, known: Known) -> list[Fault]:
     """All faults of a submission's JSON, on a dataset that is `known`; none means that it is accepted."""
     return (
-        [_schema_fault(error) for error in _validator().iter_errors(data)]
+        [_schema_fault(error) for error in _validator("schema.json").iter_errors(data)]
         or [*_dataset_faults(data, known), *_seed_faults(data), *_class_faults(data, known)]
         or [*_arithmetic_faults(data)]
     )
@@ -114,8 +102,8 @@ def rescore(path: Path, dataset: Dataset) -> dict[str, float | None]:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8")))
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((files(__package__) / schema).read_text(encoding="utf-8")))
 
 
 def _schema_fault(error: Any) -> Fault:

@@ -54,12 +54,11 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
     for path in paths:
         try:
             data = read_json(path)
-            faults = check(data, known)
+            faults: list[Fault | InputError] = list(check(data, known))
             if not faults and data["id"] in accepted:
                 faults = [Fault(field="id", value=repr(data["id"]), cure="another submission has it; choose another")]
         except InputError as error:
-            rejected.append(Rejected(file=path.name, faults=(str(error),)))
-            continue
+            faults = [error]
         if faults:
             rejected.append(Rejected(file=path.name, faults=tuple(map(str, faults))))
         else:
@@ -68,7 +67,7 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
     return order, rejected
 
 
-def ranks_within_noise(results: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
+def ranks_within_noise(results: Mapping[str, Mapping[Any, float]]) -> dict[str, int]:
     """Rank of each: one more than how many others are better beyond noise.
 
     Another is better beyond noise if the 95 % interval of the paired difference over shared seeds (two or more) lies
@@ -78,7 +77,7 @@ def ranks_within_noise(results: Mapping[str, Mapping[int, float]]) -> dict[str, 
     {'a': 1, 'b': 2, 'c': 1}
     """
 
-    def is_better(other: Mapping[int, float], own: Mapping[int, float]) -> bool:
+    def is_better(other: Mapping[Any, float], own: Mapping[Any, float]) -> bool:
         shared = sorted(set(other) & set(own))
         return len(shared) > 1 and paired_difference([other[s] for s in shared], [own[s] for s in shared]).low > 0
 
@@ -113,12 +112,10 @@ def build_site(
 
 def _is_leaderboard(site: Path) -> bool:
     """Whether a folder may be replaced: it is empty, or `build_site` wrote it."""
-    if not site.is_dir() or not any(site.iterdir()):
-        return site.is_dir()
     try:
         index = json.loads((site / "index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return site.is_dir() and not any(site.iterdir())
     return isinstance(index, dict) and index.get("format") == INDEX_FORMAT
 
 
@@ -133,16 +130,14 @@ def _write_site(
     boards: dict[tuple[str, ...], list[Submission]] = {}
     for submission in submissions:
         boards.setdefault(submission.board, []).append(submission)
-    ranks = {
-        board: ranks_within_noise({one.id: one.scores["total"].to_dict() for one in ranked})
-        for board, ranked in boards.items()
-    }
+    ranks: dict[str, str] = {}
+    for rivals in boards.values():
+        found = ranks_within_noise({one.id: one.scores["total"].to_dict() for one in rivals})
+        ranks |= {name: f"{rank}{'=' * (list(found.values()).count(rank) > 1)}" for name, rank in found.items()}
     rows = []
     for submission in submissions:
         on_page(submission.id)
-        of_board = ranks[submission.board]
-        shared = list(of_board.values()).count(of_board[submission.id]) > 1
-        rows.append(_row(submission, f"{of_board[submission.id]}{'=' * shared}"))
+        rows.append(_row(submission, ranks[submission.id]))
         _write_method(site / "methods", submission, rows[-1], boards[submission.board])
     adapt_figures(site / "methods")
     _page(site / "index.html", "index", rows=rows, filters=FILTERS, rejected=rejected)

@@ -19,7 +19,7 @@ from ...files import replacing, safe_file_name
 from ..figures.registry import Drawing
 from ..results.provenance import configuration_records
 from ..tables.result_table import FORMATS, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
-from ..tables.summary import join_words, seeds_in_words, summarise
+from ..tables.summary import describe_seeds, listed, summarise
 from .web import content_policy, page_files, templates
 
 # Raised when a field of results.json changes its meaning or goes away.
@@ -100,7 +100,7 @@ def write_report(report: Report, folder: Path) -> Path:
     Raises:
         InputError: if the folder cannot be written; the page is written last, so that an old one stays whole.
     """
-    texts = {}
+    texts: dict[str, str] = {}
     for section in (section for dataset in report.datasets for section in dataset.sections):
         texts |= {f"{section.name}.{ending}": write(section.table) for ending, write in FORMATS.items()}
         texts[f"{section.name}-pairs.csv"] = csv_text(section.pairs)
@@ -119,7 +119,7 @@ def write_report(report: Report, folder: Path) -> Path:
 def render_page(report: Report) -> str:
     """The report as one HTML page."""
     style, script = page_files()
-    names = join_words([dataset.dataset for dataset in report.datasets])
+    names = listed([dataset.dataset for dataset in report.datasets])
     return (
         templates(str(__package__))
         .get_template("page.html.jinja")
@@ -133,7 +133,7 @@ def render_page(report: Report) -> str:
             script=script,
             policy=content_policy(script),
             matrix=pair_matrix,
-            seeds_in_words=seeds_in_words,
+            describe_seeds=describe_seeds,
             summarise=summarise,
         )
     )

@@ -45,8 +45,7 @@ class QuotedRow:
 
     def text(self, group: str) -> str:
         """A number as tables print it; a dash where the source gives none."""
-        value = self.values[group]
-        return "–" if value is None else f"{value:.2f}"
+        return "–" if (value := self.values[group]) is None else f"{value:.2f}"
 
 
 @cache
@@ -67,7 +66,7 @@ def read_quoted(path: Path) -> tuple[QuotedRow, ...]:
 
     Columns: `method`, `dataset`, `total`, `head`, `medium`, `tail` (percent; a group may be empty) and `source`, which
     is never empty; optionally `table` (1 or 2; 1 by default) and `suspect`. A total that is no mean of its groups is
-    marked as suspect: on VOC-MLT and COCO-MLT their class-weighted mean, on other datasets any.
+    suspect: on VOC-MLT and COCO-MLT their class-weighted mean, on other datasets any.
 
     Raises:
         InputError: if the file cannot be read, a column is missing, or a value cannot be one.

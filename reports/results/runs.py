@@ -90,11 +90,9 @@ def runs_frame(store: Store, *, kind: str = "experiment") -> pd.DataFrame:
 
 def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
     """Load per-class average precision for runs that are loaded already; see `load_per_class`."""
-    finished = [
-        (run, local_artifact(store, run, "per_class.json")) for run in runs[runs.state == "finished"].itertuples()
-    ]
-    found = [(run, read_json(path, "average_precision")) for run, path in finished if path]
-    sizes: dict[str, dict[str, tuple[str, int]]] = {}
+    read = ((run, local_artifact(store, run, "per_class.json")) for run in runs[runs.state == "finished"].itertuples())
+    found = [(run, read_json(path, "average_precision")) for run, path in read if path]
+    sizes: dict[Any, dict[str, tuple[str, int]]] = {}
     # Older runs do not hold class sizes; a newer run on the same dataset does.
     for run, data in sorted(found, key=lambda item: "training_images_per_class" not in item[1]):
         if run.dataset_digest not in sizes:

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,20 +114,17 @@ def pairs_frame(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, 
             _over_images(by_label[first], by_label[second], group, resampled or {})
             for first, second in zip(pairs["first"], pairs["second"], strict=True)
         ]
-        pairs = pairs.assign(dataset=table.dataset, table=table.number, group=group)
-        parts.append(pairs.assign(images_low=[low for low, _ in over_images], images_high=[h for _, h in over_images]))
+        low, high = np.array(over_images).reshape(-1, 2).T
+        images = {"images_low": low, "images_high": high}
+        parts.append(pairs.assign(dataset=table.dataset, table=table.number, group=group, **images))
     return pd.concat(parts, ignore_index=True)[list(PAIR_COLUMNS)]
 
 
 def left_out_of_figures(runs: pd.DataFrame, dataset: str, drawn: pd.DataFrame) -> tuple[str, ...]:
     """How many finished runs of a dataset, as `load_runs` returns them, are not among those drawn in figures."""
     number = int(((runs.dataset == dataset) & (runs.state == "finished")).sum()) - len(drawn)
-    if not number:
-        return ()
-    return (
-        f"{_runs_are(number)} not in the figures of results: these show one recipe, and of each method the "
-        "configuration without overrides that has the most seeds.",
-    )
+    shown = "one recipe, and of each method the configuration without overrides that has the most seeds"
+    return (f"{_runs_are(number)} not in the figures of results: these show {shown}.",) if number else ()
 
 
 def _left_out(runs: pd.DataFrame, recipe: str) -> tuple[str, ...]:
@@ -154,13 +151,14 @@ def _runs_of_methods(runs: pd.DataFrame, number: int, dataset: str) -> pd.DataFr
 
 
 def _rows(runs: pd.DataFrame, seeds: Sequence[int]) -> list[Row]:
-    """One row per configuration; its id tells those apart that have one label (another precision, another version)."""
+    """One row per configuration; its id is added where several have one label (another precision, another version)."""
     groups = list(runs.groupby(["overrides", "configuration_id"], sort=False))
     labels = [f"{group.title.iloc[0]}{f' ({overrides})' * bool(overrides)}" for (overrides, _), group in groups]
-    return [
-        _row(group, label if labels.count(label) == 1 else f"{label} [{name[:6]}]", str(group.method.iloc[0]), seeds)
-        for label, ((_, name), group) in zip(labels, groups, strict=True)
-    ]
+    rows = []
+    for label, ((_, configuration), group) in zip(labels, groups, strict=True):
+        unique = label if labels.count(label) == 1 else f"{label} [{str(configuration)[:6]}]"
+        rows.append(_row(group, unique, str(group.method.iloc[0]), seeds))
+    return rows
 
 
 def _row(runs: pd.DataFrame, label: str, method: str, seeds: Sequence[int]) -> Row:
@@ -216,16 +214,17 @@ def _configuration_notes(rows: Sequence[Row], runs: pd.DataFrame) -> list[str]:
     columns = ["configuration_id", "settings", "dataset_digest", "numerics_version"]
     first = runs[columns].drop_duplicates("configuration_id").set_index("configuration_id").to_dict("index")
     return [
-        _difference_note({row.label: _settings(**first[row.configuration]) for row in several})
+        _difference_note({row.label: _settings(first[row.configuration]) for row in several})
         for several in alike.values()
         if len(several) > 1
     ]
 
 
-def _settings(*, settings: Any, **deciding: Any) -> dict[str, str]:
-    # A frame that was made by hand may lack the settings.
-    known = json.loads(settings) if isinstance(settings, str) else {}
-    return {name: str(value) for name, value in {**known, **deciding}.items() if name != "seed"}
+def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
+    # A frame that was made by hand may lack them.
+    known = json.loads(run["settings"]) if isinstance(run["settings"], str) else {}
+    known |= {name: run[name] for name in ("dataset_digest", "numerics_version")}
+    return {name: str(value) for name, value in known.items() if name != "seed"}
 
 
 def _difference_note(settings: Mapping[str, Mapping[str, str]]) -> str:

@@ -14,7 +14,7 @@ DECIMALS = 2
 SHORT_ID = 8
 # Characters of overrides that a sentence lists; more are counted.
 LISTED_AT_MOST = 30
-# Stands behind a number whose method is within noise of the best; legends explain it.
+# Follows a number whose method is within noise of the best; legends explain it.
 NOISE_SIGN = "≈"
 STANDING = "total, against the best"
 MEASURED = "Mean ± sample standard deviation over seeds, last epoch; the best mean of each column is bold."
@@ -67,7 +67,7 @@ class Cell:
 
     @property
     def standing(self) -> str:
-        """Where it stands against the best of its column; empty where nothing was measured."""
+        """How it compares with the best of its column; empty where nothing was measured."""
         if self.best:
             return "best"
         if self.mean is None:
@@ -298,7 +298,7 @@ FORMATS: dict[str, Callable[[ResultTable], str]] = {"md": markdown, "tex": latex
 def csv_text(frame: pd.DataFrame) -> str:
     """CSV with unrounded numbers, nothing for None and NaN, and texts that are safe to open in a spreadsheet."""
     texts = [column for column in frame if frame[column].dtype.kind not in "iufb"]
-    safe = {c: [spreadsheet_text(v) if isinstance(v, str) else v for v in frame[c]] for c in texts}
+    safe = {str(c): [spreadsheet_text(v) if isinstance(v, str) else v for v in frame[c]] for c in texts}
     return frame.assign(**safe).to_csv(index=False, lineterminator="\n")
 
 

@@ -20,18 +20,18 @@ class GroupSummary:
 
 
 def summarise(table: ResultTable) -> list[GroupSummary]:
-    """The best of every group that was measured, and how the others stand against it."""
+    """The best of every group that was measured, and how the others compare with it."""
     summaries = []
     for group in SCORE_NAMES:
         if best := table.best(group):
             others = [row for row in table.measured if not row.cells[group].best and row.cells[group].mean is not None]
-            names = join_words([row.short for row in best])
+            names = listed([row.short for row in best])
             number = best[0].cells[group].text
             summaries.append(GroupSummary(group=group, number=number, best=names, rest=_others(others, group)))
     return summaries
 
 
-def seeds_in_words(table: ResultTable) -> str:
+def describe_seeds(table: ResultTable) -> str:
     """How many methods and seeds the table holds, and what is missing."""
     rows = table.measured
     if not rows:
@@ -46,13 +46,13 @@ def seeds_in_words(table: ResultTable) -> str:
     return " ".join(sentences)
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Words as a sentence lists them.
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them.
 
-    >>> join_words(["a", "b", "c"])
+    >>> listed(["a", "b", "c"])
     'a, b and c'
     """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def number_of(number: int, what: str) -> str:
@@ -83,5 +83,5 @@ def _others(others: Sequence[Row], group: str) -> str:
 
 def _named(labels: Sequence[str]) -> str:
     if len(labels) <= NAMED_AT_MOST:
-        return join_words(labels)
+        return listed(labels)
     return f"{', '.join(labels[:NAMED_AT_MOST])} and {len(labels) - NAMED_AT_MOST} more"

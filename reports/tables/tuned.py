@@ -43,19 +43,14 @@ def tuned_table(frame: pd.DataFrame) -> Table:
         table.add_column(column, overflow="fold")
     for column in ("default", "tuned", "difference", "seeds"):
         table.add_column(column, justify="right", no_wrap=True, overflow="fold")
-    for row in frame.itertuples():
-        names = (escape(str(row.study)), escape(str(row.title)), str(row.objective))
-        difference = f"{row.difference:+.2f}"
-        if math.isfinite(row.low):
-            difference += f" [{row.low:+.2f}, {row.high:+.2f}]{'' if row.low <= 0 <= row.high else ' *'}"
-        table.add_row(
-            *(names if row.group == SCORE_NAMES[0] else ("", "", "")),
-            str(row.group),
-            _spread(row.default, row.default_deviation),
-            _spread(row.tuned, row.tuned_deviation),
-            difference,
-            str(row.n),
-        )
+    for row in frame.to_dict("records"):
+        names = [escape(str(row[name])) for name in ("study", "title", "objective")]
+        scores = [_spread(row[name], row[f"{name}_deviation"]) for name in ("default", "tuned")]
+        difference, low, high = (f"{row[name]:+.2f}" for name in ("difference", "low", "high"))
+        if math.isfinite(row["low"]):
+            difference += f" [{low}, {high}]{'' if row['low'] <= 0 <= row['high'] else ' *'}"
+        first = row["group"] == SCORE_NAMES[0]
+        table.add_row(*(names if first else ("", "", "")), row["group"], *scores, difference, str(row["n"]))
     return table
 
 
