@@ -9,7 +9,6 @@ from ..errors import unknown_name
 from ..terminal import Json, console, print_json, table_of
 from .catalogue import DEFAULT_VALUES, VALUES, get_method, list_methods
 from .method import Method
-from .search_space import Range
 
 
 def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: Json = False) -> None:
@@ -61,22 +60,12 @@ def _parameters(method: Method, dataset: str | None) -> Table:
         rows.append((slot, part.kind, *[""] * 5))
         for name, value in part.parameters.items():
             low, high = ranges.get(name, (None, None))
-            searched = part.search_space.get(name)
             allowed = "" if low is None else f"{low:g} to {high:g}"
-            paper = _paper_value(name, searched, dataset)
-            rows.append(("", "", name, str(value), paper, allowed, _searched(searched)))
+            paper, searched = "-", ""
+            if found := part.search_space.get(name):
+                paper = "-" if found.paper is None else str(VALUES[dataset or DEFAULT_VALUES].get(name, found.paper))
+                searched = found.text if found.tuned else f"({found.text})"
+            rows.append(("", "", name, str(value), paper, allowed, searched))
     rows.append(("schedule", method.schedule, *[""] * 5))
     columns = ("part", "kind", "hyper-parameter", "value", "paper", "allowed", "searched")
     return table_of(columns, rows, box=box.SIMPLE_HEAD, title=title, caption=caption)
-
-
-def _paper_value(name: str, searched: Range | None, dataset: str | None) -> str:
-    if searched is None or searched.paper is None:
-        return "-"
-    return str(VALUES[dataset or DEFAULT_VALUES].get(name, searched.paper))
-
-
-def _searched(searched: Range | None) -> str:
-    if searched is None:
-        return ""
-    return searched.text if searched.tuned else f"({searched.text})"

@@ -17,15 +17,13 @@ from ..benchmark.commands.options import (
     TrainingOptions,
     parse_seeds,
 )
-from ..benchmark.commands.plan_preview import show_plan
-from ..benchmark.commands.plan_terminal import train_plan
+from ..benchmark.commands.plans import show_plan, train_plan
 from ..benchmark.executors.settings import RunSettings
 from ..benchmark.experiments.plan import choose_methods
 from ..benchmark.tracking.store import require_results
 from ..benchmark.training.devices import default_workers
 from ..benchmark.training.execution import Execution
 from ..datasets.commands.options import AtLeastOne, DataOptions, NotNegative
-from ..datasets.registry import load_dataset
 from ..errors import InputError
 from ..terminal import console
 from .sweeps.sweep import finished_sweeps_table, get_sweep, plan_sweep, sweep_runs, sweep_tables, sweeps_table
@@ -187,7 +185,7 @@ def run(
     store, failed = results.open(), False
     for plan in plans:
         if study.dry_run:
-            show_plan(plan, load_dataset(plan.dataset, data_root=data.root), store, settings)
+            show_plan(plan, store, settings)
         else:
             failed |= train_plan(plan, store, settings)
     if not study.dry_run:

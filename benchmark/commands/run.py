@@ -5,13 +5,11 @@ from functools import cache
 from rich.markup import escape
 
 from ...datasets.commands.options import DataOptions
-from ...datasets.registry import load_dataset
 from ...methods.catalogue import get_method, list_methods
 from ...terminal import console, print_line
 from ..training.check import check_method
 from .options import PlanOptions, PluginOptions, StoreOptions, TrainingOptions
-from .plan_preview import show_plan
-from .plan_terminal import train_plan
+from .plans import show_plan, train_plan
 
 
 def run(
@@ -47,8 +45,7 @@ def run(
     failed = False
     for each in plans:
         if dry_run:
-            dataset = load_dataset(each.dataset, data_root=data.root)
-            show_plan(each, dataset, results, settings)
+            show_plan(each, results, settings)
         else:
             failed |= train_plan(each, results, settings)
     return int(failed)

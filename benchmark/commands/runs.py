@@ -12,10 +12,10 @@ from ...errors import InputError
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..tracking.store import TAG, Store
+from ..training.metrics import SCORE_NAMES
 from .options import StoreOptions
-from .plan_terminal import GROUP_COLUMNS
 
-COLUMNS = ("experiment", "dataset", "method", "seed", "state", *GROUP_COLUMNS, "seconds")
+COLUMNS = ("experiment", "dataset", "method", "seed", "state", *SCORE_NAMES, "seconds")
 Name = Annotated[str, Parameter(help="Experiment id or MLflow run id; a unique beginning is enough.")]
 
 
@@ -43,7 +43,7 @@ def list_runs(
         print_json(found)
         return
     for row in found:
-        row |= {group: 100 * row[group] for group in GROUP_COLUMNS if row[group] is not None}
+        row |= {group: 100 * row[group] for group in SCORE_NAMES if row[group] is not None}
     console().print(table_of(COLUMNS, ([row[name] for name in COLUMNS] for row in found), numbers=COLUMNS[5:]))
     console().print(f"{len(found)} runs in {store.root}")
 
@@ -116,4 +116,4 @@ def _summary(run: Run) -> dict[str, Any]:
         "state": tags.get(f"{TAG}state", run.info.status),
         "seconds": metrics.get("cost/train_seconds"),
     }
-    return row | {group: metrics.get(f"test/{group}") for group in GROUP_COLUMNS}
+    return row | {group: metrics.get(f"test/{group}") for group in SCORE_NAMES}

@@ -12,7 +12,7 @@ from ...terminal import console, print_line, table_of
 from ..runs.folder import RunFolder
 from ..runs.verification import changed_conditions, compare_runs, train_again, verification_job
 from .options import PluginOptions, ResultsOptions
-from .plan_terminal import PlanProgress
+from .plans import PlanProgress
 
 
 def verify(

@@ -4,18 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from ...errors import InputError, unknown_name
 from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..images.cache import find_cache, verify_cache
-from ..prepared.dataset_folder import Progress
 from ..published.coco_mlt import COCO_MLT, prepare_coco
 from ..published.published_set import Place, prepare_labels
 from ..published.voc_mlt import VOC_MLT, prepare_voc
 from ..registry import load_dataset
-from .options import DataOptions
+from .options import AtLeastOne, DataOptions
 
 
 def prepare_dataset(
@@ -26,7 +24,7 @@ def prepare_dataset(
     labels: Path | None = None,
     list_file: Annotated[Path | None, Parameter(name="--list")] = None,
     splits: str | None = None,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    workers: Annotated[int | None, AtLeastOne] = None,
     data: DataOptions = DataOptions(),
 ) -> None:
     """Build VOC-MLT or COCO-MLT: download or find its files, check them, choose its images, decode them once.
@@ -58,27 +56,24 @@ def prepare_dataset(
         workers=workers or usable_cores(),
         list_file=list_file,
     )
+    sets = {"voc-mlt": VOC_MLT, "voc-mlt-nodifficult": VOC_MLT, "coco-mlt": COCO_MLT}
+    if name not in sets:
+        raise unknown_name("dataset to prepare", name, sets)
+    if labels is not None and name == "voc-mlt-nodifficult":
+        raise InputError(f"{name} needs the annotations: label files do not say which objects are difficult")
     with progress_bars() as advance:
-        folder, remarks = _prepare(name, labels, place, advance)
+        if labels is not None:
+            folder, remarks = prepare_labels(sets[name], labels, place)
+        elif name == "coco-mlt":
+            folder, remarks = prepare_coco(COCO_MLT, place, on_progress=advance)
+        else:
+            folder, remarks = prepare_voc(VOC_MLT, place, difficult=name == "voc-mlt", on_progress=advance)
     for remark in remarks:
         print_line(remark)
     print_line(f"{name}: kept in {folder}")
     if name == "coco-mlt" and labels is None and "validation" not in place.splits:
         print_line("Runs and studies score the validation split: mltbench data prepare coco-mlt --splits validation")
     print_line(f"Next: mltbench data show {name}{data.repeated}")
-
-
-def _prepare(name: str, labels: Path | None, place: Place, on_progress: Progress) -> tuple[Path, list[str]]:
-    sets = {"voc-mlt": VOC_MLT, "voc-mlt-nodifficult": VOC_MLT, "coco-mlt": COCO_MLT}
-    if name not in sets:
-        raise unknown_name("dataset to prepare", name, sets)
-    if labels is not None:
-        if name == "voc-mlt-nodifficult":
-            raise InputError(f"{name} needs the annotations: label files do not say which objects are difficult")
-        return prepare_labels(sets[name], labels, place)
-    if name == "coco-mlt":
-        return prepare_coco(COCO_MLT, place, on_progress=on_progress)
-    return prepare_voc(VOC_MLT, place, difficult=name == "voc-mlt", on_progress=on_progress)
 
 
 def verify_dataset(name: str, /, *, data: DataOptions = DataOptions()) -> None:

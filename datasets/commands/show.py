@@ -1,7 +1,7 @@
 """`mltbench data list` and `mltbench data show`: a dataset, or a label matrix alone, as tables, JSON and a picture."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def show(
     if labels:
         found = read_label_file(labels)
         draw(title, found.labels, found.classes, picture)
-        description = describe_labels(title, found.labels, found.classes)
+        description = describe_labels(title, {"train": found.labels}, found.classes)
     else:
         dataset = load_dataset(title, data_root=data.root)
         try:
@@ -96,17 +96,22 @@ def show(
     print_line(f"picture: {picture}")
 
 
-def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, Any]:
-    """Sizes, labels per image, groups and per-class statistics of a training label matrix, as plain JSON."""
-    statistics = ClassStatistics.from_labels(labels, class_names=classes)
-    variance = within_class_sampling_variance(labels)
+def describe_labels(name: str, labels: Mapping[str, NDArray[np.uint8]], classes: Sequence[str]) -> dict[str, Any]:
+    """Sizes, labels per image, groups and per-class statistics of label matrices by split, as plain JSON.
+
+    Statistics are those of the split `train`.
+    """
+    train = labels["train"]
+    statistics = ClassStatistics.from_labels(train, class_names=classes)
+    variance = within_class_sampling_variance(train)
+    masks = {group: statistics.group_mask(group) for group in GROUPS}
     return {
         "name": name,
-        "images": f"train {len(labels)}",
-        "labels_per_image": f"train {labels.sum(1).mean():.3f}",
-        "groups": ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS),
+        "images": ", ".join(f"{split} {len(matrix)}" for split, matrix in labels.items()),
+        "labels_per_image": ", ".join(f"{split} {matrix.sum(1).mean():.3f}" for split, matrix in labels.items()),
+        "groups": ", ".join(f"{group} {mask.sum()}" for group, mask in masks.items()),
         "labels_per_image_by_group": ", ".join(
-            f"{group} {labels[:, statistics.group_mask(group)].sum() / len(labels):.3f}" for group in GROUPS
+            f"{group} {train[:, mask].sum() / len(train):.3f}" for group, mask in masks.items()
         ),
         "largest_class": int(statistics.counts.max()),
         "smallest_class": int(statistics.counts.min()),
@@ -117,6 +122,7 @@ def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]
                 "train": int(statistics.counts[i]),
                 "expected_frequency_class_aware": round(float(statistics.expected_frequencies[i]), 6),
                 "within_class_sampling_variance": round(float(variance[i]), 6),
+                **{split: int(matrix[:, i].sum()) for split, matrix in labels.items() if split != "train"},
             }
             for i, class_name in enumerate(classes)
         ],
@@ -124,25 +130,15 @@ def describe_labels(name: str, labels: NDArray[np.uint8], classes: Sequence[str]
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `describe_labels` says of the training split, with digest, image shape and the other splits.
-
-    Labels are enough; the image shape is left out where the images are not at hand.
-    """
-    labels = {name: dataset.labels(name) for name in SPLITS if name in dataset.digests}
-    description = describe_labels(dataset.name, labels["train"], dataset.classes)
-    for i, row in enumerate(description["classes"]):
-        row |= {name: int(matrix[:, i].sum()) for name, matrix in labels.items() if name != "train"}
-    description |= {
-        "digest": dataset.digest,
-        "images": ", ".join(f"{name} {len(matrix)}" for name, matrix in labels.items()),
-        "labels_per_image": ", ".join(f"{name} {matrix.sum(1).mean():.3f}" for name, matrix in labels.items()),
-    }
+    """What `describe_labels` says of all splits, with digest and image shape; the images may be missing."""
+    labels = {split: dataset.labels(split) for split in SPLITS if split in dataset.digests}
+    description = describe_labels(dataset.name, labels, dataset.classes) | {"digest": dataset.digest}
     try:
-        shapes = {name: dataset.split(name).images.shape[1:] for name in labels}
+        shapes = {split: dataset.split(split).images.shape[1:] for split in labels}
     except InputError as error:
         return description | {"image_shape": f"no images: {error}"}
     same = len(set(shapes.values())) == 1
-    shown = shapes["train"] if same else ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    shown = shapes["train"] if same else ", ".join(f"{split} {shape}" for split, shape in shapes.items())
     return description | {"image_shape": str(shown)}
 
 

@@ -1,5 +1,5 @@
 import pytest
-from mltbench.benchmark.commands.plan_preview import planned_scorings
+from mltbench.benchmark.commands.plans import planned_scorings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.speed import estimate
 from mltbench.benchmark.speed.estimate import Rate, expected_seconds, measure_rate, rate_key
