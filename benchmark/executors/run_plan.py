@@ -131,13 +131,7 @@ class _Work:
     """A plan under way."""
 
     def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        settings: RunSettings,
-        executor: Executor | None,
-        on_end: OnEnd,
-        on_wait: OnWait,
+        self, plan: Plan, store: Store, settings: RunSettings, executor: Executor | None, on_end: OnEnd, on_wait: OnWait
     ) -> None:
         self.plan, self.store, self.settings, self.executor = plan, store, settings, executor
         self.on_end, self.on_wait = on_end, on_wait

@@ -15,14 +15,7 @@ from ..experiments.experiment import Experiment
 from ..experiments.recipe import Augmentation
 from ..experiments.streams import as_arrays, as_tensors, numpy_stream, torch_stream
 from ..networks.network import Network
-from .augmentation import (
-    DRAWS_PER_IMAGE,
-    Normalisation,
-    Prepared,
-    augment_prepared,
-    parameters_from_draws,
-    prepare,
-)
+from .augmentation import DRAWS_PER_IMAGE, Normalisation, Prepared, augment_prepared, parameters_from_draws, prepare
 from .devices import autocast
 
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.

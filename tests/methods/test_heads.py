@@ -62,7 +62,6 @@ def test_graph_head_matches_plain_numpy(small_statistics):
     part = LabelGraph(graph_threshold=0.3, graph_weight=0.4, graph_width=9)
     head = part.build(6, small_statistics, vectors)
     features = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
-
     graph = label_graph(small_statistics.conditional, graph_threshold=0.3, graph_weight=0.4).astype(np.float64)
     first, second = (parameter.detach().numpy().astype(np.float64) for parameter in head.parameters())
     assert (first.shape, second.shape) == ((12, 9), (9, 6))

@@ -99,7 +99,6 @@ def test_draws_follow_the_seed_and_continue_from_a_saved_state(sampler):
     first, again, other = (np.concatenate(draw(labels, 3, seed=seed, sampler=sampler)).tolist() for seed in (1, 1, 2))
     assert first == again
     assert first != other
-
     stream = sampler.open(labels, np.random.default_rng(1))
     for _ in range(3):
         stream.next_epoch()
@@ -107,7 +106,6 @@ def test_draws_follow_the_seed_and_continue_from_a_saved_state(sampler):
     kept = copy.deepcopy(state)
     coming = [stream.next_epoch().tolist() for _ in range(5)]
     np.testing.assert_equal(state, kept)
-
     other = sampler.open(labels, np.random.default_rng(2))
     assert other.next_epoch().tolist() != coming[0]
     for _ in range(2):

@@ -108,7 +108,6 @@ def test_from_run_to_report(call, out, tmp_path):
     status, shown, _ = call("run", "--method", "erm", *QUICK, "--out", out)
     assert (status, "nothing to train" in shown) == (0, True)
     assert "1 finished, 0 to train" in call("run", "--method", "erm", *QUICK, "--dry-run", "--out", out)[1]
-
     rows = json.loads(call("runs", "list", "--json", "--out", out)[1])
     assert sorted(row["method"].split(" ")[0] for row in rows) == ["db", "erm"]
     assert all(0 < row["total"] < 1 and row["state"] == "finished" for row in rows)
@@ -119,7 +118,6 @@ def test_from_run_to_report(call, out, tmp_path):
     assert name in call("runs", "list", "--out", out)[1]
     status, shown, _ = call("runs", "show", name[:10], "--out", out)
     assert (status, rows[0]["run_id"] in shown, "test/total" in shown) == (0, True, True)
-
     status, shown, _ = call("report", "--out", out, "--to", tmp_path / "pages")
     files = {file.relative_to(tmp_path / "pages").as_posix() for file in (tmp_path / "pages").rglob("*.*")}
     tables = {f"table{number}-digits-mlt.{ending}" for number in (1, 2) for ending in ("md", "tex", "csv")}

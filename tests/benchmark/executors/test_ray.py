@@ -81,7 +81,6 @@ def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     # Ray may say that a worker died, and nothing else.
     shown = capfd.readouterr().err.lower()
     assert not [word for word in ("usage stat", "dashboard", "local ray instance", "futurewarning") if word in shown]
-
     (tmp_path / "serial").mkdir()
     shutil.copy(empty_database, tmp_path / "serial")
     serial = open_store(tmp_path / "serial")

@@ -73,7 +73,6 @@ def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, mo
     assert failed.data.tags["mltbench.state"] == "failed"
     assert failed.data.tags["mltbench.reason"].startswith(reason)
     assert split_plan(plan, store) == ([good], [bad])
-
     moody.with_name("mood").write_text("well")
     second = run_plan(plan, store, settings)
     assert (second.skipped, second.trained, second.failed) == ([good], [bad], [])

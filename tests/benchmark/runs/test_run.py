@@ -64,7 +64,6 @@ def test_without_scoring_the_test_split_stays_closed(job, dataset, monkeypatch, 
     report = json.loads((tmp_path / "run" / "per_class.json").read_text())
     assert list(report["average_precision"]) == ["validation"]
     assert not (tmp_path / "run" / "test_scores.npz").exists()
-
     assert not run_cohort(in_folder(job, tmp_path / "other")), "the opener above does not tell of its use"
 
 
