@@ -1,8 +1,15 @@
 """A training without folder or journal: one learner with a feed of its own."""
 
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mltbench.benchmark.experiments.recipe import Schedule
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.feed import Feed
 from mltbench.benchmark.training.learner import Learner
+from mltbench.datasets.word_vectors import hashed_word_vectors
+from mltbench.methods.catalogue import get_method
 
 
 class Training:
@@ -31,3 +38,25 @@ class Training:
         """Take a step on images by their indices, augmented by these uniform numbers; return the loss."""
         features = self.feed.features(indices, self.feed.prepare(draws))
         return self.learner.step(features, self.feed.data.targets(indices))
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """A part that builds any module as a loss."""
+
+    make: Any
+    kind = "own"
+    parameters = {}  # noqa: RUF012
+
+    def build(self, statistics):
+        return self.make()
+
+
+def make_training(name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, weights="random", **recipe):
+    """A training on the tiny set of 18 images, with batches of 6."""
+    dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
+    method = replace(get_method(name), loss=loss) if loss else get_method(name)
+    settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "neck_width": 8, **recipe}
+    experiment = replace(tiny_experiment(method, seed=seed, **settings), weights_digest=weights)
+    vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
+    return Training(experiment, dataset, word_vectors=vectors)

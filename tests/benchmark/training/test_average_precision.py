@@ -32,10 +32,6 @@ def by_definition(scores, labels):
     return np.array(result)
 
 
-def as_bfloat16(scores):
-    return torch.from_numpy(scores).bfloat16().float().numpy()
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "change",
@@ -43,7 +39,7 @@ def as_bfloat16(scores):
         pytest.param(lambda scores: scores, id="as drawn"),
         pytest.param(lambda scores: np.round(scores), id="heavy ties"),
         pytest.param(lambda scores: np.round(scores * 8) / 8, id="some ties"),
-        pytest.param(as_bfloat16, id="bfloat16"),
+        pytest.param(lambda scores: torch.from_numpy(scores).bfloat16().float().numpy(), id="bfloat16"),
         pytest.param(np.zeros_like, id="all equal"),
         pytest.param(lambda scores: np.sign(scores) * np.float32(0), id="both zeros"),
         pytest.param(lambda scores: scores.astype(np.float64) / 3, id="float64"),
@@ -72,12 +68,6 @@ def test_a_hand_computed_case():
     assert average_precision(scores, labels).tolist() == pytest.approx([(1 + 2 / 4 + 3 / 5) / 3], abs=1e-15)
 
 
-def test_the_order_of_a_tie_does_not_matter():
-    scores = np.zeros((2, 1), dtype=np.float32)
-    for labels in ([[1], [0]], [[0], [1]]):
-        assert average_precision(scores, np.array(labels, dtype=np.uint8)).tolist() == [0.5]
-
-
 def test_all_positive_is_one_and_no_positive_is_nan():
     scores, _ = random_case(1, classes=2)
     labels = np.stack([np.ones(400), np.zeros(400)], axis=1).astype(np.uint8)
@@ -88,10 +78,9 @@ def test_all_positive_is_one_and_no_positive_is_nan():
 
 def test_inputs_are_not_edited():
     scores, labels = random_case(2)
-    kept = scores.copy(), labels.copy()
+    kept = scores.tobytes(), labels.tobytes()
     average_precision(scores, labels)
-    assert np.array_equal(scores, kept[0])
-    assert np.array_equal(labels, kept[1])
+    assert (scores.tobytes(), labels.tobytes()) == kept
 
 
 def test_non_contiguous_scores_are_read_right():
@@ -123,15 +112,11 @@ def test_group_means_are_those_of_a_plain_loop():
     assert result.as_metrics("test") == {f"test/{name}": value for name, value in named.items()}
 
 
-def test_a_group_without_positives_is_absent():
+def test_a_group_without_positives_is_absent_and_no_positive_at_all_an_error():
     scores, labels = random_case(4, classes=3)
     labels[:, 2] = 0
     result = score(scores, labels, ClassStatistics.from_counts([150, 50, 5], 400))
     assert set(result.groups) == {"head", "medium"}
-
-
-def test_nothing_to_average_is_an_error():
-    scores, labels = random_case(4, classes=3)
     with pytest.raises(InputError, match="no class has a positive"):
         score(scores, labels * 0, ClassStatistics.from_counts([150, 50, 5], 400))
 

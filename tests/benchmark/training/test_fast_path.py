@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.recipe import Augmentation
@@ -12,9 +13,8 @@ from mltbench.benchmark.training import feed as feed_module
 from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisation, augment, parameters_from_draws
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.training.execution import Execution
-from mltbench.benchmark.training.feed import DeviceData, Feed
-from mltbench.benchmark.training.generators import GeneratorTurns
-from mltbench.benchmark.training.learner import Learner
+from mltbench.benchmark.training.feed import DeviceData
+from mltbench.benchmark.training.graph import warm_up_without_trace
 from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import get_method
@@ -25,6 +25,10 @@ from trainings import Training
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
 TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
+
+
+def tiny_training(name, execution=None, **recipe):
+    return Training(tiny_experiment(get_method(name), **recipe), tiny_dataset(), execution)
 
 
 def settled(module):
@@ -95,7 +99,7 @@ def test_weights_that_are_loaded_stay_in_the_buffer():
 @pytest.mark.parametrize("changes", [{}, {"saturation": 0, "hue": 0}, {"channel_permutation": False, "hue": 0}])
 def test_normalisation_within_the_last_step_is_normalisation_after_it(changes):
     augmentation = replace(Augmentation(), **changes)
-    training = Training(tiny_experiment(get_method("erm"), augmentation=augmentation), tiny_dataset())
+    training = tiny_training("erm", augmentation=augmentation)
     feed = training.feed
     mean, deviation = torch.tensor([100.0, 120, 140])[:, None, None], torch.tensor([50.0, 60, 70])[:, None, None]
     feed.normalisation = Normalisation(mean, deviation)
@@ -115,7 +119,7 @@ def test_batches_drawn_and_prepared_in_pieces_are_those_of_the_whole_epoch(
 ):
     """Of the re-sampled epoch of 15 draws one is left out: its numbers are drawn all the same."""
     monkeypatch.setattr(feed_module, "PREPARED_AT_ONCE", at_once)
-    feed = Training(tiny_experiment(get_method(method), batch_size=batch_size), tiny_dataset()).feed
+    feed = tiny_training(method, batch_size=batch_size).feed
     feed.begin_epoch(0)
     crops = torch_stream(0, "augmentation")
     whole = torch.rand(len(feed.order), DRAWS_PER_IMAGE, generator=crops)
@@ -147,8 +151,7 @@ def test_logits_after_50_steps_are_those_of_the_plain_path(method, rate):
 
     DB-Focal at ten times the rate is chaotic on 18 images: its first losses agree to 1e-7, and then rounding grows.
     """
-    experiment = tiny_experiment(get_method(method), learning_rate=rate)
-    ours, other = (Training(experiment, tiny_dataset()) for _ in range(2))
+    ours, other = (tiny_training(method, learning_rate=rate) for _ in range(2))
     settings = {name: ours.learner.training[name] for name in ("momentum", "weight_decay")}
     network = other.network
     # Weights of its own again, each in its place.
@@ -168,32 +171,6 @@ def test_logits_after_50_steps_are_those_of_the_plain_path(method, rate):
     with torch.no_grad():
         expected, found = network.eval()(images), ours.network.eval()(images)
     assert (expected - found).abs().max() < 1e-3 * expected.abs().max()
-
-
-def logits_after_50_steps(names):
-    """Raw test logits of methods that learn from one feed, each with generators of its own."""
-    members = [Learner(tiny_experiment(get_method(n)), tiny_dataset(), Execution()) for n in names]
-    feed = Feed(tiny_experiment(get_method(names[0])), tiny_dataset(), members[0].network, members[0].device)
-    with GeneratorTurns(members[0].device) as turns:
-        for member in members:
-            turns.begin(member, member.dropout_seed)
-        while members[0].steps < 50:
-            feed.begin_epoch(0)
-            for batch in feed.batches():
-                for member in members:
-                    with turns.of(member):
-                        member.learn(batch)
-            feed.end_epoch()
-    return [member.evaluate("test")[1] for member in members]
-
-
-def test_after_50_steps_a_cohort_has_the_logits_of_eager_training():
-    """Difference 0 on the CPU; graphs and eager are compared where there is a GPU, see test_graph.py."""
-    names = ("rs", "r-bce", "db-focal")
-    together = logits_after_50_steps(names)
-    for name, found in zip(names, together, strict=True):
-        (alone,) = logits_after_50_steps([name])
-        assert abs(found - alone).max() == 0 < abs(found).max()
 
 
 def test_images_and_labels_are_gathered_by_rows_and_stay_bytes_on_the_device():
@@ -221,8 +198,7 @@ class _Asks(TorchDispatchMode):
 def test_a_step_never_asks_the_device(method, monkeypatch):
     # On the CPU alone, where looking is free, a loss looks at its labels.
     monkeypatch.setattr(loss_module, "require_batch", lambda logits, labels, num_classes: None)
-    experiment = tiny_experiment(get_method(method), augmentation=Augmentation())
-    training = Training(experiment, tiny_dataset())
+    training = tiny_training(method, augmentation=Augmentation())
     training.feed.begin_epoch(0)
     with _Asks() as asked:
         for batch in training.feed.batches():
@@ -232,3 +208,36 @@ def test_a_step_never_asks_the_device(method, monkeypatch):
     with _Asks() as asked:
         assert torch.ones(2).sum().item() == len(torch.ones(2).nonzero())
     assert asked.found == ["aten._local_scalar_dense.default", "aten.nonzero.default"]
+
+
+def test_warming_up_leaves_no_trace():
+    fresh, warmed = (tiny_training("db-focal") for _ in range(2))
+    indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
+    features, targets = fresh.feed.features(indices, fresh.feed.prepare(draws)), fresh.feed.data.targets(indices)
+    losses = []
+    for training in (fresh, warmed):
+        torch.manual_seed(0)
+        learner = training.learner
+        if training is warmed:
+            state = [*learner.network.state_dict().values(), *learner.loss.state_dict().values()]
+            warm_up_without_trace(learner.step, learner.optimiser, state, features, targets)
+        losses.append([training.step(indices, draws).item() for _ in range(3)])
+    assert losses[0] == losses[1]
+    theirs = warmed.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in fresh.network.state_dict().items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("method", ["erm", "db-focal"])
+def test_graphed_steps_are_the_eager_ones(method):
+    eager, graphed = (
+        tiny_training(method, Execution(device="cuda", graphed=graphed), learning_rate=0.002, dropout=0.0)
+        for graphed in (False, True)
+    )
+    for epoch in range(25):
+        for training in (eager, graphed):
+            training.epoch(epoch)
+    assert eager.learner.steps == graphed.learner.steps >= 50
+    assert graphed.learner.graph is not None
+    expected, found = (training.learner.logits("test") for training in (eager, graphed))
+    assert np.abs(expected - found).max() < 1e-3 * np.abs(expected).max()

@@ -1,45 +1,16 @@
-from dataclasses import dataclass, replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from mltbench.benchmark.experiments.experiment import Experiment
-from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
+from mltbench.benchmark.experiments.recipe import RECIPES
 from mltbench.benchmark.experiments.streams import numpy_stream
-from mltbench.benchmark.networks.backbones import get_backbone
-from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import DivergedError
 from mltbench.benchmark.training.optimisation import LossMeter, learning_rate
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
 from torch import nn
-from trainings import Training
+from trainings import OwnLoss, make_training
 
-
-def make_training(name="erm", *, epochs=2, decay_after=(), loss=None, **recipe):
-    """A training on the tiny set of 18 images, with batches of 6."""
-    dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
-    chosen = {"batch_size": 6, "image_size": 16, "neck_width": 8, "learning_rate": 0.1, **recipe}
-    method = replace(get_method(name), loss=loss) if loss else get_method(name)
-    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, **chosen)
-    training = recipe.resolved(method.schedule, device_type="cpu")
-    labels = {"dataset": "tiny", "backbone": "digits-resnet", "input_format": get_backbone("digits-resnet").input}
-    digests = {"dataset_digest": dataset.digest, "weights_digest": "random", "word_vectors_digest": None}
-    experiment = Experiment(method=method, training=training, seed=0, **labels, **digests)
-    return Training(experiment, dataset)
-
-
-@dataclass(frozen=True)
-class OwnLoss:
-    """A part that builds any module as a loss."""
-
-    make: Any
-    kind = "own"
-    parameters = {}  # noqa: RUF012
-
-    def build(self, statistics):
-        return self.make()
+SMALL = {"image_size": 16, "learning_rate": 0.1}
 
 
 class NotFiniteAt(nn.Module):
@@ -72,7 +43,7 @@ def test_the_papers_re_sampled_schedule():
 
 
 def test_every_step_is_taken_at_its_learning_rate():
-    training = make_training(epochs=3, decay_after=(2,), learning_rate=0.3, warmup_iterations=3)
+    training = make_training(epochs=3, decay_after=(2,), image_size=16, learning_rate=0.3, warmup_iterations=3)
     optimiser, used = training.learner.optimiser, []
     step = optimiser.clip_and_step
     optimiser.clip_and_step = lambda: (used.append(optimiser.learning_rate), step())
@@ -81,7 +52,7 @@ def test_every_step_is_taken_at_its_learning_rate():
 
 
 def test_what_is_frozen_stays_and_the_rest_learns():
-    training = make_training("rs-focal")
+    training = make_training("rs-focal", **SMALL)
     before = {name: value.clone() for name, value in training.network.state_dict().items()}
     training.all_epochs()
     after = training.network.state_dict()
@@ -95,14 +66,14 @@ def test_what_is_frozen_stays_and_the_rest_learns():
 
 
 def test_evaluation_leaves_the_network_in_training_mode_but_its_backbone():
-    training = make_training()
+    training = make_training(**SMALL)
     training.learner.evaluate("test")
     modes = {name: module.training for name, module in training.network.named_modules() if name}
     assert all(mode == name.startswith(("neck", "head")) for name, mode in modes.items())
 
 
 def test_scores_are_the_raw_logits_of_plainly_normalised_images():
-    training = make_training(image_size=48)
+    training = make_training()
     _, scores = training.learner.evaluate("test")
     images = torch.from_numpy(training.dataset.split("test").images).permute(0, 3, 1, 2) / 255
     network = training.network.eval()
@@ -112,38 +83,9 @@ def test_scores_are_the_raw_logits_of_plainly_normalised_images():
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("clip_norm", "moved"), [(1e-3, 0.1 * 1e-3), (0.05, 0.1 * 0.05)])
-def test_gradients_are_clipped_to_their_norm(clip_norm, moved):
-    training = make_training(clip_norm=clip_norm, momentum=0.0, weight_decay=0.0, warmup_iterations=0)
-    assert one_step(training) == pytest.approx(moved, rel=1e-3)
-
-
-def test_small_gradients_are_not_clipped():
-    free, loose = (make_training(clip_norm=c, momentum=0.0, weight_decay=0.0, warmup_iterations=0) for c in (1e9, 35.0))
-    assert one_step(free) == one_step(loose) > 0.1 * 0.1
-
-
-def one_step(training):
-    """How far the weights move together in the first step."""
-    before = [parameter.detach().clone() for parameter in training.learner.parameters]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # of dropout
-        training.step(torch.arange(6), torch.rand(6, 16))
-    moves = [(new - old).detach().double() for old, new in zip(before, training.learner.parameters, strict=True)]
-    return torch.cat([move.flatten() for move in moves]).norm().item()
-
-
-def test_weight_decay_is_on_every_trained_parameter():
-    training = make_training(clip_norm=1e-20, momentum=0.0, weight_decay=0.5, warmup_iterations=0)
-    before = [parameter.detach().clone() for parameter in training.learner.parameters]
-    one_step(training)
-    for old, new in zip(before, training.learner.parameters, strict=True):
-        torch.testing.assert_close(new.detach(), old * (1 - 0.1 * 0.5))
-
-
 @pytest.mark.parametrize(("step", "value"), [(0, float("nan")), (4, float("inf")), (5, float("nan"))])
 def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value):
-    training = make_training(loss=OwnLoss(lambda: NotFiniteAt(step, value)), epochs=3)
+    training = make_training(loss=OwnLoss(lambda: NotFiniteAt(step, value)), epochs=3, **SMALL)
     split = training.dataset.split("train")
     draws = get_method("erm").sampler.open(split.labels, numpy_stream(0, "sampling"))
     order = np.concatenate([draws.next_epoch() for _ in range(3)])
@@ -167,13 +109,8 @@ def test_the_loss_meter_keeps_mean_and_first_bad_step():
 @pytest.mark.parametrize(
     ("name", "length", "sizes"),
     [
-        ("erm", 18, [6, 6, 6]),
-        ("erm", 20, [6, 6, 6, 2]),
-        ("erm", 19, [6, 6, 6]),
-        ("erm", 5, [5]),
-        ("rs", 18, [6, 6, 6]),
-        ("rs", 20, [6, 6, 6]),
-        ("rs", 6, [6]),
+        *(("erm", 18, [6, 6, 6]), ("erm", 20, [6, 6, 6, 2]), ("erm", 19, [6, 6, 6]), ("erm", 5, [5])),
+        *(("rs", 18, [6, 6, 6]), ("rs", 20, [6, 6, 6]), ("rs", 6, [6])),
     ],
 )
 def test_last_batches(name, length, sizes):

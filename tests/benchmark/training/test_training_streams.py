@@ -2,44 +2,15 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import trainings
-from mltbench.benchmark.experiments.experiment import Experiment
-from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.benchmark.experiments.streams import numpy_stream, stream_seed, torch_stream
-from mltbench.benchmark.networks.backbones import get_backbone
-from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.generators import GeneratorTurns
-from mltbench.datasets.word_vectors import hashed_word_vectors
-from mltbench.methods.catalogue import get_method
 from torch import nn
-from trainings import Training
-
-
-def make_training(name="erm", *, seed=0, loss=None, **recipe):
-    """A training on the tiny set of 18 images, two epochs, with batches of 6."""
-    dataset, schedule = tiny_dataset(), Schedule(epochs=2, decay_after=())
-    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=6, neck_width=8, **recipe)
-    method = replace(get_method(name), loss=loss) if loss else get_method(name)
-    vectors = hashed_word_vectors(dataset.classes) if method.head.needs_word_vectors else None
-    digests = {"dataset_digest": dataset.digest, "weights_digest": "random"}
-    pixels = get_backbone("digits-resnet").input
-    experiment = Experiment(
-        dataset="tiny",
-        method=method,
-        training=recipe.resolved(method.schedule, device_type="cpu"),
-        backbone="digits-resnet",
-        input_format=pixels,
-        seed=seed,
-        word_vectors_digest=vectors and vectors.digest,
-        **digests,
-    )
-    return Training(experiment, dataset, word_vectors=vectors and vectors.vectors)
+from trainings import OwnLoss, make_training
 
 
 def trained(*arguments, evaluate=False, **named):
@@ -70,18 +41,6 @@ def same(first, second):
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-@dataclass(frozen=True)
-class OwnLoss:
-    """A part that builds any module as a loss."""
-
-    make: Any
-    kind = "own"
-    parameters = {}  # noqa: RUF012
-
-    def build(self, statistics):
-        return self.make()
 
 
 class RandomLoss(nn.Module):
@@ -117,13 +76,11 @@ def test_the_same_experiment_twice_gives_the_same_bits(name):
 
 
 IN_A_FRESH_PROCESS = """
-import sys, json, hashlib, importlib.util, torch
-sys.path.insert(0, sys.argv[2])
-spec = importlib.util.spec_from_file_location("streams", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+import sys, json, torch
+sys.path[:0] = sys.argv[1:]
+import test_training_streams
 torch.set_num_threads(1)
-print(json.dumps(module.fingerprint()))
+print(json.dumps(test_training_streams.fingerprint()))
 """
 
 
@@ -134,7 +91,7 @@ def fingerprint():
 
 
 def test_fresh_processes_give_the_same_bits():
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, __file__, str(Path(trainings.__file__).parent)]
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, *(str(Path(f).parent) for f in (__file__, trainings.__file__))]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     found = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
     assert found[0] == found[1] == fingerprint()
