@@ -14,9 +14,6 @@ from typing import Any
 import optuna
 import sqlalchemy
 from filelock import FileLock
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -242,7 +239,7 @@ def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
 def quiet() -> Iterator[None]:
     """Within, Optuna does not warn that its heartbeat and its names of metrics are experimental."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
 
 
@@ -272,17 +269,18 @@ def _opened(definition: StudyDefinition, trials: int, storage: StudyStorage, dat
     return OpenStudy(definition=definition, trials=trials, storage=storage, database=database, arms=arms)
 
 
-def _sampler(definition: StudyDefinition, trials: int) -> BaseSampler:
+def _sampler(definition: StudyDefinition, trials: int) -> optuna.samplers.BaseSampler:
     """A sampler whose random numbers begin elsewhere each time that a study is opened: none are drawn twice."""
     name = multiprocessing.current_process().name
     # The number of a worker that a command started, else the process's own.
     worker = int(name.rpartition("-")[2]) if name.startswith("worker-") else os.getpid()
     seed = random.Random(f"{definition.sampler_seed}/{trials}/{worker}").randrange(2**31)
-    return RandomSampler(seed=seed) if definition.sampler == "random" else TPESampler(seed=seed)
+    kind = optuna.samplers.RandomSampler if definition.sampler == "random" else optuna.samplers.TPESampler
+    return kind(seed=seed)
 
 
-def _pruner(definition: StudyDefinition, arm: Arm) -> BasePruner:
+def _pruner(definition: StudyDefinition, arm: Arm) -> optuna.pruners.BasePruner:
     least = SCORES_BEFORE_PRUNING * scored_every(arm.epochs)
     if not definition.prunes or arm.epochs <= least:
-        return NopPruner()
-    return HyperbandPruner(min_resource=least, max_resource=arm.epochs, reduction_factor=3)
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.HyperbandPruner(min_resource=least, max_resource=arm.epochs, reduction_factor=3)

@@ -94,7 +94,7 @@ class _Following:
         tags = [run.data.tags for run in store.runs_of(plan.dataset, kind=plan.kind) if run.info.status != "RUNNING"]
         own = [tag for tag in tags if tag.get(f"{TAG}study") == plan.name]
         self.uploaded = {(tag[f"{TAG}trial"], tag[f"{TAG}experiment_id"]) for tag in own}
-        self.seen, self.printed = set[str](), {self._name(a, t) for a in arms for t in study.progress(a).finished}
+        self.seen, self.printed = set[str](), {f"{a.name}/{t.number}" for a in arms for t in study.progress(a).finished}
         self.width = max(len(arm.method) for arm in arms)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -114,7 +114,7 @@ class _Following:
         for arm in self.study.definition.arms:
             progress = self.study.progress(arm)
             for trial in progress.finished:
-                if (name := self._name(arm, trial)) not in self.seen:
+                if (name := f"{arm.name}/{trial.number}") not in self.seen:
                     self.seen.add(name)
                     if name not in self.printed:
                         console().print(self._line(arm, trial), soft_wrap=True, highlight=False)
@@ -125,10 +125,6 @@ class _Following:
             running = [name for trial in progress.running for name in trial.user_attrs.get("experiments", ())]
             done += sum(images_in(read_journal(self.study.storage.trials / name)) for name in running)
             self.bar.update(self.tasks[arm.name], completed=done, trials=len(progress.finished), best=self._best(arm))
-
-    @staticmethod
-    def _name(arm: Arm, trial: FrozenTrial) -> str:
-        return f"{arm.name}/{trial.number}"
 
     def _best(self, arm: Arm) -> str:
         trials = complete_trials(self.study, arm)

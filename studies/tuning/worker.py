@@ -7,12 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from ...benchmark.executors.settings import RunSettings
@@ -43,7 +41,7 @@ def run_workers(study: OpenStudy, settings: RunSettings, deadline: float | None,
     """
     context, deaths = multiprocessing.get_context("spawn"), 0
 
-    def start(index: int) -> BaseProcess:
+    def start(index: int) -> multiprocessing.process.BaseProcess:
         what = (study.definition.name, study.storage, settings, deadline)
         process = context.Process(target=_work, args=what, name=f"worker-{index}")
         process.start()
@@ -141,7 +139,7 @@ def _run_next(study: OpenStudy, arm: Arm, settings: RunSettings) -> None:
         if begun and not result_of(frozen()):
             queue_again(optuna_study, frozen())
         raise
-    except (ValueError, UpdateFinishedTrialError):
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
         # Silent for longer than the grace, this worker lost its trial to another, whose result counts.
         if not begun or frozen().state != TrialState.FAIL:
             raise

@@ -1,36 +1,42 @@
-"""A dataset whose test split nobody may open, and settings with which it trains in moments."""
+"""A dataset whose test split nobody may open, in every process, and settings with which it trains in moments."""
 
 import pytest
 from mltbench.benchmark.executors.settings import RunSettings
-from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.datasets.dataset import Dataset
-from mltbench.datasets.registry import DatasetEntry, register_dataset
+from mltbench.methods.plugins import load_plugins
 from mltbench.studies.tuning.definition import Setting
 
-SMALL = ("recipe.batch_size=8", "recipe.plain.epochs=3", "recipe.resampled.epochs=3")
+PLUGIN = """
+import mltbench
+from mltbench.benchmark.training.check import tiny_dataset
+from mltbench.datasets.registry import DatasetEntry
+
+def refuse():
+    raise AssertionError("a study opened the test split")
+
+tiny = tiny_dataset()
+tiny = mltbench.Dataset(
+    name="tiny", classes=tiny.classes, digests=tiny.digests, openers={**tiny.openers, "test": refuse}
+)
+more = {"summary": "", "source": "", "recipe": "digits-smoke", "backbone": "digits-resnet"}
+mltbench.register_dataset(DatasetEntry(name="tiny", open=lambda root: tiny, **more))
+"""
 
 
 @pytest.fixture
-def sealed(own_registrations):
-    """The tiny set, whose test split nobody may open."""
-    tiny = tiny_dataset()
-
-    def refuse():
-        raise AssertionError("a study opened the test split")
-
-    sealed = Dataset(name="tiny", classes=tiny.classes, digests=tiny.digests, openers={**tiny.openers, "test": refuse})
-    entry = DatasetEntry(
-        name="tiny", summary="", source="", open=lambda root: sealed, recipe="digits-smoke", backbone="digits-resnet"
-    )
-    register_dataset(entry)
-    return sealed
+def plugin(own_registrations, tmp_path):
+    path = tmp_path / "sealed.py"
+    # Another text is another module: one that an earlier test imported registers nothing again.
+    path.write_text(f"# {tmp_path.name}{PLUGIN}")
+    load_plugins([str(path)])
+    return path
 
 
 @pytest.fixture
-def settings(sealed, tmp_path):
-    return RunSettings(data_root=tmp_path)
+def settings(plugin, tmp_path):
+    return RunSettings(data_root=tmp_path, plugins=(str(plugin),))
 
 
 @pytest.fixture
 def setting(settings):
-    return Setting(dataset="tiny", settings=settings, overrides=SMALL)
+    overrides = ("recipe.batch_size=8", "recipe.plain.epochs=3", "recipe.resampled.epochs=3")
+    return Setting(dataset="tiny", settings=settings, overrides=overrides)

@@ -1,5 +1,5 @@
-import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -8,7 +8,7 @@ from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import TAG
 from mltbench.benchmark.tracking.winners import studies_with_winners, winners_plan
 from mltbench.errors import InputError
-from mltbench.studies.tuning.definition import StudyDefinition, tuning
+from mltbench.studies.tuning.definition import tuning
 from mltbench.studies.tuning.study import TRIALS_PER_BUDGETED, StudyStorage, begin_study, join_study, result_of
 from mltbench.studies.tuning.terminal import follow, studies_table, study_tables
 from mltbench.studies.tuning.winners import best_trial, complete_trials, upload_winners, winners_of
@@ -43,19 +43,12 @@ def finished(study):
     return [trial for arm in study.definition.arms for trial in study.progress(arm).finished]
 
 
-def test_a_definition_survives_the_way_through_json(setting):
-    definition = tune(setting, ("db-focal", "ml-gcn"))
-    assert StudyDefinition.from_json(json.loads(json.dumps(definition.as_json()))) == definition
-
-
 def test_a_tuning_trains_defaults_first_spends_its_budget_and_never_opens_the_test_split(tuned, storage):
     study = tuned(("erm", "db"), trials=3, seeds_per_trial=2)
     for arm in study.definition.arms:
         trials = study.progress(arm).finished
         first = result_of(trials[0])
-        assert trials[0].number == 0
-        assert first["settings"] == dict(arm.defaults)
-        assert first["outcome"] == "complete"
+        assert (trials[0].number, first["settings"], first["outcome"]) == (0, dict(arm.defaults), "complete")
         used = [result_of(trial)["images"] for trial in trials]
         assert sum(used) >= study.budget or len(used) == TRIALS_PER_BUDGETED * 3
         assert study.budget > sum(used[:-1])
@@ -93,9 +86,9 @@ def test_trials_are_uploaded_once_with_their_tags_and_winners_beside_them(tuned,
 def test_the_same_definition_continues_and_differences_of_another_are_named(setting, storage):
     begin_study(tune(setting), 2, storage)
     study = begin_study(tune(setting), 9, storage)
-    (arm,) = study.definition.arms
-    assert study.trials == join_study("t", storage).trials == 9
-    assert study.progress(arm).waiting == 1
+    joined = join_study("t", storage)
+    assert (joined.definition, joined.trials, study.trials) == (study.definition, 9, 9)
+    assert joined.progress(joined.definition.arms[0]).waiting == 1
     for changes, message in (
         ({"sampler": "random"}, "sampler was tpe, now is random"),
         ({"methods": ("db", "rs")}, "arms was db@tiny, now is db@tiny, rs@tiny"),
@@ -107,29 +100,35 @@ def test_the_same_definition_continues_and_differences_of_another_are_named(sett
         join_study("tt", storage)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_what_cannot_be_searched_is_an_error(setting):
+    for changes, message in (
         ({"objective": "tale"}, "unknown objective 'tale'; did you mean 'tail'"),
         ({"sampler": "bayes"}, "unknown sampler 'bayes'"),
         ({"parameters": ["method.mue"]}, "unknown parameter to search 'method.mue'; did you mean 'method.mu'"),
         ({"parameters": ["method.ldam_margin"], "methods": ("db", "ldam")}, "db has none of method.ldam_margin"),
-    ],
-)
-def test_what_cannot_be_searched_is_an_error(setting, changes, message):
-    with pytest.raises(InputError, match=message):
-        tune(setting, **changes)
+    ):
+        with pytest.raises(InputError, match=message):
+            tune(setting, **changes)
 
 
 def test_a_diverging_trial_is_recorded_and_the_study_continues(setting, settings, storage):
-    overrides = (*setting.overrides, "recipe.learning_rate=1e30", "recipe.clip_norm=1e30")
-    hot = dataclasses.replace(setting, overrides=overrides)
+    hot = replace(setting, overrides=(*setting.overrides, "recipe.learning_rate=1e30", "recipe.clip_norm=1e30"))
     study = begin_study(tune(hot, parameters=["method.mu"], prune=False), 2, storage)
     run_trials(study, settings)
-    assert [result_of(trial)["outcome"] for trial in finished(study)] == ["diverged"] * 4
-    assert {trial.state.name for trial in finished(study)} == {"PRUNED"}
+    assert [(t.state.name, result_of(t)["outcome"]) for t in finished(study)] == [("PRUNED", "diverged")] * 4
     assert "not finite" in result_of(finished(study)[0])["reason"]
     assert winners_of(study, settings) == []
+
+
+def test_trials_that_the_pruner_finds_wanting_are_stopped_but_never_the_defaults(setting, settings, storage):
+    study = begin_study(tune(setting, parameters=["method.mu"]), 2, storage)
+    study.arms["db@tiny"].pruner = optuna.pruners.ThresholdPruner(lower=1.1)
+    run_trials(study, settings)
+    first, *others = [result_of(trial) for trial in finished(study)]
+    assert first["outcome"] == "complete"
+    assert {trial["outcome"] for trial in others} == {"pruned"}
+    assert all(trial["reason"].startswith("pruned after epoch 1 with total") for trial in others)
+    assert {trial["images"] for trial in others} == {first["images"] // 3}
 
 
 def test_two_objectives_give_the_front_that_a_naive_loop_gives(tuned):
@@ -138,12 +137,10 @@ def test_two_objectives_give_the_front_that_a_naive_loop_gives(tuned):
     trials = complete_trials(study, arm)
     assert len(trials) == 4
     scores = {t.number: (result_of(t)["validation"]["total"], result_of(t)["validation"]["tail"]) for t in trials}
-    front = set()
+    front = set(scores)
     for number, (total, tail) in scores.items():
-        beaten = False
-        for a, b in scores.values():
-            beaten |= a >= total and b >= tail and (a > total or b > tail)
-        front |= set() if beaten else {number}
+        if any(a >= total and b >= tail and (a, b) != (total, tail) for a, b in scores.values()):
+            front.remove(number)
     _, every, best, pareto, importance = study_tables(study)
     assert {int(str(cell)) for cell in pareto.columns[0].cells} == front
     assert (every.row_count, best.row_count, importance.row_count) == (4, 2, 2)
@@ -153,11 +150,9 @@ def test_two_objectives_give_the_front_that_a_naive_loop_gives(tuned):
 def test_a_grid_is_trained_point_by_point(tuned):
     study = tuned(sampler="grid", parameters=["method.mu"], trials=40)
     values = [result_of(trial)["settings"]["method.mu"] for trial in finished(study)]
-    assert values[0] == 0.3
-    assert sorted(values[1:]) == [0, 0.5, 1]
-    assert [str(next(iter(column.cells))) for column in studies_table(study.storage).columns] == [
-        "t", "tiny", "db", "4", "0", "0"
-    ]  # fmt: skip
+    assert (values[0], sorted(values[1:])) == (0.3, [0, 0.5, 1])
+    row = [str(next(iter(column.cells))) for column in studies_table(study.storage).columns]
+    assert row == ["t", "tiny", "db", "4", "0", "0"]
 
 
 def test_a_study_that_an_earlier_version_kept_in_a_journal_file_continues(setting, settings, storage):
@@ -192,9 +187,8 @@ def test_winners_are_judged_on_fresh_seeds_beside_their_defaults(tuned, settings
     (winner,) = studies_with_winners(store)["t"]
     by_role = {"default": winner.default_configuration, "tuned": winner.tuned_configuration}
     for item in plan.experiments:
-        assert item.tags["from_study"] == "t"
+        assert (item.tags["from_study"], item.experiment.seed in (0, 1)) == ("t", True)
         assert item.experiment.configuration_id == by_role[item.tags["role"]]
-        assert item.experiment.seed in (0, 1)
         mu = float(winner.settings[0].partition("=")[2]) if item.tags["role"] == "tuned" else 0.3
         assert item.experiment.method.parameters["mu"] == mu
     with pytest.raises(InputError, match="seed 1000 is one that study 't' chose its winners on"):

@@ -1,38 +1,21 @@
 """Several workers on one study, in processes of their own; one of them is killed in a trial."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import open_store
-from mltbench.methods.plugins import load_plugins
-from mltbench.studies.tuning.definition import Setting, tuning
+from mltbench.studies.tuning.definition import tuning
 from mltbench.studies.tuning.study import StudyStorage, begin_study, join_study, result_of
-from mltbench.studies.tuning.worker import run_trials
+from mltbench.studies.tuning.worker import run_trials, run_workers
 
-PLUGIN = """
-import mltbench
-from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.datasets.registry import DatasetEntry
-
-def refuse():
-    raise AssertionError("a study opened the test split")
-
-tiny = tiny_dataset()
-sealed = mltbench.Dataset(
-    name="sealed", classes=tiny.classes, digests=tiny.digests, openers={**tiny.openers, "test": refuse}
-)
-mltbench.register_dataset(
-    DatasetEntry(
-        name="sealed", summary="", source="", open=lambda root: sealed, recipe="digits-smoke", backbone="digits-resnet"
-    )
-)
-"""
 # The grid of method.mu, and its default.
 VALUES = [0, 0.3, 0.5, 1]
 GRACE_SECONDS = 5
@@ -40,24 +23,14 @@ LIMIT_SECONDS = 240
 
 
 @pytest.fixture
-def plugin(own_registrations, tmp_path):
-    path = tmp_path / "sealed.py"
-    # Another text is another module: one that an earlier test imported registers nothing again.
-    path.write_text(f"# {tmp_path.name}{PLUGIN}")
-    load_plugins([str(path)])
-    return path
-
-
-@pytest.fixture
-def begin(plugin, settings, tmp_path):
+def begin(setting, tmp_path):
+    """Begins a study of four trials, each long enough to be killed in."""
     opened = []
 
     def begin(url=None):
-        setting = Setting(
-            dataset="sealed", settings=settings, overrides=("recipe.batch_size=8", "recipe.resampled.epochs=40")
-        )
+        long = replace(setting, overrides=("recipe.batch_size=8", "recipe.resampled.epochs=40"))
         options = {"objective": "total", "sampler": "grid", "seeds_per_trial": 1, "prune": False}
-        definition = tuning("x", ["r-bce"], setting, parameters=["method.mu"], **options)
+        definition = tuning("x", ["r-bce"], long, parameters=["method.mu"], **options)
         opened.append(begin_study(definition, len(VALUES), StudyStorage(root=tmp_path, url=url, grace=GRACE_SECONDS)))
         return opened[-1]
 
@@ -66,12 +39,32 @@ def begin(plugin, settings, tmp_path):
         study.database.engine.dispose()
 
 
-def start_worker(root, plugin, url=None, tracking_uri=None):
-    command = [sys.executable, "-m", "mltbench", "study", "worker", "x", "--out", str(root), "--plugin", str(plugin)]
-    command += ["--grace", str(GRACE_SECONDS), *(["--storage", url] if url else [])]
-    command += ["--tracking-uri", tracking_uri] if tracking_uri else []
-    environment = {**os.environ, "MLTBENCH_DATA": str(root)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start_worker(plugin):
+    started = []
+
+    def start_worker(root, *options):
+        command = [
+            sys.executable,
+            "-m",
+            "mltbench",
+            "study",
+            "worker",
+            "x",
+            "--out",
+            str(root),
+            "--plugin",
+            str(plugin),
+        ]
+        command += ["--grace", str(GRACE_SECONDS), "--data-root", str(root), *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start_worker
+    for worker in started:
+        if worker.poll() is None:
+            worker.kill()
+            worker.communicate()
 
 
 def wait_until(condition, what):
@@ -85,29 +78,13 @@ def journals(root):
     return [read_journal(folder) for folder in (root / "trials").glob("*/")]
 
 
-def kill_one(workers, is_training):
-    """Kill the first worker when it trains; the others must end well."""
-    try:
-        wait_until(is_training, "no training began")
-        os.kill(workers[0].pid, signal.SIGKILL)
-        workers[0].communicate()
-        for worker in workers[1:]:
-            _, errors = worker.communicate(timeout=LIMIT_SECONDS)
-            assert worker.returncode == 0, errors
-    finally:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.kill()
-                worker.communicate()
-
-
 def require_all_once(storage):
     """Every point is finished once; the killed worker's trial was lost, and queued again with its parameters.
 
     On a busy machine a worker may be silent for longer than the grace; its trial is then lost and queued again too.
     """
     study = join_study("x", storage)
-    trials = study.arms["r-bce@sealed"].get_trials()
+    trials = study.arms["r-bce@tiny"].get_trials()
     study.database.engine.dispose()
     assert sorted(result_of(trial)["settings"]["method.mu"] for trial in trials if result_of(trial)) == VALUES
     lost = [trial for trial in trials if not result_of(trial) and trial.params]
@@ -118,34 +95,47 @@ def require_all_once(storage):
         assert copy.params == trial.params
 
 
-def test_a_worker_killed_in_a_trial_loses_and_doubles_none_in_a_sqlite_file(begin, plugin, tmp_path):
-    study = begin()
-    workers = [start_worker(tmp_path, plugin) for _ in range(2)]
-    kill_one(workers, lambda: len([j for j in journals(tmp_path) if j]) >= 2 == study.running())
+def test_a_worker_killed_in_a_trial_loses_and_doubles_none_in_a_sqlite_file(begin, settings, tmp_path):
+    study, killed = begin(), []
+
+    def kill_one():
+        if not killed and len([entries for entries in journals(tmp_path) if entries]) >= 2 == study.running():
+            killed.append(multiprocessing.active_children()[0])
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    run_workers(study, replace(settings, workers=2), None, kill_one)
+    assert killed
     require_all_once(study.storage)
 
 
 @pytest.mark.parametrize("machines", [2, pytest.param(4, marks=pytest.mark.soak)])
 def test_workers_without_a_shared_folder_share_a_study_on_postgresql(
-    machines, begin, plugin, tmp_path, studies_uri, postgresql_uri
+    machines, begin, start_worker, tmp_path, studies_uri, postgresql_uri
 ):
     """Optuna and MLflow in PostgreSQL, a folder of its own for each worker; one is killed in a trial."""
     study = begin(studies_uri)
     roots = [tmp_path / f"machine {number}" for number in range(machines)]
-    workers = [start_worker(root, plugin, studies_uri, postgresql_uri) for root in roots]
-    kill_one(workers, lambda: any(journals(roots[0])))
+    workers = [start_worker(root, "--storage", studies_uri, "--tracking-uri", postgresql_uri) for root in roots]
+    wait_until(lambda: any(journals(roots[0])), "no training began")
+    os.kill(workers[0].pid, signal.SIGKILL)
+    workers[0].communicate()
+    for worker in workers[1:]:
+        _, errors = worker.communicate(timeout=LIMIT_SECONDS)
+        assert worker.returncode == 0, errors
     require_all_once(study.storage)
     store = open_store(tmp_path, postgresql_uri, create=False)
     runs = store.runs_of(kind="trial")
     assert {run.info.status for run in runs} == {"FINISHED"}
+    # A database keeps no files: they lie beside the journals of the first machine that needed a place for them.
+    assert all("/artifacts/tiny/" in run.info.artifact_uri for run in runs)
     assert sorted(json.loads(run.data.tags["mltbench.parameters"])["method.mu"] for run in runs) == VALUES
     assert len(store.runs_of(kind="study")) == 1
 
 
-def test_ctrl_c_queues_the_trial_again_and_its_training_resumes(begin, plugin, settings, tmp_path):
+def test_ctrl_c_queues_the_trial_again_and_its_training_resumes(begin, start_worker, settings, tmp_path):
     study = begin()
     (arm,) = study.definition.arms
-    worker = start_worker(tmp_path, plugin)
+    worker = start_worker(tmp_path)
     wait_until(lambda: any(len(entries) > 3 for entries in journals(tmp_path)), "no training began")
     worker.send_signal(signal.SIGINT)
     _, errors = worker.communicate(timeout=LIMIT_SECONDS)
