@@ -65,16 +65,13 @@ class TrainedOptions(SettingOptions, DataOptions):
     dataset: str = "digits-mlt"
     """The dataset to train on."""
 
-    def plan(self, method: str, device: DeviceOptions) -> tuple[Dataset, Plan]:
-        """The dataset, and a plan of one experiment on it."""
+    def open(self, method: str, device: DeviceOptions) -> tuple[Dataset, Plan, Path | None]:
+        """The dataset, a plan of one experiment on it, and the file of its initial weights."""
         opened = load_dataset(self.dataset, data_root=self.root)
         choice: dict[str, Any] = {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
-        return opened, build_plan(opened, [method], seeds=[0], device_type=device.kind, **choice)
-
-    def weights_of(self, plan: Plan) -> Path | None:
-        """File of the initial weights of its experiment."""
+        plan = build_plan(opened, [method], seeds=[0], device_type=device.kind, **choice)
         experiment = plan.experiments[0].experiment
-        return find_weights(experiment.backbone, experiment.weights_digest, self.weights, self.root)
+        return opened, plan, find_weights(experiment.backbone, experiment.weights_digest, self.weights, self.root)
 
 
 def loop(
@@ -105,8 +102,8 @@ def loop(
         rounds: Measurements of each variant, in turns; the median counts.
     """
     to.check()
-    plan, chosen, cores = trained.plan(method, device)[1], device.chosen, usable_cores()
-    experiment, place = plan.experiments[0].experiment, Place(device=chosen, weights=trained.weights_of(plan))
+    chosen, cores, (_, plan, weights) = device.chosen, usable_cores(), trained.open(method, device)
+    experiment, place = plan.experiments[0].experiment, Place(device=chosen, weights=weights)
     with console().status("measuring all variants in turns"):
         found = compare_loops(experiment, place, data_root=trained.root, cores=cores, seconds=seconds, rounds=rounds)
     best = next(variant["name"] for variant in found if variant["is_best_plain"])
@@ -145,11 +142,11 @@ def breakdown(
         steps: Steps measured, after as many as warm up.
     """
     to.check()
-    dataset, plan = trained.plan(method, device)
+    dataset, plan, weights = trained.open(method, device)
     experiment, before = plan.experiments[0].experiment, torch.get_num_threads()
     with console().status("taking steps"):
         torch.set_num_threads(device.threads)
-        vectors, weights = hashed_word_vectors(dataset.classes).vectors, trained.weights_of(plan)
+        vectors = hashed_word_vectors(dataset.classes).vectors
         execution = Execution(device=device.chosen, threads=device.threads)
         learner = Learner(experiment, dataset, execution, word_vectors=vectors, weights=weights)
         feed = Feed(experiment, dataset, learner.network, learner.device)
