@@ -43,8 +43,8 @@ class Backbone:
     """A feature extractor by name.
 
     Attributes:
-        trunk: modules of torchvision's network that stay frozen, as stem and layer1 do in the published code: all that
-            come before the third halving of the image's side.
+        trunk: modules of torchvision's network that stay frozen: all that come before the third halving of the
+            image's side, which in the published code are the first layers and layer1.
         upper: modules of torchvision's network that learn, with their BatchNorm kept in evaluation mode.
         own: makes trunk and upper part of a network that is not torchvision's; None for torchvision's.
         weights: its published weights: a file of this folder, or one that torchvision downloads (`NAME-DIGEST.pth`,
