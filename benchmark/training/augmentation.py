@@ -126,15 +126,7 @@ def prepare(
     shape: tuple[int, int],
     size: int,
 ) -> Prepared:
-    """Work out what needs no pixel, for many batches at once: small tensors cost the CPU as much as large ones.
-
-    Args:
-        parameters: of each image.
-        augmentation: which steps there are.
-        normalisation: of the result.
-        shape: rows and columns of the images.
-        size: side of the result.
-    """
+    """Work out what needs no pixel, for many batches at once: small tensors cost the CPU as much as large ones."""
     columns = sampling_positions(parameters.left, parameters.width, length=shape[1], size=size)
     contrast, brightness = parameters.contrast[:, None, None, None], parameters.brightness[:, None, None, None]
     if _has_colour(augmentation):

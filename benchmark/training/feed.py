@@ -83,12 +83,6 @@ class Feed:
     """Draws epochs and yields their batches: sampled, augmented and normalised on the device, then through the trunk.
 
     Everything here is the same for experiments that agree in sampler, seed, recipe, backbone and weights.
-
-    Args:
-        experiment: any of the cohort.
-        dataset: whose training split is used.
-        network: whose frozen trunk makes the features.
-        device: where all of it happens.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, network: Network, device: torch.device) -> None:
@@ -106,11 +100,7 @@ class Feed:
         self._before = self._streams()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Draw the images of an epoch, unless `load_state` has resumed in the middle of it.
-
-        Args:
-            epoch: epochs before it.
-        """
+        """Draw the images of an epoch, unless `load_state` has resumed in the middle of it."""
         if self.order is None:
             self._draw_epoch(epoch)
 

@@ -9,13 +9,7 @@ from torch.optim.sgd import sgd
 
 
 def learning_rate(step: int, epoch: int, training: Mapping[str, Any]) -> float:
-    """Learning rate of a step: linear warm-up per iteration, then steps down after the decay epochs (Sec. 4.2).
-
-    Args:
-        step: iterations done before this one.
-        epoch: epochs done before this one.
-        training: resolved recipe.
-    """
+    """Learning rate of a step: linear warm-up per iteration, then steps down after the decay epochs (Sec. 4.2)."""
     passed = sum(epoch >= decay for decay in training["schedule"]["decay_after"])
     rate = float(training["learning_rate"]) * training["decay_factor"] ** passed
     warmup = training["warmup_iterations"]

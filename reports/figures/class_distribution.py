@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics, as_label_matrix
 from ...methods.samplers import ClassAware
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import classes_frame
 from .style import BLACK, BLUE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure, style, width_for
 
@@ -68,17 +68,15 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="class-distribution",
-        title="Class distribution before and after re-sampling (Fig. 2 and 5)",
-        caption="Share of drawn images of {dataset} that hold each class (logarithmic): without re-sampling, with "
-        "class-aware re-sampling by Eq. 1, and in epochs that the suite's sampler drew (bars: standard deviation "
-        "between epochs). An even distribution would lie on the dashed line.",
-        describe=_describe,
-        part="labels",
-        collect=lambda source: class_distribution(*source.training, dataset=source.dataset),
-        draw=draw_class_distribution,
-        place=20,
-    )
-)
+FigureEntry(
+    name="class-distribution",
+    title="Class distribution before and after re-sampling (Fig. 2 and 5)",
+    caption="Share of drawn images of {dataset} that hold each class (logarithmic): without re-sampling, with "
+    "class-aware re-sampling by Eq. 1, and in epochs that the suite's sampler drew (bars: standard deviation "
+    "between epochs). An even distribution would lie on the dashed line.",
+    describe=_describe,
+    part="labels",
+    collect=lambda source: class_distribution(*source.training, dataset=source.dataset),
+    draw=draw_class_distribution,
+    place=20,
+).register()

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import need_rows, of_one_dataset
 from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers, style
 
@@ -81,16 +81,14 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Average precision against class size (running mean). {'; '.join(ends)}."
 
 
-register_figure(
-    FigureEntry(
-        name="class-size",
-        title="Average precision against class size",
-        caption="Each point is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
-        "classes, bands go from the lowest to the highest seed's running mean.",
-        describe=_describe,
-        part="results",
-        collect=lambda source: class_size(source.per_class),
-        draw=draw_class_size,
-        place=30,
-    )
-)
+FigureEntry(
+    name="class-size",
+    title="Average precision against class size",
+    caption="Each point is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
+    "classes, bands go from the lowest to the highest seed's running mean.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: class_size(source.per_class),
+    draw=draw_class_size,
+    place=30,
+).register()

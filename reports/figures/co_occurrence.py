@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .style import SEQUENTIAL, heat_map, new_figure, plain, style, width_for
 
 
@@ -48,16 +48,14 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="co-occurrence",
-        title="Co-occurrence (Fig. 5)",
-        caption="Conditional probabilities p(i|j) of the training labels of {dataset}: column i, row j, largest "
-        "classes first. A dark column is a class that comes along whatever else is sampled.",
-        describe=_describe,
-        part="labels",
-        collect=lambda source: co_occurrence(*source.training, dataset=source.dataset),
-        draw=draw_co_occurrence,
-        place=10,
-    )
-)
+FigureEntry(
+    name="co-occurrence",
+    title="Co-occurrence (Fig. 5)",
+    caption="Conditional probabilities p(i|j) of the training labels of {dataset}: column i, row j, largest "
+    "classes first. A dark column is a class that comes along whatever else is sampled.",
+    describe=_describe,
+    part="labels",
+    collect=lambda source: co_occurrence(*source.training, dataset=source.dataset),
+    draw=draw_co_occurrence,
+    place=10,
+).register()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from .co_occurrence import co_occurrence
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource, MissingDataError
 from .style import DIVERGING, GREY, GRID, REFERENCE, heat_map, legend_above, line_style, new_figure, plain, style
 
@@ -130,17 +130,15 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="confusion",
-        title="Confusion of co-occurring classes",
-        caption="On test images of {dataset} without class i: the probability that an image with class j scores higher "
-        "for i than one without j (means over seeds; grey: fewer than 5 images). Above .5, class j is taken for a sign "
-        "of i, as training on co-occurring classes teaches.",
-        describe=_describe,
-        part="results",
-        collect=_collect,
-        draw=draw_confusion,
-        place=40,
-    )
-)
+FigureEntry(
+    name="confusion",
+    title="Confusion of co-occurring classes",
+    caption="On test images of {dataset} without class i: the probability that an image with class j scores higher "
+    "for i than one without j (means over seeds; grey: fewer than 5 images). Above .5, class j is taken for a sign "
+    "of i, as training on co-occurring classes teaches.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+    draw=draw_confusion,
+    place=40,
+).register()

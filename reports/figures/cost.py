@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import IsotonicRegression
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import need_rows
 from .style import GREY, line_style, new_figure, plain, style
 
@@ -76,18 +76,16 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="cost",
-        title="Training cost against mAP",
-        caption="Total mAP on {dataset} over the training time of one run, evaluation left out: means, and standard "
-        "deviations over seeds. Times of runs that shared a machine with others are longer.",
-        describe=_describe,
-        part="results",
-        collect=lambda source: need_rows(
-            cost(source.standard_runs), f"no run on {source.dataset} has its training time in MLflow"
-        ),
-        draw=draw_cost,
-        place=70,
-    )
-)
+FigureEntry(
+    name="cost",
+    title="Training cost against mAP",
+    caption="Total mAP on {dataset} over the training time of one run, evaluation left out: means, and standard "
+    "deviations over seeds. Times of runs that shared a machine with others are longer.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: need_rows(
+        cost(source.standard_runs), f"no run on {source.dataset} has its training time in MLflow"
+    ),
+    draw=draw_cost,
+    place=70,
+).register()

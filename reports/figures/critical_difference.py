@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results.significance import average_ranks, cliques_of
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import MissingDataError
 from .style import BLACK, VERMILLION, new_figure, plain, style
 
@@ -87,18 +87,16 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Average ranks, best first: {ranks}. Critical difference {first.critical_difference:.2f}."
 
 
-register_figure(
-    FigureEntry(
-        name="critical-difference",
-        title="Critical difference",
-        caption="Average ranks of the methods over the classes of {dataset}, 1 is best; a bar joins methods that "
-        "Nemenyi's test at 5 % does not distinguish (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
-        "their images, and every class counts alike: read it as how evenly a method wins over these classes. It claims "
-        "nothing about other datasets, and seeds are averaged, not counted.",
-        describe=_describe,
-        part="results",
-        collect=lambda source: ranks_frame(source.per_class, source.dataset),
-        draw=draw_critical_difference,
-        place=15,
-    )
-)
+FigureEntry(
+    name="critical-difference",
+    title="Critical difference",
+    caption="Average ranks of the methods over the classes of {dataset}, 1 is best; a bar joins methods that "
+    "Nemenyi's test at 5 % does not distinguish (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
+    "their images, and every class counts alike: read it as how evenly a method wins over these classes. It claims "
+    "nothing about other datasets, and seeds are averaged, not counted.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: ranks_frame(source.per_class, source.dataset),
+    draw=draw_critical_difference,
+    place=15,
+).register()

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from ...benchmark.training.metrics import SCORE_NAMES
 from ..tables.build import build_table
 from ..tables.result_table import ResultTable
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource
 from .style import group_style, legend_above, name_rows, new_figure, plain, style
 
@@ -53,15 +53,13 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."
 
 
-register_figure(
-    FigureEntry(
-        name="groups",
-        title="mAP by group",
-        caption="mAP of every method on {dataset} in total, head, medium and tail: every seed, and their mean.",
-        describe=_describe,
-        part="results",
-        collect=_collect,
-        draw=draw_groups,
-        place=10,
-    )
-)
+FigureEntry(
+    name="groups",
+    title="mAP by group",
+    caption="mAP of every method on {dataset} in total, head, medium and tail: every seed, and their mean.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+    draw=draw_groups,
+    place=10,
+).register()

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..results.runs import local_artifact
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource, MissingDataError
 from .style import curve_with_band, legend_above, line_style, new_figure, plain, style
 
@@ -73,16 +73,14 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Total mAP {ends}: {parts}."
 
 
-register_figure(
-    FigureEntry(
-        name="imbalance",
-        title="The same methods as the tail gets longer",
-        caption="mAP on the validation split of {dataset} against the ratio of the largest to the smallest training "
-        "class, at equal numbers of training images. Not in the paper. Bands are one standard deviation over seeds.",
-        describe=_describe,
-        part="studies",
-        collect=_collect,
-        draw=draw_imbalance,
-        place=30,
-    )
-)
+FigureEntry(
+    name="imbalance",
+    title="The same methods as the tail gets longer",
+    caption="mAP on the validation split of {dataset} against the ratio of the largest to the smallest training "
+    "class, at equal numbers of training images. Not in the paper. Bands are one standard deviation over seeds.",
+    describe=_describe,
+    part="studies",
+    collect=_collect,
+    draw=draw_imbalance,
+    place=30,
+).register()

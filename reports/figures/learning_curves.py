@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource, need_rows
 from .style import BLACK, curve_with_band, group_style, new_figure, plain, round_numbers, style
 
@@ -107,32 +107,28 @@ def _describe_validation(frame: pd.DataFrame) -> str:
     return f"Validation mAP over epochs. Total: {'; '.join(parts)}."
 
 
-register_figure(
-    FigureEntry(
-        name="training-loss",
-        title="Learning curves: training loss",
-        caption="Mean training loss of each epoch on {dataset}; bands from the lowest to the highest seed. The losses "
-        "of different methods are not comparable with each other.",
-        describe=_describe_loss,
-        part="results",
-        collect=lambda source: need_rows(
-            learning_curves(source.need_store(), source.standard_runs),
-            f"the runs on {source.dataset} have no training loss in MLflow",
-        ),
-        draw=draw_training_loss,
-        place=80,
-    )
-)
-register_figure(
-    FigureEntry(
-        name="validation-curves",
-        title="Learning curves: validation mAP",
-        caption="mAP on the validation split of {dataset} over epochs, by group; bands from the lowest to the highest "
-        "seed. The tables show the last epoch, never the best.",
-        describe=_describe_validation,
-        part="results",
-        collect=_collect_validation,
-        draw=draw_validation_curves,
-        place=81,
-    )
-)
+FigureEntry(
+    name="training-loss",
+    title="Learning curves: training loss",
+    caption="Mean training loss of each epoch on {dataset}; bands from the lowest to the highest seed. The losses "
+    "of different methods are not comparable with each other.",
+    describe=_describe_loss,
+    part="results",
+    collect=lambda source: need_rows(
+        learning_curves(source.need_store(), source.standard_runs),
+        f"the runs on {source.dataset} have no training loss in MLflow",
+    ),
+    draw=draw_training_loss,
+    place=80,
+).register()
+FigureEntry(
+    name="validation-curves",
+    title="Learning curves: validation mAP",
+    caption="mAP on the validation split of {dataset} over epochs, by group; bands from the lowest to the highest "
+    "seed. The tables show the last epoch, never the best.",
+    describe=_describe_validation,
+    part="results",
+    collect=_collect_validation,
+    draw=draw_validation_curves,
+    place=81,
+).register()

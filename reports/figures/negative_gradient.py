@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .style import legend_above, line_style, new_figure, style
 
 POSITIVE_LOGITS = (-2.0, 0.0, 2.0, 4.0)
@@ -68,17 +68,15 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="negative-gradient",
-        title="Gradient to a negative logit (Fig. 3)",
-        caption="(a) With CE a high positive logit makes the gradient small; (b) with BCE it depends on the negative "
-        "logit alone, so that suppression continues; (c) NT-BCE drops sharply below the threshold, the more so the "
-        "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
-        describe=_describe,
-        part="equations",
-        collect=lambda source: negative_gradient(),
-        draw=draw_negative_gradient,
-        place=10,
-    )
-)
+FigureEntry(
+    name="negative-gradient",
+    title="Gradient to a negative logit (Fig. 3)",
+    caption="(a) With CE a high positive logit makes the gradient small; (b) with BCE it depends on the negative "
+    "logit alone, so that suppression continues; (c) NT-BCE drops sharply below the threshold, the more so the "
+    "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
+    describe=_describe,
+    part="equations",
+    collect=lambda source: negative_gradient(),
+    draw=draw_negative_gradient,
+    place=10,
+).register()

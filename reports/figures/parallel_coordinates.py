@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .style import BLACK, new_figure, plain, style
 
 LOGARITHMIC_FROM = 30
@@ -76,16 +76,14 @@ def _describe(frame: pd.DataFrame) -> str:
     return "Trials of a tuning, best total: " + ", ".join(f"{title} {value:.1f}" for title, value in best.max().items())
 
 
-register_figure(
-    FigureEntry(
-        name="parallel-coordinates",
-        title="What the trials of a tuning tried, and reached",
-        caption="One line per complete trial of the last tuning on {dataset}: its settings from left to right (the "
-        "ends of each axis are its smallest and largest tried value), its colour the mAP on the validation split.",
-        describe=_describe,
-        part="studies",
-        collect=lambda source: coordinates_frame(source.tuning()),
-        draw=draw_coordinates,
-        place=40,
-    )
-)
+FigureEntry(
+    name="parallel-coordinates",
+    title="What the trials of a tuning tried, and reached",
+    caption="One line per complete trial of the last tuning on {dataset}: its settings from left to right (the "
+    "ends of each axis are its smallest and largest tried value), its colour the mAP on the validation split.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: coordinates_frame(source.tuning()),
+    draw=draw_coordinates,
+    place=40,
+).register()

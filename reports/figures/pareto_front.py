@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import need_rows
 from .style import legend_above, line_style, new_figure, plain, style
 
@@ -47,18 +47,14 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Total against tail mAP of all trials. Trials on the Pareto front: {parts}"
 
 
-register_figure(
-    FigureEntry(
-        name="pareto-front",
-        title="Total against tail: Pareto fronts of tuned methods",
-        caption="Complete trials of the last tuning on {dataset} (small points), the front that no other trial of the "
-        "method surpasses in both (lines), and the defaults (rings). Validation split.",
-        describe=_describe,
-        part="studies",
-        collect=lambda source: need_rows(
-            front_frame(source.tuning()), f"no trial on {source.dataset} has a tail to show"
-        ),
-        draw=draw_front,
-        place=41,
-    )
-)
+FigureEntry(
+    name="pareto-front",
+    title="Total against tail: Pareto fronts of tuned methods",
+    caption="Complete trials of the last tuning on {dataset} (small points), the front that no other trial of the "
+    "method surpasses in both (lines), and the defaults (rings). Validation split.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: need_rows(front_frame(source.tuning()), f"no trial on {source.dataset} has a tail to show"),
+    draw=draw_front,
+    place=41,
+).register()

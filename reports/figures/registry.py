@@ -1,6 +1,6 @@
 """What a figure is, which there are, and how they are drawn into a folder.
 
-A file in `reports/figures/` that calls `register_figure` adds one; nothing else changes.
+A file in `reports/figures/` that registers a `FigureEntry` adds one; nothing else changes.
 """
 
 import json
@@ -44,6 +44,10 @@ class FigureEntry:
     draw: Callable[[pd.DataFrame], Figure]
     place: int = 100  # smaller ones come first within their part
 
+    def register(self) -> None:
+        """Add this figure; raises `InputError` if its name is taken."""
+        _REGISTERED.add(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnFigure:
@@ -66,7 +70,7 @@ class Drawing:
 
 
 _REGISTERED = NamedEntries[FigureEntry]("figure", str(__package__))
-register_figure, get_figure = _REGISTERED.add, _REGISTERED.get
+get_figure = _REGISTERED.get
 
 
 def list_figures() -> list[FigureEntry]:

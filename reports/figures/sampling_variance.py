@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics, within_class_sampling_variance
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import classes_frame
 from .style import group_bars, legend_above, name_classes, new_figure, style, width_for
 
@@ -43,16 +43,14 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="sampling-variance",
-        title="Imbalance within classes after re-sampling (Fig. 5)",
-        caption="For each class of {dataset}, the expected sampling times of its images (Eq. 2) are scaled to a mean "
-        "of 1; the bar is their variance. High bars: some images of the class are drawn far more often than others.",
-        describe=_describe,
-        part="labels",
-        collect=lambda source: sampling_variance(*source.training, dataset=source.dataset),
-        draw=draw_sampling_variance,
-        place=30,
-    )
-)
+FigureEntry(
+    name="sampling-variance",
+    title="Imbalance within classes after re-sampling (Fig. 5)",
+    caption="For each class of {dataset}, the expected sampling times of its images (Eq. 2) are scaled to a mean "
+    "of 1; the bar is their variance. High bars: some images of the class are drawn far more often than others.",
+    describe=_describe,
+    part="labels",
+    collect=lambda source: sampling_variance(*source.training, dataset=source.dataset),
+    draw=draw_sampling_variance,
+    place=30,
+).register()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource, MissingDataError
 from .style import BLACK, VERMILLION, new_figure, plain, style
 
@@ -116,18 +116,16 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Densities of raw logits. Mean logit of positives and negatives: {'; '.join(parts)}."
 
 
-register_figure(
-    FigureEntry(
-        name="score-distributions",
-        title="Scores before and after negative-tolerant regularization (Fig. 1)",
-        caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
-        "all seeds together, short dotted strokes at the means. Black (on a dark page: white) is without, red and "
-        "dashed with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two "
-        "methods share no unit: compare the overlap within a method.",
-        describe=_describe,
-        part="results",
-        collect=_collect,
-        draw=draw_score_distributions,
-        place=50,
-    )
-)
+FigureEntry(
+    name="score-distributions",
+    title="Scores before and after negative-tolerant regularization (Fig. 1)",
+    caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
+    "all seeds together, short dotted strokes at the means. Black (on a dark page: white) is without, red and "
+    "dashed with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two "
+    "methods share no unit: compare the overlap within a method.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+    draw=draw_score_distributions,
+    place=50,
+).register()

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, name_rows, new_figure, style
 
 BASELINE = "erm"
@@ -58,17 +58,15 @@ def _describe(frame: pd.DataFrame) -> str:
     return "Total mAP in points: " + ("; ".join(lines) or "one method alone") + "."
 
 
-register_figure(
-    FigureEntry(
-        name="sensitivity",
-        title="How much of each method's advantage remains",
-        caption="mAP of each method's complete trials in the last tuning on {dataset}: at its defaults, at its best, "
-        "at the median and the lower quartile of its space; the sampler tries more settings where results are good. "
-        "The data beside the figure hold the differences to ERM.",
-        describe=_describe,
-        part="studies",
-        collect=lambda source: sensitivity_frame(source.tuning()),
-        draw=draw_sensitivity,
-        place=42,
-    )
-)
+FigureEntry(
+    name="sensitivity",
+    title="How much of each method's advantage remains",
+    caption="mAP of each method's complete trials in the last tuning on {dataset}: at its defaults, at its best, "
+    "at the median and the lower quartile of its space; the sampler tries more settings where results are good. "
+    "The data beside the figure hold the differences to ERM.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: sensitivity_frame(source.tuning()),
+    draw=draw_sensitivity,
+    place=42,
+).register()

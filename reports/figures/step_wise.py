@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import MissingDataError, of_one_dataset
 from .style import group_bars, legend_above, name_classes, new_figure, plain, style, width_for
 
@@ -81,16 +81,14 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Mean change of average precision by group, in percentage points. {'; '.join(parts)}."
 
 
-register_figure(
-    FigureEntry(
-        name="step-wise",
-        title="Step by step (Fig. 6)",
-        caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
-        "both methods have; thin lines: standard deviation between seeds.",
-        describe=_describe,
-        part="results",
-        collect=lambda source: step_wise(source.per_class),
-        draw=draw_step_wise,
-        place=20,
-    )
-)
+FigureEntry(
+    name="step-wise",
+    title="Step by step (Fig. 6)",
+    caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
+    "both methods have; thin lines: standard deviation between seeds.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: step_wise(source.per_class),
+    draw=draw_step_wise,
+    place=20,
+).register()

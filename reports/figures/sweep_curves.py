@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...methods.catalogue import get_method
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource
 from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain, style
 
@@ -91,16 +91,14 @@ def _describe(frame: pd.DataFrame, *, symbol: str) -> str:
 
 
 for _place, (_sweep, (_, _symbol, _title, _text)) in enumerate(SWEEPS.items()):
-    register_figure(
-        FigureEntry(
-            name=f"sweep-{_sweep}",
-            title=_title,
-            caption="mAP on the validation split of {dataset} by group; bands are one standard deviation over seeds. "
-            f"The dashed line marks the value of the paper that is the default here. {_text}",
-            describe=partial(_describe, symbol=_symbol),
-            part="studies",
-            collect=partial(_collect, sweep=_sweep),
-            draw=partial(draw_sweep, symbol=_symbol),
-            place=10 + _place,
-        )
-    )
+    FigureEntry(
+        name=f"sweep-{_sweep}",
+        title=_title,
+        caption="mAP on the validation split of {dataset} by group; bands are one standard deviation over seeds. "
+        f"The dashed line marks the value of the paper that is the default here. {_text}",
+        describe=partial(_describe, symbol=_symbol),
+        part="studies",
+        collect=partial(_collect, sweep=_sweep),
+        draw=partial(draw_sweep, symbol=_symbol),
+        place=10 + _place,
+    ).register()

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ..tables.tuned import tuned_frame
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .source import FigureSource, need_rows
 from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain, style
 
@@ -44,17 +44,15 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Tuned minus default, total mAP in points with 95 % intervals: {'; '.join(parts)}."
 
 
-register_figure(
-    FigureEntry(
-        name="tuned-winners",
-        title="What tuning gave",
-        caption="Test mAP on {dataset} of the settings that a study found best on the validation split, less that of "
-        "the method's defaults; both trained on seeds that the study never used, paired by seed; bars are 95 % "
-        "intervals.",
-        describe=_describe,
-        part="studies",
-        collect=_collect,
-        draw=draw_tuned,
-        place=50,
-    )
-)
+FigureEntry(
+    name="tuned-winners",
+    title="What tuning gave",
+    caption="Test mAP on {dataset} of the settings that a study found best on the validation split, less that of "
+    "the method's defaults; both trained on seeds that the study never used, paired by seed; bars are 95 % "
+    "intervals.",
+    describe=_describe,
+    part="studies",
+    collect=_collect,
+    draw=draw_tuned,
+    place=50,
+).register()

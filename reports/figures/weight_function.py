@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from .registry import FigureEntry, register_figure
+from .registry import FigureEntry
 from .style import legend_above, line_style, new_figure, style
 
 BETAS, MUS = (2.0, 5.0, 10.0, 20.0), (0.1, 0.2, 0.3, 0.5)
@@ -56,16 +56,14 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-register_figure(
-    FigureEntry(
-        name="weight-function",
-        title="Weight function (Eq. 4)",
-        caption="The weight over the ratio r of expected to actual sampling (alpha = 0.1): beta is its slope, mu its "
-        "centre. The suite's re-balanced loss is tested to weigh so.",
-        describe=_describe,
-        part="equations",
-        collect=lambda source: weight_function(),
-        draw=draw_weight_function,
-        place=20,
-    )
-)
+FigureEntry(
+    name="weight-function",
+    title="Weight function (Eq. 4)",
+    caption="The weight over the ratio r of expected to actual sampling (alpha = 0.1): beta is its slope, mu its "
+    "centre. The suite's re-balanced loss is tested to weigh so.",
+    describe=_describe,
+    part="equations",
+    collect=lambda source: weight_function(),
+    draw=draw_weight_function,
+    place=20,
+).register()

@@ -107,11 +107,11 @@ def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
 def test_a_figure_of_your_own_is_one_call(source, tmp_path, monkeypatch):
     list_figures()
     monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
-    registry.register_figure(entry("mine"))
+    entry("mine").register()
     mine = next(figure for figure in draw_figures(source, tmp_path).drawn if figure.name == "mine")
     assert (mine.caption, mine.alternative_text) == ("Of <b>mine</b>", "1 points.")
     with pytest.raises(InputError, match="'mine' is registered already"):
-        registry.register_figure(entry("mine"))
+        entry("mine").register()
     with pytest.raises(InputError, match="did you mean 'co-occurrence'"):
         get_figure("co-ocurrence")
 
