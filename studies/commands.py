@@ -212,9 +212,7 @@ def worker(name: StudyName, /, *, work: WorkOptions = WorkOptions()) -> int:
 def show(name: StudyName, /, *, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
     """Show a tuning (its trials, what is best by each objective, which settings matter), or what a sweep showed.
 
-    For example:
-
-        mltbench study show tune-digits-mlt
+    For example: `mltbench study show tune-digits-mlt`
     """
     try:
         tables = study_tables(join_study(name, StudyStorage(root=results.root.resolve(), url=storage)))
@@ -229,9 +227,7 @@ def show(name: StudyName, /, *, storage: StorageUrl = None, results: StoreOption
 def list_studies(*, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
     """List the sweeps that can be run, and the studies that there are.
 
-    For example:
-
-        mltbench study list
+    For example: `mltbench study list`
     """
     console().print(sweeps_table())
     console().print(studies_table(StudyStorage(root=results.root.resolve(), url=storage)))

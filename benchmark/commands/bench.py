@@ -168,9 +168,7 @@ def metrics(*, small: bool = False, to: JsonOptions = JsonOptions()) -> None:
     Random scores with ties; 5,000 images of 80 classes (median of five rounds) and 50,000 of 1,000 (one round);
     one thread each.
 
-    For example:
-
-        mltbench bench metrics --json metrics.json
+    For example: `mltbench bench metrics --json metrics.json`
 
     Args:
         small: Only 5,000 images of 80 classes.
@@ -201,9 +199,7 @@ def scale(
     Each size is measured in a fresh process, which does with a split all that a training does, in the same code, but
     for the network. The last columns are the exponents of growth: 1 is linear, 0 flat.
 
-    For example:
-
-        mltbench bench scale --json scale.json
+    For example: `mltbench bench scale --json scale.json`
 
     Args:
         largest: Most images.

@@ -54,9 +54,7 @@ def run(
 def check(*, method: tuple[str, ...] = (), plugins: PluginOptions = PluginOptions()) -> int:
     """Let every registered method take two steps on a tiny set: the smoke test for a new method.
 
-    For example:
-
-        mltbench check --plugin my_loss.py --method my-loss
+    For example: `mltbench check --plugin my_loss.py --method my-loss`
 
     Args:
         method: Only these methods; repeatable.

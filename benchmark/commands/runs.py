@@ -28,9 +28,7 @@ def list_runs(
 ) -> None:
     """List the runs, oldest first.
 
-    For example:
-
-        mltbench runs list --method db-focal
+    For example: `mltbench runs list --method db-focal`
 
     Args:
         dataset: Only runs on this dataset.
@@ -51,9 +49,7 @@ def list_runs(
 def show(name: Name, /, *, options: StoreOptions = StoreOptions()) -> None:
     """Show one run: its parameters, metrics, provenance, and how to repeat it.
 
-    For example:
-
-        mltbench runs show 3f2a91c0
+    For example: `mltbench runs show 3f2a91c0`
     """
     run = find_run(options.open(create=False), name)
     rows = [("MLflow run", run.info.run_id), ("status", run.info.status)]
@@ -68,9 +64,7 @@ def show(name: Name, /, *, options: StoreOptions = StoreOptions()) -> None:
 def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOptions()) -> int:
     """Delete one run from MLflow and its local folder, so that the next `mltbench run` trains it anew.
 
-    For example:
-
-        mltbench runs delete 3f2a91c0 --yes
+    For example: `mltbench runs delete 3f2a91c0 --yes`
 
     Args:
         yes: Do not ask.

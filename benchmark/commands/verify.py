@@ -28,9 +28,7 @@ def verify(
     Compared are the weights, the test scores, the average precision per class and every metric in the journal. The
     exit status is 0 when all bits agree and 1 when some do not. Nothing of the run is changed.
 
-    For example:
-
-        mltbench verify 3f2a91c0
+    For example: `mltbench verify 3f2a91c0`
 
     Args:
         run: Experiment id; a unique beginning is enough.

@@ -105,9 +105,7 @@ def select(
 ) -> None:
     """Select a long-tailed subset of anyone's labels by the paper's construction, as VOC-MLT was made.
 
-    For example:
-
-        mltbench data select --labels trainval.npz --max 800 --out ids.txt
+    For example: `mltbench data select --labels trainval.npz --max 800 --out ids.txt`
 
     Args:
         labels: Label matrix: .npz with ids and labels, or CSV.

@@ -79,9 +79,7 @@ def prepare_dataset(
 def verify_dataset(name: str, /, *, data: DataOptions = DataOptions()) -> None:
     """Hash every decoded image of a dataset, and check its labels; starts of runs check sizes and times alone.
 
-    For example:
-
-        mltbench data verify photos
+    For example: `mltbench data verify photos`
 
     Args:
         name: A dataset.

@@ -34,9 +34,7 @@ MOST_NAMED_CLASSES = 40
 def list_all(*, as_json: Json = False, data: DataOptions = DataOptions()) -> None:
     """List the datasets with their sources, imported ones included.
 
-    For example:
-
-        mltbench data list
+    For example: `mltbench data list`
     """
     entries = list_datasets(data_root=data.root)
     if as_json:

@@ -17,9 +17,7 @@ from ..results.runs import runs_frame
 def list_all(*, as_json: Json = False) -> None:
     """List the figures with what they need: finished runs, trials of studies, labels, or nothing.
 
-    For example:
-
-        mltbench figures list
+    For example: `mltbench figures list`
     """
     entries = list_figures()
     if as_json:

@@ -129,9 +129,7 @@ def _faults_of_file(path: Path, scores: Sequence[str], datasets: Path | None, da
 def build(folder: Path, /, *, out: Path = Path("leaderboard")) -> None:
     """Turn a folder of submissions into a static site; broken ones are listed with reasons and left out.
 
-    For example:
-
-        mltbench leaderboard build submissions --out site
+    For example: `mltbench leaderboard build submissions --out site`
 
     Args:
         folder: Folder of submissions (.json files), perhaps with a datasets.json.
