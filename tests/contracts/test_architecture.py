@@ -80,13 +80,13 @@ def test_no_file_names_a_machine_path_or_a_registry():
     assert pattern.search("pip install --" + "index" + "-url=x")
 
 
-# Words that read as translated, or name what has a standard name. They are looked for in code, comments, docstrings and
-# guides; a word may stand in a file that has its reason.
+# Words that read as translated, or that have a standard name: in code, comments, docstrings and guides.
 WORDS = r"""
-    bring(s|ing)?|brought|carry\ out|surroundings|laborator(y|ies)|worker\ ?task|keeper|pulses?|courses?|stem|forge|crew
-    |drawers?|gauges?|whoever|with\ a\ word|in\ words|look(s|ing)?\ after|goes\ on|tell(s|ing)?|told|somebody(\ else)?'s
+    bring(s|ing)?|brought|carry\ out|surroundings|laborator(y|ies)|worker\ ?task|keeper|pulses?|courses?|forge|crew
+    |drawers?|gauges?|whoever|with\ a\ word|look(s|ing)?\ after|goes\ on|told(?!\ apart)|somebody\ else's
 """
-MAY_STAND = {"studies/tuning/study.py": "tell"}  # as Optuna calls it
+# Checkpoints that were written before have this key.
+MAY_STAND = {"benchmark/training/feed.py": "course", "benchmark/training/learner.py": "course"}
 
 
 @NOT_YET
