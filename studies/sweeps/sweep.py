@@ -105,7 +105,7 @@ def plan_sweep(sweep: Sweep, setting: Setting, *, seeds: Sequence[int], name: st
             planned for method in sweep.methods for planned in _experiments(sweep, setting, method, dataset, seeds)
         ]
         own = {"study": study, "purpose": "sweep", "sweep": sweep.name, "study_dataset": setting.dataset}
-        unique = {planned.experiment.id: replace(planned, tags=own | planned.tags) for planned in found}
+        unique = {planned.experiment.id: replace(planned, tags={**own, **planned.tags}) for planned in found}
         plans.append(Plan(name=study, dataset=dataset, experiments=tuple(unique.values()), scores_test=False))
     return plans
 

@@ -16,6 +16,7 @@ import sqlalchemy
 from filelock import FileLock
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import InputError, unknown_name, without_password
@@ -181,7 +182,7 @@ def begin_study(definition: StudyDefinition, trials: int, storage: StudyStorage)
         require_same(existing[0], definition)
     budget = {"trials": trials, "images": definition.budget(trials)}
     for arm in definition.arms:
-        name, directions = f"{definition.name}/{arm.name}", ["maximize"] * len(definition.values)
+        name, directions = f"{definition.name}/{arm.name}", [StudyDirection.MAXIMIZE for _ in definition.values]
         study = optuna.create_study(storage=database, study_name=name, directions=directions, load_if_exists=True)
         with quiet():
             study.set_metric_names([f"validation {name}" for name in definition.values])

@@ -217,11 +217,11 @@ def _best_table(study: OpenStudy) -> Table:
         progress, trials = study.progress(arm), complete_trials(study, arm)
         default = next((trial for trial in trials if trial.user_attrs.get("default")), None)
         for value in study.definition.values:
-            best, cells, settings = best_trial(trials, value), (None, None, None), ""
-            if best is not None:
-                scores = (_percent(score_of(trial, value)) if trial else None for trial in (best, default))
-                cells, settings = (best.number, *scores), _short(result_of(best)["settings"])
-            rows.append((arm.method, value, *cells, len(progress.finished), f"{progress.images:,}", settings))
+            best = best_trial(trials, value)
+            scores = [_percent(score_of(trial, value)) if trial else None for trial in (best, default)]
+            number, settings = (best.number, _short(result_of(best)["settings"])) if best else (None, "")
+            used = (len(progress.finished), f"{progress.images:,}")
+            rows.append((arm.method, value, number, *scores, *used, settings))
     return _table(
         columns,
         rows,
@@ -251,12 +251,15 @@ def _importance_rows(study: OpenStudy) -> Iterator[tuple[str, str, str]]:
                 with warnings.catch_warnings():
                     # That a small target counts as good is what the sign is for.
                     warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes")
-                    shares = optuna.importance.get_param_importances(
-                        study.arms[arm.name], target=lambda trial, i=i: -trial.values[i]
-                    )
+                    target = partial(_loss, value=i)
+                    shares = optuna.importance.get_param_importances(study.arms[arm.name], target=target)
             except (ValueError, RuntimeError):
                 continue  # all trials alike: there is no difference to account for
             yield arm.method, value, ", ".join(f"{k.partition('.')[2]} {100 * v:.0f} %" for k, v in shares.items())
+
+
+def _loss(trial: FrozenTrial, value: int) -> float:
+    return -float(trial.values[value])
 
 
 def _percent(value: float | None) -> float | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -38,8 +39,8 @@ def winners_of(study: OpenStudy, settings: RunSettings) -> list[Winner]:
             best = best_trial(complete_trials(study, arm), value)
             if best is None:
                 continue
-            found = result_of(best)["settings"]
-            default, tuned = (definition.experiments(arm, values, settings)[0].experiment for values in ({}, found))
+            none, found = dict[str, Any](), result_of(best)["settings"]
+            default, tuned = (definition.experiments(arm, some, settings)[0].experiment for some in (none, found))
             winner = Winner(
                 method=arm.method,
                 dataset=arm.dataset,

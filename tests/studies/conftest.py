@@ -6,19 +6,16 @@ from mltbench.methods.plugins import load_plugins
 from mltbench.studies.tuning.definition import Setting
 
 PLUGIN = """
-import mltbench
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.datasets.registry import DatasetEntry
+from mltbench.datasets.registry import DatasetEntry, register_dataset
 
 def refuse():
     raise AssertionError("a study opened the test split")
 
 tiny = tiny_dataset()
-tiny = mltbench.Dataset(
-    name="tiny", classes=tiny.classes, digests=tiny.digests, openers={**tiny.openers, "test": refuse}
-)
+tiny.openers["test"] = refuse
 more = {"summary": "", "source": "", "recipe": "digits-smoke", "backbone": "digits-resnet"}
-mltbench.register_dataset(DatasetEntry(name="tiny", open=lambda root: tiny, **more))
+register_dataset(DatasetEntry(name="tiny", open=lambda root: tiny, **more))
 """
 
 

@@ -13,12 +13,11 @@ import pytest
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.studies.tuning.definition import tuning
-from mltbench.studies.tuning.study import StudyStorage, begin_study, join_study, result_of
+from mltbench.studies.tuning.study import StudyStorage, begin_study, result_of
 from mltbench.studies.tuning.worker import run_trials, run_workers
 
 # The grid of method.mu, and its default.
 VALUES = [0, 0.3, 0.5, 1]
-GRACE_SECONDS = 5
 LIMIT_SECONDS = 240
 
 
@@ -31,7 +30,7 @@ def begin(setting, tmp_path):
         long = replace(setting, overrides=("recipe.batch_size=8", "recipe.resampled.epochs=40"))
         options = {"objective": "total", "sampler": "grid", "seeds_per_trial": 1, "prune": False}
         definition = tuning("x", ["r-bce"], long, parameters=["method.mu"], **options)
-        opened.append(begin_study(definition, len(VALUES), StudyStorage(root=tmp_path, url=url, grace=GRACE_SECONDS)))
+        opened.append(begin_study(definition, len(VALUES), StudyStorage(root=tmp_path, url=url, grace=5)))
         return opened[-1]
 
     yield begin
@@ -44,48 +43,35 @@ def start_worker(plugin):
     started = []
 
     def start_worker(root, *options):
-        command = [
-            sys.executable,
-            "-m",
-            "mltbench",
-            "study",
-            "worker",
-            "x",
-            "--out",
-            str(root),
-            "--plugin",
-            str(plugin),
-        ]
-        command += ["--grace", str(GRACE_SECONDS), "--data-root", str(root), *options]
+        command = [sys.executable, "-m", "mltbench", "study", "worker", "x", "--out", root, "--data-root", root]
+        command += ["--plugin", plugin, "--grace", "5", *options]
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start_worker
     for worker in started:
-        if worker.poll() is None:
-            worker.kill()
-            worker.communicate()
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+        worker.kill()
+        worker.wait()
+        worker.stderr.close()
 
 
 def journals(root):
-    return [read_journal(folder) for folder in (root / "trials").glob("*/")]
+    return [entries for folder in (root / "trials").glob("*/") if (entries := read_journal(folder))]
 
 
-def require_all_once(storage):
+def wait_until(condition):
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def require_all_once(study):
     """Every point is finished once; the killed worker's trial was lost, and queued again with its parameters.
 
     On a busy machine a worker may be silent for longer than the grace; its trial is then lost and queued again too.
     """
-    study = join_study("x", storage)
     trials = study.arms["r-bce@tiny"].get_trials()
-    study.database.engine.dispose()
     assert sorted(result_of(trial)["settings"]["method.mu"] for trial in trials if result_of(trial)) == VALUES
     lost = [trial for trial in trials if not result_of(trial) and trial.params]
     assert lost
@@ -99,13 +85,13 @@ def test_a_worker_killed_in_a_trial_loses_and_doubles_none_in_a_sqlite_file(begi
     study, killed = begin(), []
 
     def kill_one():
-        if not killed and len([entries for entries in journals(tmp_path) if entries]) >= 2 == study.running():
+        if not killed and len(journals(tmp_path)) >= 2 == study.running():
             killed.append(multiprocessing.active_children()[0])
             os.kill(killed[0].pid, signal.SIGKILL)
 
     run_workers(study, replace(settings, workers=2), None, kill_one)
     assert killed
-    require_all_once(study.storage)
+    require_all_once(study)
 
 
 @pytest.mark.parametrize("machines", [2, pytest.param(4, marks=pytest.mark.soak)])
@@ -116,13 +102,11 @@ def test_workers_without_a_shared_folder_share_a_study_on_postgresql(
     study = begin(studies_uri)
     roots = [tmp_path / f"machine {number}" for number in range(machines)]
     workers = [start_worker(root, "--storage", studies_uri, "--tracking-uri", postgresql_uri) for root in roots]
-    wait_until(lambda: any(journals(roots[0])), "no training began")
-    os.kill(workers[0].pid, signal.SIGKILL)
-    workers[0].communicate()
+    wait_until(lambda: journals(roots[0]))
+    workers[0].kill()
     for worker in workers[1:]:
-        _, errors = worker.communicate(timeout=LIMIT_SECONDS)
-        assert worker.returncode == 0, errors
-    require_all_once(study.storage)
+        assert worker.wait(LIMIT_SECONDS) == 0, worker.stderr.read()
+    require_all_once(study)
     store = open_store(tmp_path, postgresql_uri, create=False)
     runs = store.runs_of(kind="trial")
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -136,10 +120,9 @@ def test_ctrl_c_queues_the_trial_again_and_its_training_resumes(begin, start_wor
     study = begin()
     (arm,) = study.definition.arms
     worker = start_worker(tmp_path)
-    wait_until(lambda: any(len(entries) > 3 for entries in journals(tmp_path)), "no training began")
+    wait_until(lambda: any(len(entries) > 3 for entries in journals(tmp_path)))
     worker.send_signal(signal.SIGINT)
-    _, errors = worker.communicate(timeout=LIMIT_SECONDS)
-    assert worker.returncode == 130, errors
+    assert worker.wait(LIMIT_SECONDS) == 130, worker.stderr.read()
     progress = study.progress(arm)
     assert (progress.running, progress.waiting) == ((), len(VALUES) - len(progress.finished))
     run_trials(study, settings)
