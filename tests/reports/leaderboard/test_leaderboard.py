@@ -8,7 +8,7 @@ import pytest
 from mltbench.datasets.registry import load_dataset
 from mltbench.errors import InputError
 from mltbench.reports.leaderboard.check import check, check_scores, known_datasets
-from mltbench.reports.leaderboard.site import build_site, ranks_within_noise, read_folder
+from mltbench.reports.leaderboard.site import build_site, ranks_within_noise
 from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
 from mltbench.reports.results.runs import load_runs
 from sklearn.metrics import average_precision_score
@@ -43,7 +43,7 @@ def broken(change):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six submissions: three good, a wrong digest, totals that do not add up, a hostile one."""
+    """Seven submissions: three good, one of them twice, a wrong digest, totals that do not add up, a hostile one."""
     wrong_total = submission("wrong-total", 60)
     wrong_total["runs"][1]["total"] = 99.5
     hostile = submission("hostile", 99, method='=HYPERLINK("http://x","y")', code="javascript:alert(1)")
@@ -51,6 +51,7 @@ def folder(tmp_path):
     hostile["training_images"]["<script>alert(1)</script>"] = 5
     files = {
         "db": submission("db", 80),
+        "second": submission("db", 85),
         "rs": submission("rs", 70),
         "own": submission("own", 50, method='=cmd|"/C calc"!A0 <img src=x onerror=alert(1)>', backbone="resnet-50"),
         "digest": submission("digest", 90, dataset_digest="0" * 64),
@@ -63,11 +64,12 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_of_six_submissions_the_broken_and_the_hostile_are_left_out_with_reasons(folder, tmp_path):
+def test_of_seven_submissions_the_broken_and_the_hostile_are_left_out_with_reasons(folder, tmp_path):
     accepted, rejected = build_site(folder, tmp_path / "site")
     assert [one.id for one in accepted] == ["db", "rs", "own"]
     reasons = {item.file: "\n".join(item.faults) for item in rejected}
-    assert set(reasons) == {"digest.json", "total.json", "hostile.json"}
+    assert set(reasons) == {"second.json", "digest.json", "total.json", "hostile.json"}
+    assert "another submission has it" in reasons["second.json"]
     assert re.search(r"dataset_digest = '0000.*results on digits-mlt count for ced2c8d379dd", reasons["digest.json"])
     assert re.search(r"runs\[1\]\.total = 99\.5: the mean of ap over all classes is \d\d\.\d\d", reasons["total.json"])
     assert re.search(r"id = '\.\./\.\./hostile': must match", reasons["hostile.json"])
@@ -158,12 +160,6 @@ def test_what_is_no_strict_json_is_an_error(text, tmp_path):
         read_json(tmp_path / "x.json")
 
 
-def test_a_second_submission_of_one_id_is_left_out(folder):
-    (folder / "second.json").write_text(json.dumps(submission("db", 85)))
-    _, rejected = read_folder(folder)
-    assert ["another submission has it" in item.faults[0] for item in rejected if item.file == "second.json"] == [True]
-
-
 def test_ranks_have_ties_inside_noise():
     results = {
         "best": {0: 80.0, 1: 80.5, 2: 81.0},
@@ -185,10 +181,9 @@ def test_means_are_computed_from_classes_not_taken():
 def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
     site = tmp_path / "site"
     build_site(folder, site)
-    (folder / "db.json").unlink()
+    (folder / "rs.json").unlink()
     build_site(folder, site)
-    assert not (site / "methods" / "db.html").exists()
-    assert (site / "methods" / "rs.html").exists()
+    assert [(site / "methods" / f"{name}.html").exists() for name in ("rs", "db")] == [False, True]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="holds something that is no leaderboard"):
@@ -253,7 +248,7 @@ def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
     assert "db.json: good" in output
     status, output, _ = call("leaderboard", "build", folder, "--out", "site")
     assert status == 0
-    assert "3 submissions, 3 left out" in output
+    assert "3 submissions, 4 left out" in output
     assert call("leaderboard", "build", tmp_path / "nowhere")[0] == 2
 
 

@@ -17,11 +17,18 @@ FOLDER = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")
-def table(small_runs, quoted_examples):
-    return build_table(small_runs, 1, "digits-mlt", quoted=quoted_examples)
+def section(small_runs, quoted_examples):
+    table = build_table(small_runs, 1, "digits-mlt", quoted=quoted_examples)
+    return Section(table=table, pairs=pairs_frame(table, small_runs))
+
+
+@pytest.fixture(scope="module")
+def report(section):
+    return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=(section,)),), configurations=())
 
 
 def same_as_golden(name, text):
+    text = text.replace(__version__, "VERSION")
     if os.environ.get("MLTBENCH_WRITE_GOLDEN"):
         FOLDER.mkdir(exist_ok=True)
         (FOLDER / name).write_text(text, encoding="utf-8")
@@ -31,44 +38,32 @@ def same_as_golden(name, text):
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("table.md", markdown),
-        ("table.tex", latex),
-        ("table.csv", comma_separated),
-        ("quoted.csv", lambda table: csv_text(quoted_frame(table))),
+        ("table.md", lambda section: markdown(section.table)),
+        ("table.tex", lambda section: latex(section.table)),
+        ("table.csv", lambda section: comma_separated(section.table)),
+        ("quoted.csv", lambda section: csv_text(quoted_frame(section.table))),
+        ("pairs.csv", lambda section: csv_text(section.pairs)),
     ],
 )
-def test_files(name, write, table):
-    same_as_golden(name, write(table))
+def test_files(name, write, section):
+    same_as_golden(name, write(section))
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
-def test_terminal(width, table):
+def test_terminal(width, section):
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(terminal(table, width=width))
+    console.print(terminal(section.table, width=width))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert max(map(len, lines)) <= width
     same_as_golden(f"terminal-{width}.txt", "\n".join(lines) + "\n")
 
 
-@pytest.fixture(scope="module")
-def report(table, small_runs):
-    dataset = DatasetReport(
-        dataset="digits-mlt", sections=(Section(table=table, pairs=pairs_frame(table, small_runs)),)
-    )
-    return Report(datasets=(dataset,), configurations=())
-
-
-def test_pairs(report):
-    same_as_golden("pairs.csv", csv_text(report.datasets[0].sections[0].pairs))
-
-
 def test_json(report):
     text = results_json(report)
     assert json.loads(text)["tables"][0]["rows"][0]["results"]["total"]["mean"] == pytest.approx(51.0416666)
-    same_as_golden("results.json", text.replace(__version__, "VERSION"))
+    same_as_golden("results.json", text)
 
 
 def test_page(report):
     """The body alone: style and script have tests of their own, in a browser."""
-    body = render_page(report).partition("<body>")[2].partition("<script>")[0]
-    same_as_golden("body.html", body.replace(__version__, "VERSION"))
+    same_as_golden("body.html", render_page(report).partition("<body>")[2].partition("<script>")[0])
