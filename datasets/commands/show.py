@@ -18,14 +18,19 @@ from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..dataset import SPLITS, Dataset, Split
 from ..importing.label_files import read_label_file
-from ..long_tail.statistics import GROUPS, HEAD_AT_LEAST, TAIL_BELOW, ClassStatistics, within_class_sampling_variance
+from ..long_tail.statistics import (
+    GROUP_COLOURS,
+    GROUPS,
+    HEAD_AT_LEAST,
+    TAIL_BELOW,
+    ClassStatistics,
+    within_class_sampling_variance,
+)
 from ..registry import list_datasets, load_dataset
 from .options import DataOptions
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
-# Okabe and Ito's colours, told apart with any colour vision.
-GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
 SCENES = 12
 # From this many classes on, names along the axes cannot be read.
 MOST_NAMED_CLASSES = 40

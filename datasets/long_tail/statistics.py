@@ -21,6 +21,8 @@ HEAD_AT_LEAST = 100
 TAIL_BELOW = 20
 
 GROUPS = ("head", "medium", "tail")
+# Okabe and Ito's colours, which differ with any colour vision; every picture of groups has them.
+GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
 
 # Label cells counted at a time, so that memory does not grow with the dataset; and rows at least, if classes are many.
 CELLS_AT_ONCE = 2**18

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ...datasets.long_tail import statistics
 from ...datasets.long_tail.statistics import GROUPS
 
 # Okabe and Ito's colours; their lightness differs too, so that they differ in grey.
@@ -22,7 +23,7 @@ BLACK, BLUE, ORANGE, VERMILLION, GREEN, PURPLE, SKY = (
     "#000000", "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9",
 )  # fmt: skip
 GREY, PALE, GRID = "#767676", "#C8C8C8", "#E3E3E3"
-GROUP_COLOURS = {"total": BLACK, "head": BLUE, "medium": ORANGE, "tail": VERMILLION}
+GROUP_COLOURS = {"total": BLACK, **statistics.GROUP_COLOURS}
 GROUP_MARKERS = {"total": "D", "head": "o", "medium": "s", "tail": "v"}
 GROUP_HATCHES = {"head": "", "medium": "///", "tail": "xxx"}
 # Colour, marker and dashes of a figure's lines: each alone distinguishes them.
