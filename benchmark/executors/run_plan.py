@@ -51,7 +51,8 @@ def folder_of(planned: PlannedExperiment, plan: Plan, store: Store) -> RunFolder
 
 def split_plan(plan: Plan, store: Store) -> tuple[list[PlannedExperiment], list[PlannedExperiment]]:
     """Experiments of a plan that are finished (in their folders, or in MLflow), and those that are not."""
-    done, missing = [], []
+    done: list[PlannedExperiment] = []
+    missing: list[PlannedExperiment] = []
     uploaded = finished_in_mlflow(plan, store)
     for planned in plan.experiments:
         known = planned.experiment.id in uploaded or folder_of(planned, plan, store).state().is_finished

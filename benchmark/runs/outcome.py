@@ -14,10 +14,8 @@ from ...datasets.dataset import Dataset
 from ...files import open_durably, write_durably
 from ..training.metrics import Scores
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows has no such module
-    resource = None  # type: ignore[assignment]
 
 
 def write_outcome(
@@ -69,7 +67,7 @@ def peak_memory_mib(device: torch.device) -> float | None:
     """Peak memory: of the device's allocator on CUDA, of this process on the CPU; None where it is not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if resource is None:
+    if sys.platform == "win32":
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -297,9 +297,9 @@ class _Cohort:
             if run.checkpoint is not None:
                 conditions, was = _conditions(self.job.execution), run.checkpoint.header.machine
                 # Elsewhere it resumes, but with other last bits: a reader of the run should know.
-                moved = {"moved_from": was} if was != conditions["machine"] else {}
+                conditions |= {"moved_from": was} if was != conditions["machine"] else {}
                 steps = run.heartbeat.steps = run.learner.steps
-                run.folder.journal.append("resumed", step=run.progress.epochs, steps=steps, **conditions, **moved)
+                run.folder.journal.append("resumed", step=run.progress.epochs, steps=steps, **conditions)
                 run.checkpoint = None
 
     def _train_epochs(self, feed: Feed, *, epochs: int) -> None:

@@ -79,6 +79,6 @@ def warm_up_without_trace(
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
         # In place, for the graph reads these buffers. Momentum 0 before a first step is the same as none.
-        for buffer, value in zip(optimiser.momentum, momentum, strict=True):
+        for buffer, earlier in zip(optimiser.momentum, momentum, strict=True):
             if buffer is not None:
-                buffer.copy_(torch.zeros_like(buffer) if value is None else value)
+                buffer.copy_(torch.zeros_like(buffer) if earlier is None else earlier)

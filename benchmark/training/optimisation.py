@@ -67,7 +67,7 @@ class FlatSGD:
         self.flat, self.unclipped = flatten(parameters), list(unclipped)
         self.clip_norm = float(training["clip_norm"])
         self.learning_rate: float | Tensor = float(training["learning_rate"])
-        self.settings = {"momentum": float(training["momentum"]), "weight_decay": float(training["weight_decay"])}
+        self.decay, self.inertia = float(training["weight_decay"]), float(training["momentum"])
         self.momentum: list[Tensor | None] = [None] * (1 + len(self.unclipped))
 
     def clear_gradients(self) -> None:
@@ -96,7 +96,8 @@ class FlatSGD:
             dampening=0.0,
             nesterov=False,
             maximize=False,
-            **self.settings,
+            momentum=self.inertia,
+            weight_decay=self.decay,
         )
         for i, buffer in zip(used, buffers, strict=True):
             self.momentum[i] = buffer
