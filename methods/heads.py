@@ -1,7 +1,7 @@
 """Heads: how features become logits."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from ..datasets.long_tail.statistics import ClassStatistics
 from .part import Part, hyper_parameter
 from .search_space import Choice, Interval
 
+WordVectors: TypeAlias = NDArray[np.float32] | None  # `(C, D)`, for heads that need them
+
 
 class Head(Protocol):
     """What a head must be: a value that builds the module from features to logits."""
@@ -20,9 +22,7 @@ class Head(Protocol):
     kind: ClassVar[str]
     needs_word_vectors: ClassVar[bool]
 
-    def build(
-        self, in_features: int, statistics: ClassStatistics, word_vectors: NDArray[np.float32] | None
-    ) -> nn.Module:
+    def build(self, in_features: int, statistics: ClassStatistics, word_vectors: WordVectors) -> nn.Module:
         """Build a module from features `(N, in_features)` to logits `(N, C)`; draws from torch's global generator."""
 
 
@@ -32,9 +32,7 @@ class Linear(Part, slot="head", kind="linear"):
 
     needs_word_vectors: ClassVar[bool] = False
 
-    def build(
-        self, in_features: int, statistics: ClassStatistics, word_vectors: NDArray[np.float32] | None
-    ) -> nn.Module:
+    def build(self, in_features: int, statistics: ClassStatistics, word_vectors: WordVectors) -> nn.Module:
         """Build the layer."""
         layer = nn.Linear(in_features, statistics.num_classes)
         nn.init.normal_(layer.weight, std=0.01)
@@ -58,15 +56,12 @@ class LabelGraph(Part, slot="head", kind="label-graph"):
     graph_weight: float = hyper_parameter(0.25, allowed=(0, 1), search=Interval(low=0.05, high=0.95))
     graph_width: int = hyper_parameter(1024, allowed=(1, 65536), search=Choice(options=(256, 512, 1024)))
 
-    def build(
-        self, in_features: int, statistics: ClassStatistics, word_vectors: NDArray[np.float32] | None
-    ) -> nn.Module:
+    def build(self, in_features: int, statistics: ClassStatistics, word_vectors: WordVectors) -> nn.Module:
         """Build the graph head on the label graph of the training set."""
         if word_vectors is None:
             raise ValueError("a label-graph head needs word vectors (C, D) of the class names")
-        graph = label_graph(
-            statistics.conditional, graph_threshold=self.graph_threshold, graph_weight=self.graph_weight
-        )
+        values = {"graph_threshold": self.graph_threshold, "graph_weight": self.graph_weight}
+        graph = label_graph(statistics.conditional, **values)
         return GraphHead(word_vectors, graph, width=self.graph_width, out_features=in_features)
 
 

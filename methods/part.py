@@ -18,10 +18,7 @@ PARTS: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
 def hyper_parameter(default: Any, *, search: Range, allowed: tuple[float, float] | None = None) -> Any:
     """Declare a field of a part.
 
-    Args:
-        default: the paper's value, VOC-MLT's where datasets differ.
-        search: over what it is tuned.
-        allowed: lowest and highest number, both included.
+    Its default is the paper's value, VOC-MLT's where datasets differ; `allowed` are the lowest and the highest number.
     """
     return field(default=default, metadata={"search": search, "allowed": allowed})
 

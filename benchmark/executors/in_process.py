@@ -1,8 +1,20 @@
-"""One job after the other, in this process."""
+"""What an executor must be, and the simplest one."""
 
 from collections.abc import Generator, Iterable
+from typing import Protocol
 
 from ..runs.job import Job
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere; each experiment writes its own folder, whose state says what became of it."""
+
+    def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
+        """Run all jobs; yield each when it has ended, well or not.
+
+        A job is taken from `jobs` in the moment in which it can start. Closing the generator ends what is running, and
+        returns when nothing is.
+        """
 
 
 class InProcess:

@@ -16,7 +16,7 @@ from ...errors import InputError
 from ...files import reporting_full_disk, write_durably
 from ..experiments.display_names import LABELS_NAME
 from ..runs.folder import ARTIFACTS, RunFolder
-from ..runs.job import Job, Member
+from ..runs.job import Job
 from ..runs.journal import JOURNAL_NAME
 from ..training.checkpoint import remove_checkpoints
 
@@ -27,13 +27,7 @@ OBJECT_STORE_BYTES = 80 * 2**20
 class RayCluster:
     """Runs jobs as Ray tasks; a task whose worker dies is begun again by Ray, from its checkpoint.
 
-    Args:
-        workers: jobs at once.
-        address: of the cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one that
-            is started here and ends with the plan.
-        gpus: GPUs per job; half a GPU lets two share one.
-        retries: how often the job of a worker that died is begun again.
-        wheel: of mltbench, for workers on which it is not installed.
+    `workers`, `address`, `gpus` per job and `wheel` are those of `RunSettings`; a job is begun again `retries` times.
 
     Raises:
         InputError: if Ray is not installed, or the wheel is not there.
@@ -61,9 +55,8 @@ class RayCluster:
         if first is None:
             return
         with self._connected(first.execution.threads):
-            task: Any = ray.remote(num_cpus=first.execution.threads, num_gpus=self.gpus, max_retries=self.retries)(
-                work_here
-            )
+            needs = {"num_cpus": first.execution.threads, "num_gpus": self.gpus, "max_retries": self.retries}
+            task: Any = ray.remote(**needs)(work_here)
             waiting: list[Job] = [first]
             try:
                 while True:
@@ -153,8 +146,11 @@ def _record_end(ended: Any, job: Job, retries: int) -> None:
         problem = f"the worker process died {retries + 1} times (killed from outside, or out of memory)"
     except ray.exceptions.RayError as error:
         problem = f"Ray could not run it: {str(error).strip().splitlines()[-1]}"
-    for member in job.members if problem else ():
-        _record_problem(member, problem)
+    for folder in (RunFolder(member.folder) for member in job.members) if problem else ():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        # Of a cohort, some may have ended before the others met it.
+        if not folder.state().is_ended:
+            folder.journal.append("failed", reason=problem)
     for member, returned in zip(job.members, files, strict=True) if files else ():
         with reporting_full_disk(Path(member.folder)):
             if returned:
@@ -162,14 +158,6 @@ def _record_end(ended: Any, job: Job, retries: int) -> None:
             # The journal last: a reader to whom the run has ended finds everything else.
             for name, content in sorted(returned.items(), key=lambda file: file[0] == JOURNAL_NAME):
                 write_durably(Path(member.folder) / name, content)
-
-
-def _record_problem(member: Member, problem: str) -> None:
-    folder = RunFolder(member.folder)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    # Of a cohort, some may have ended before the others met it.
-    if not folder.state().is_ended:
-        folder.journal.append("failed", reason=problem)
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from ..runs.folder import RunFolder, State
 from ..runs.job import Job
 from ..tracking.store import TAG, Store
 from ..tracking.upload import PATIENCE_SECONDS, UploadThread
-from .in_process import InProcess
+from .in_process import Executor, InProcess
 from .processes import Processes
-from .protocol import Executor
 from .ray_cluster import RayCluster
 from .settings import RunSettings
 
@@ -30,18 +29,13 @@ OnWait = Callable[[Sequence[tuple[PlannedExperiment, str]]], None]
 
 @dataclass(kw_only=True)
 class Summary:
-    """What became of a plan's experiments.
-
-    Attributes:
-        elsewhere: finished now, by another process that runs the same plan.
-        not_uploaded: trained, but not uploaded to MLflow, with the reasons.
-    """
+    """What became of a plan's experiments."""
 
     skipped: list[PlannedExperiment] = field(default_factory=list)  # finished before
     trained: list[PlannedExperiment] = field(default_factory=list)  # finished now, here
-    elsewhere: list[PlannedExperiment] = field(default_factory=list)
+    elsewhere: list[PlannedExperiment] = field(default_factory=list)  # finished now, by another process
     failed: list[tuple[PlannedExperiment, str]] = field(default_factory=list)  # with their reasons
-    not_uploaded: list[tuple[PlannedExperiment, str]] = field(default_factory=list)
+    not_uploaded: list[tuple[PlannedExperiment, str]] = field(default_factory=list)  # to MLflow, with the reasons
 
 
 def folder_of(planned: PlannedExperiment, plan: Plan, store: Store) -> RunFolder:
@@ -104,13 +98,8 @@ def run_plan(
     Other commands may run the same plan on the same results folder at the same time: each experiment is trained by the
     one that locks its folder, and all end when everything has ended.
 
-    Args:
-        plan: what is wanted.
-        store: where results live.
-        settings: how it is run.
-        executor: where its jobs run; None takes the one that the settings name.
-        on_end: called when an experiment has ended, well or not, here or elsewhere.
-        on_wait: called when nothing is left but what other processes train, with a description of each.
+    `executor` is by default the one that the settings name. `on_end` is called when an experiment has ended, well or
+    not, here or elsewhere; `on_wait` when nothing is left but what other processes train, with a description of each.
 
     Raises:
         InputError: if it cannot be run here, with a full disk, say; what is finished is kept.

@@ -19,10 +19,8 @@ LARGEST_COHORT = 16
 class RunSettings:
     """How a plan is run.
 
-    Attributes:
-        devices: that local workers take in turn, such as `cuda:0` and `cuda:1`; none leaves the execution's.
-        address: of the Ray cluster: `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one
-            that is started here and ends with the plan.
+    The `address` of a Ray cluster is `auto` for the one that this machine belongs to, `HOST:PORT`, or `local` for one
+    that is started here and ends with the plan.
     """
 
     data_root: Path  # where datasets are kept
@@ -32,7 +30,7 @@ class RunSettings:
     restart: bool = False  # whether to train from the beginning what was interrupted
     executor: str = "here"  # `here` in this process, `local` in processes of this machine, or `ray`
     workers: int = 1  # jobs at once
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()  # that local workers take in turn, such as `cuda:0`; none leaves the execution's
     address: str = "auto"
     gpus: float = 0  # GPUs per job on Ray; half a GPU lets two share one
     wheel: Path | None = None  # of mltbench, for Ray workers on which it is not installed

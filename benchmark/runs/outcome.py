@@ -27,15 +27,9 @@ def write_outcome(
     test: Scores | None,
     test_scores: NDArray[np.float32] | None,
 ) -> None:
-    """Write `per_class.json`, `weights.pt` and, if the test split was scored, `test_scores.npz`.
+    """Write `per_class.json`, `weights.pt` and, if the test split was opened and scored, `test_scores.npz`.
 
-    Args:
-        folder: of the run.
-        dataset: that was trained on.
-        network: as trained.
-        validation: scores on the validation split after the last epoch.
-        test: scores on the test split, or None where it was not to be opened.
-        test_scores: `(N, C)` float32 raw logits of the test split, or None.
+    The latter are `(N, C)` float32 raw logits.
 
     Raises:
         OSError: if the disk is full, say.

@@ -26,22 +26,16 @@ BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a network says of one photograph.
-
-    Attributes:
-        scores: class names with sigmoid of the raw logit, 0..1, largest first; empty where the file cannot be used.
-    """
+    """What a network says of one photograph."""
 
     image: Path  # its file
+    # Class names with sigmoid of the raw logit, 0..1, largest first; empty where the file cannot be used.
     scores: tuple[tuple[str, float], ...] = ()
     problem: str = ""  # why it cannot be used; empty where it can
 
 
 class Predictor:
-    """The network of a finished run.
-
-    Args:
-        folder: holds the run's `experiment.json`, `per_class.json` and `weights.pt`.
+    """The network of a finished run, whose folder holds `experiment.json`, `per_class.json` and `weights.pt`.
 
     Raises:
         InputError: if one of them is missing, or they do not belong together.
@@ -73,7 +67,9 @@ class Predictor:
         return [
             Prediction(image=path, problem=problems[path])
             if path in problems
-            else Prediction(image=path, scores=_sorted(self.classes, next(scores)))
+            else Prediction(
+                image=path, scores=tuple(sorted(zip(self.classes, next(scores), strict=True), key=lambda s: -s[1]))
+            )
             for path in images
         ]
 
@@ -91,21 +87,14 @@ def _trained_network(experiment: Experiment, classes: Sequence[str], weights: Pa
     # Everything that the head takes from statistics and word vectors lies in its state; here, only sizes count.
     statistics = ClassStatistics.from_labels(np.eye(len(classes), dtype=np.uint8), class_names=classes)
     vectors = state.get("head.propagated")
-    network = build_network(
-        replace(experiment, weights_digest=RANDOM),
-        statistics,
-        word_vectors=None if vectors is None else vectors.numpy(),
-    )
+    arrays = None if vectors is None else vectors.numpy()
+    network = build_network(replace(experiment, weights_digest=RANDOM), statistics, word_vectors=arrays)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).partition("\n")[2].strip().partition("\n")[0]
         raise InputError(f"{weights} does not fit the experiment beside it: {reason[:200]}") from error
     return network.eval()
-
-
-def _sorted(classes: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted(zip(classes, scores, strict=True), key=lambda pair: -pair[1]))
 
 
 def _text(path: Path) -> str:

@@ -33,11 +33,7 @@ class Comparison:
 def verification_job(folder: RunFolder, scratch: Path, *, data_root: Path, plugins: Sequence[str] = ()) -> Job:
     """The job that trains a finished run again, as it was trained.
 
-    Args:
-        folder: of the run.
-        scratch: where the new run's folder goes.
-        data_root: where datasets are kept.
-        plugins: files that register the method, if it is user-defined.
+    The new run's folder goes into `scratch`; `plugins` are the files that register the method, if it is user-defined.
 
     Raises:
         InputError: if the run is not finished, or was not trained on a CPU.
@@ -80,8 +76,8 @@ def compare_runs(then: Path, now: Path) -> list[Comparison]:
         compared.append(_compare("test scores", *scores, unit="arrays"))
     reports = [json.loads((folder / "per_class.json").read_text(encoding="utf-8")) for folder in (then, now)]
     per_class = [
-        {f"{split}, {name}": _number(ap) for split, classes in report["average_precision"].items()
-         for name, ap in classes.items()}
+        {f"{split}, {name}": float("nan") if ap is None else ap
+         for split, classes in report["average_precision"].items() for name, ap in classes.items()}
         for report in reports
     ]  # fmt: skip
     compared.append(_compare("average precision per class", *per_class, unit="values"))
@@ -122,10 +118,6 @@ def _same(first: Any, second: Any) -> bool:
 def _scores(folder: Path) -> dict[str, Any]:
     with np.load(folder / "test_scores.npz", allow_pickle=False) as arrays:
         return dict(arrays)
-
-
-def _number(ap: float | None) -> float:
-    return float("nan") if ap is None else ap
 
 
 def _points(entries: Sequence[Entry]) -> dict[str, float]:

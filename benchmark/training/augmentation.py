@@ -102,16 +102,9 @@ def grey_levels(device: torch.device) -> Normalisation:
 
 
 def augment(images: Tensor, parameters: Parameters, augmentation: Augmentation, *, size: int) -> Tensor:
-    """Augment a batch.
+    """Augment a batch `(N, H, W, 3)` of uint8 to `(N, 3, size, size)` float32 in grey levels.
 
-    Args:
-        images: `(N, H, W, 3)` uint8.
-        parameters: of each image.
-        augmentation: which steps there are at all; steps that it rules out cost nothing.
-        size: side of the result, in pixels.
-
-    Returns:
-        `(N, 3, size, size)` float32 in grey levels, not normalised, not clipped.
+    The result is neither normalised nor clipped; steps that `augmentation` rules out cost nothing.
     """
     normalisation, shape = grey_levels(images.device), (images.shape[1], images.shape[2])
     prepared = prepare(parameters, augmentation, normalisation, shape=shape, size=size)
@@ -126,7 +119,10 @@ def prepare(
     shape: tuple[int, int],
     size: int,
 ) -> Prepared:
-    """Work out what needs no pixel, for many batches at once: small tensors cost the CPU as much as large ones."""
+    """Work out what needs no pixel, for many batches at once: small tensors cost the CPU as much as large ones.
+
+    `shape` are the rows and columns of the images, `size` is the side of the result.
+    """
     columns = sampling_positions(parameters.left, parameters.width, length=shape[1], size=size)
     contrast, brightness = parameters.contrast[:, None, None, None], parameters.brightness[:, None, None, None]
     if _has_colour(augmentation):
@@ -206,11 +202,8 @@ def crop_and_resize(pixels: Tensor, parameters: Parameters, *, size: int) -> Ten
 def sampling_positions(place: Tensor, extent: Tensor, *, length: int, size: int) -> Tensor:
     """Where the pixels of a resized crop lie along one side of the image `(N, size)`: -1..1 from edge to edge.
 
-    Args:
-        place: `(N,)` of 0..1, place of the crop within the pixels that it leaves free.
-        extent: `(N,)` of 0..1, length of the crop over `length`.
-        length: pixels of the image along this side.
-        size: pixels of the result.
+    `place` `(N,)` of 0..1 is that of the crop within the pixels that it leaves free, `extent` `(N,)` its share of the
+    `length` pixels of the image along this side; the result has `size` pixels.
     """
     pixels = (extent * length).round().clamp(min=1)
     first = torch.minimum((place * (length - pixels + 1)).floor(), length - pixels)

@@ -87,11 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def whole_checkpoints(folder: Path, experiment: str, *, attempt: int, epochs: set[int]) -> list[Checkpoint]:
     """The whole checkpoints that belong to an experiment and its journal, newest first: two, one or none.
 
-    Args:
-        folder: of the run.
-        experiment: its id.
-        attempt: time of the journal's `start` entry.
-        epochs: that the journal holds.
+    `attempt` is the time of the journal's `start` entry, `epochs` are those that it holds.
     """
     found = []
     for name in (CHECKPOINT_NAME, PREVIOUS_NAME):

@@ -31,10 +31,7 @@ def gather_scores(
     Beyond `BYTES_IN_MEMORY` it is read-only and mapped from a file that never has a name: when the matrix is freed, or
     the process dies, the file is gone.
 
-    Args:
-        pieces: `(n, C)` each.
-        shape: (N, C).
-        folder: where the file would lie; None takes the system's place for temporary files.
+    The pieces are `(n, C)` each, `shape` is (N, C); the file would lie in `folder`, by default the system's.
 
     Raises:
         OSError: if the disk is full, say.

@@ -83,6 +83,7 @@ class Feed:
     """Draws epochs and yields their batches: sampled, augmented and normalised on the device, then through the trunk.
 
     Everything here is the same for experiments that agree in sampler, seed, recipe, backbone and weights.
+    `experiment` is any of the cohort, the frozen trunk of `network` makes the features.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, network: Network, device: torch.device) -> None:
@@ -100,7 +101,7 @@ class Feed:
         self._before = self._streams()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Draw the images of an epoch, unless `load_state` has resumed in the middle of it."""
+        """Draw the images of the epoch after so many, unless `load_state` has resumed in the middle of it."""
         if self.order is None:
             self._draw_epoch(epoch)
 

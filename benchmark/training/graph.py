@@ -8,6 +8,8 @@ from torch import Tensor
 from .optimisation import FlatSGD
 
 WARM_UP_STEPS = 3
+# From features and targets to the detached loss, such as `Learner.step`.
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class GraphedStep:
@@ -19,23 +21,16 @@ class GraphedStep:
     outside, for a cohort shares them.
 
     Args:
-        step: from features and targets to the detached loss, such as `Learner.step`.
-        optimiser: that the step uses.
+        step: uses the optimiser.
         state: all tensors that it changes besides, on a CUDA device.
-        features: the trunk's feature map of a batch.
-        targets: `(n, C)` of the same batch.
+        features: the trunk's feature map of a batch; its targets are `(n, C)`.
 
     Raises:
         RuntimeError: if something in the step cannot be captured.
     """
 
     def __init__(
-        self,
-        step: Callable[[Tensor, Tensor], Tensor],
-        optimiser: FlatSGD,
-        state: Sequence[Tensor],
-        features: Tensor,
-        targets: Tensor,
+        self, step: Step, optimiser: FlatSGD, state: Sequence[Tensor], features: Tensor, targets: Tensor
     ) -> None:
         self.optimiser, device = optimiser, features.device
         self.features, self.targets = features.clone(), targets.clone()
@@ -63,11 +58,7 @@ class GraphedStep:
 
 
 def warm_up_without_trace(
-    step: Callable[[Tensor, Tensor], Tensor],
-    optimiser: FlatSGD,
-    state: Sequence[Tensor],
-    features: Tensor,
-    targets: Tensor,
+    step: Step, optimiser: FlatSGD, state: Sequence[Tensor], features: Tensor, targets: Tensor
 ) -> None:
     """Take some steps, then put back weights, statistics, momentum and generators as they were."""
     before, device = [tensor.clone() for tensor in state], features.device

@@ -27,9 +27,6 @@ class Learner:
     """Learns one experiment from the batches of a `Feed`; the host waits for the device once per epoch.
 
     Args:
-        experiment: what is learnt.
-        dataset: whose statistics the loss is built from, and whose splits are scored.
-        execution: device, and whether steps are replayed as a CUDA graph.
         word_vectors: `(C, D)`, for heads that need them.
         weights: file of the backbone's initial weights, as `find_weights` found it.
     """
@@ -104,9 +101,7 @@ class Learner:
     def evaluate(self, split: str, *, folder: Path | None = None) -> tuple[Scores, NDArray[np.float32]]:
         """Score a split with the network as it is; also return its raw logits `(N, C)`.
 
-        Args:
-            split: its name.
-            folder: for the file that the logits of a large split are mapped from, see `gather_scores`.
+        The file that the logits of a large split are mapped from lies in `folder`, see `gather_scores`.
         """
         scores = self.logits(split, folder=folder)
         return score(scores, self.dataset.split(split).labels, self.dataset.statistics), scores

@@ -35,12 +35,7 @@ def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) ->
 
     Equal scores share one threshold, as in scikit-learn's `average_precision_score`.
 
-    Args:
-        scores: `(N, C)`, larger is more likely; float32 or wider.
-        labels: `(N, C)` of 0/1.
-
-    Returns:
-        `(C,)` in 0..1, NaN for a class without positives.
+    Scores are `(N, C)`, float32 or wider, labels `(N, C)` of 0/1, the result `(C,)` in 0..1, NaN without positives.
 
     Raises:
         InputError: if shapes differ, or a score is NaN.

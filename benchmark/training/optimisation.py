@@ -9,7 +9,10 @@ from torch.optim.sgd import sgd
 
 
 def learning_rate(step: int, epoch: int, training: Mapping[str, Any]) -> float:
-    """Learning rate of a step: linear warm-up per iteration, then steps down after the decay epochs (Sec. 4.2)."""
+    """Learning rate of a step: linear warm-up per iteration, then steps down after the decay epochs (Sec. 4.2).
+
+    `step` and `epoch` count what was done before this one; `training` is the resolved recipe.
+    """
     passed = sum(epoch >= decay for decay in training["schedule"]["decay_after"])
     rate = float(training["learning_rate"]) * training["decay_factor"] ** passed
     warmup = training["warmup_iterations"]
@@ -51,14 +54,9 @@ class FlatSGD:
     The same arithmetic as `torch.optim.SGD` and `clip_grad_norm_` on the single tensors; a step is a handful of kernels
     instead of some for each of them.
 
-    Args:
-        parameters: whose gradients are clipped together.
-        unclipped: trained, but outside the norm: those of the loss.
-        training: resolved recipe.
-
-    Attributes:
-        learning_rate: of the next step; a tensor where a CUDA graph reads it.
-        momentum: buffer of each parameter, the flat one first; None before its first step.
+    The gradients of `parameters` are clipped together; `unclipped` (those of the loss) are trained outside the norm.
+    `learning_rate` is that of the next step, a tensor where a CUDA graph reads it; `momentum` has a buffer for each
+    parameter, the flat one first, and None before its first step.
     """
 
     def __init__(

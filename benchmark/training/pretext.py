@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...datasets.dataset import Split
 from ...datasets.sources.digit_scenes import render_scene, split_digits
+from ...datasets.sources.digits_mlt import SEED as DIGITS_SEED
 from ..experiments.recipe import DIGITS_AUGMENTATION
 from ..networks.backbones import get_backbone
 from .augmentation import DRAWS_PER_IMAGE, augment, parameters_from_draws
@@ -29,8 +30,6 @@ PEAK_LEARNING_RATE = 0.006
 
 def pretext_scenes(number: int = SCENES) -> Split:
     """Scenes of 1 to 5 digits, every class equally often, from the training digits of Digits-MLT."""
-    from ...datasets.sources.digits_mlt import SEED as DIGITS_SEED
-
     glyphs, values = split_digits(DIGITS_SEED)["train"]
     generator = RandomState(SEED)
     labels = np.zeros((number, len(CLASSES)), dtype=np.uint8)

@@ -69,10 +69,8 @@ def naive_losses(name, logits, labels, counts, num_images, *, mu, slope, **chang
             margin = p["ldam_margin"] / counts[i] ** 0.25 if name == "ldam" else 0.0
             loss, outside = softplus(-(z - margin)) if y else softplus(z), 1.0
             if name in TOLERANT:
-                symmetric = name == "db-symmetric"
-                loss, outside = tolerant_terms(
-                    z, y, counts[i], num_images, slope, p["kappa"], p["nu"], symmetric=symmetric
-                )
+                terms = (z, y, counts[i], num_images, slope, p["kappa"], p["nu"])
+                loss, outside = tolerant_terms(*terms, symmetric=name == "db-symmetric")
             if name in FOCAL:
                 loss = p["focal_scale"] * (1 - math.exp(-loss)) ** p["gamma"] * loss
             if name in INVERSE_ROOT:
@@ -100,10 +98,8 @@ def assert_is_its_equation(name, seed, dataset, rtol=2e-6, **changes):
     logits, labels, counts, num_images = random_batch(seed)
     loss = create_loss(name, ClassStatistics.from_counts(counts, num_images), dataset=dataset, **changes)
     ours = loss.elementwise(torch.from_numpy(logits), torch.from_numpy(labels))
-    naive = naive_losses(
-        name, logits.tolist(), labels.tolist(), counts.tolist(), num_images,
-        **{"mu": PAPER[dataset]["mu"], "slope": PAPER[dataset]["lambda"], **changes},
-    )  # fmt: skip
+    values = {"mu": PAPER[dataset]["mu"], "slope": PAPER[dataset]["lambda"], **changes}
+    naive = naive_losses(name, *(array.tolist() for array in (logits, labels, counts)), num_images, **values)
     assert ours.dtype == torch.float64
     # Class constants are kept in single precision, hence the tolerance.
     np.testing.assert_allclose(ours.numpy(), naive, rtol=rtol, atol=rtol * np.max(naive))
@@ -156,18 +152,12 @@ def test_class_weights_by_hand():
 
 
 # How the published configurations are called here.
+SAME_NAME = ("ERM", "RW", "Focal", "CB-Focal", "R-BCE", "R-BCE-Focal", "DB", "DB-Focal")
 METHODS = {
-    "ERM": ("erm", {}),
-    "RW": ("rw", {}),
-    "Focal": ("focal", {}),
+    **{name: (name.lower(), {}) for name in SAME_NAME},
     "RW-Focal": ("rs+rw-focal", {}),
     "CB": ("cb-focal", {"gamma": 0, "focal_scale": 1}),
-    "CB-Focal": ("cb-focal", {}),
     "CB-Focal-byclass": ("cb-focal", {"cb_mode": "by_class", "cb_beta": 0.999}),
-    "R-BCE": ("r-bce", {}),
-    "R-BCE-Focal": ("r-bce-focal", {}),
-    "DB": ("db", {}),
-    "DB-Focal": ("db-focal", {}),
 }
 DATASETS = {"VOC": "voc-mlt", "COCO": "coco-mlt"}
 

@@ -172,3 +172,16 @@ def run_killed(job, kill_at):
     events.everywhere()
     run_cohort(job)
     Path(f"{job.members[0].folder}.events").write_text("\n".join(events.seen))
+
+
+def steps_and_kill(job, number):
+    """Run a job that is killed before its step of that number, those of all members counted."""
+    events = Events(2 * number)
+    events.before(Learner, "step")
+    run_cohort(job)
+
+
+def resumed(job):
+    """Run a job to its end in a child; return what it comes to."""
+    assert in_child(run_cohort, job) == 0
+    return fingerprint(job.members[0].folder)

@@ -15,8 +15,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
 
 
-def in_a_process(*arguments, cwd):
-    command = [sys.executable, "-m", "mltbench", *map(str, arguments)]
+def in_a_process(*command, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
@@ -34,8 +33,7 @@ print(json.dumps([shown, [name for name in ("torch", "mlflow", "pandas", "numpy"
 
 
 def test_lists_of_commands_load_nothing_heavy(tmp_path):
-    done = subprocess.run([sys.executable, "-c", EVERY_LIST], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    shown, heavy = json.loads(done.stdout)
+    shown, heavy = json.loads(in_a_process(sys.executable, "-c", EVERY_LIST, cwd=tmp_path).stdout)
     assert heavy == []
     assert shown["--version"].strip() == __version__
     assert shown[""] == shown["--help"]
@@ -64,11 +62,9 @@ def test_the_help_of_run_lists_the_options_that_commands_share(call):
 
 
 def test_the_command_starts_as_module_and_as_script(tmp_path):
-    assert in_a_process("--version", cwd=tmp_path).stdout.strip() == __version__
     script = Path(sys.executable).with_name("mltbench")
-    if script.exists():
-        done = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert done.stdout.strip() == __version__
+    for command in [[sys.executable, "-m", "mltbench"], *([[script]] if script.exists() else [])]:
+        assert in_a_process(*command, "--version", cwd=tmp_path).stdout.strip() == __version__
 
 
 def test_methods_are_listed_in_words_and_as_json(call):
@@ -95,10 +91,12 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(call, out):
     status, shown, _ = call("run", "--table", 2, *options, "--dry-run", "--out", out)
     assert status == 0
     assert "--graphed needs CUDA: on cpu each step is taken without a graph." in shown
-    assert "15 to train" in shown
-    assert "Nothing was trained" in shown
-    assert "RS+CB-Focal" in shown
+    assert all(words in shown for words in ("15 to train", "Nothing was trained", "RS+CB-Focal"))
     assert not (out / "runs").exists()
+
+
+def listed(call, out, *words):
+    return json.loads(call("runs", "list", "--json", "--out", out, *words)[1])
 
 
 def test_from_run_to_report(call, out, tmp_path):
@@ -108,12 +106,10 @@ def test_from_run_to_report(call, out, tmp_path):
     status, shown, _ = call("run", "--method", "erm", *QUICK, "--out", out)
     assert (status, "nothing to train" in shown) == (0, True)
     assert "1 finished, 0 to train" in call("run", "--method", "erm", *QUICK, "--dry-run", "--out", out)[1]
-    rows = json.loads(call("runs", "list", "--json", "--out", out)[1])
+    rows = listed(call, out)
     assert sorted(row["method"].split(" ")[0] for row in rows) == ["db", "erm"]
     assert all(0 < row["total"] < 1 and row["state"] == "finished" for row in rows)
-    assert [r["experiment"] for r in json.loads(call("runs", "list", "--json", "--method", "db", "--out", out)[1])] == [
-        row["experiment"] for row in rows if row["method"].startswith("db ")
-    ]
+    assert listed(call, out, "--method", "db") == [row for row in rows if row["method"].startswith("db ")]
     name = rows[0]["experiment"]
     assert name in call("runs", "list", "--out", out)[1]
     status, shown, _ = call("runs", "show", name[:10], "--out", out)
@@ -129,15 +125,14 @@ def test_from_run_to_report(call, out, tmp_path):
 
 def test_a_deleted_run_is_trained_anew(call, out, monkeypatch):
     call("run", "--method", "erm", *QUICK, "--out", out)
-    (row,) = json.loads(call("runs", "list", "--json", "--out", out)[1])
+    (row,) = listed(call, out)
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     assert call("runs", "delete", row["experiment"], "--out", out)[0] == 1
-    assert len(json.loads(call("runs", "list", "--json", "--out", out)[1])) == 1
+    assert listed(call, out) == [row]
     status, shown, _ = call("runs", "delete", row["experiment"], "--yes", "--out", out)
     assert (status, "deleted" in shown) == (0, True)
-    assert json.loads(call("runs", "list", "--json", "--out", out)[1]) == []
+    assert listed(call, out) == []
     assert not (out / "runs" / row["experiment"]).exists()
     assert "0 finished before, 1 to train" in call("run", "--method", "erm", *QUICK, "--out", out)[1]
-    (again,) = json.loads(call("runs", "list", "--json", "--out", out)[1])
-    assert again["experiment"] == row["experiment"]
-    assert again["total"] == row["total"]
+    (again,) = listed(call, out)
+    assert (again["experiment"], again["total"]) == (row["experiment"], row["total"])

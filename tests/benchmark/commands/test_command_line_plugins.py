@@ -47,7 +47,6 @@ def test_check_passes_a_good_method(call, plugin):
 
 
 REASONS = [
-    pytest.param('raise ValueError("no way")', "no way", id="raises"),
     pytest.param('return logits.sum() * float("nan")', "not finite", id="nan"),
     pytest.param("return logits", "scalar", id="no scalar"),
     pytest.param("return torch.zeros(())", "grad", id="constant"),
@@ -64,13 +63,12 @@ def test_check_fails_a_bad_method(call, plugin, body, reason):
     assert reason in shown
 
 
-@pytest.mark.parametrize("reason", ["no way", pytest.param("[/red] no way")])
-def test_a_run_that_fails_says_why_and_exits_with_1(call, plugin, out, reason):
-    file = plugin("bad", f"raise RuntimeError({reason!r})")
+def test_a_run_that_fails_says_why_and_exits_with_1(call, plugin, out):
+    file = plugin("bad", 'raise RuntimeError("[/red] no way")')
     status, shown, _ = call("run", "--plugin", file, "--method", "bad", "--method", "erm", *QUICK, "--out", out)
     assert status == 1
     assert "trained 1, failed 1, skipped 0" in shown
-    assert f"RuntimeError: {reason}" in shown
+    assert "RuntimeError: [/red] no way" in shown
     (row,) = json.loads(call("runs", "list", "--json", "--method", "bad", "--out", out)[1])
     assert row["state"] == "failed"
     assert "RuntimeError" in call("runs", "show", row["run_id"], "--out", out)[1]

@@ -18,29 +18,27 @@ def finished(dataset, store, settings):
     return plan.experiments[0].experiment.id
 
 
-def test_status_shows_states_as_table_and_json(finished, store, call, own_folder):
+@pytest.fixture
+def failed(store):
+    """The folder of a failed run, of which MLflow knows nothing."""
     folder = store.runs / "0123456789abcdef"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     Journal(folder).append("start")
     Journal(folder).append("failed", step=3, reason="the loss was not finite")
+    return folder
+
+
+def test_status_shows_states_as_table_and_json(finished, failed, store, call, own_folder):
     status, shown, _ = call("status", "--out", store.root)
     assert status == 0
     assert "1 failed, 1 finished" in shown
     rows = {row["experiment"]: row for row in json.loads(call("status", "--out", store.root, "--json")[1])}
-    assert rows[finished]["state"] == "finished"
-    assert rows[finished]["in_mlflow"] == "yes"
-    assert rows[finished]["seed"] == 0
-    assert rows[folder.name]["state"] == "failed"
-    assert rows[folder.name]["reason"] == "the loss was not finite"
-    assert rows[folder.name]["in_mlflow"] == "no"
+    assert [rows[finished][key] for key in ("state", "in_mlflow", "seed")] == ["finished", "yes", 0]
+    found = [rows[failed.name][key] for key in ("state", "in_mlflow", "reason")]
+    assert found == ["failed", "no", "the loss was not finite"]
 
 
-def test_status_filters_runs_and_refuses_unknown_names(finished, store, call, own_folder):
-    failed = store.runs / "0123456789abcdef"
-    failed.mkdir()
-    Journal(failed).append("start")
-    Journal(failed).append("failed", reason="of its own")
-
+def test_status_filters_runs_and_refuses_unknown_names(finished, failed, store, call, own_folder):
     def shown(*words):
         status, printed, said = call("status", "--out", store.root, "--json", *words)
         assert status == 0, said
@@ -68,12 +66,8 @@ def test_status_of_a_plan_has_what_is_not_begun(finished, store, call, own_folde
     status, printed, said = call("status", "--out", store.root, "--json", *words)
     assert status == 0, said
     rows = json.loads(printed)
-    assert [(row["method"].split(" ")[0], row["seed"]) for row in rows] == [
-        ("ERM", 0),
-        ("ERM", 1),
-        ("RS", 0),
-        ("RS", 1),
-    ]
+    named = [(row["method"].split(" ")[0], row["seed"]) for row in rows]
+    assert named == [("ERM", 0), ("ERM", 1), ("RS", 0), ("RS", 1)]
     assert [row["state"] for row in rows] == ["finished", "pending", "pending", "pending"]
     assert rows[0]["experiment"] == finished
     assert "3 pending" in call("status", "--out", store.root, "--state", "pending", *words)[1]

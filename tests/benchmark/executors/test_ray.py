@@ -110,19 +110,9 @@ def test_a_machine_without_the_results_folder_keeps_checkpoints_and_returns_the_
     assert fingerprint(folder) == fingerprint(alone.members[0].folder)
 
 
-def test_without_ray_the_error_names_the_extra(monkeypatch):
+def test_without_ray_the_error_names_the_extra_and_a_wheel_must_be_there(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="no wheel at"):
+        RayCluster(1, wheel=tmp_path / "nowhere.whl")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'mltbench\[ray\]'"):
         RayCluster(1)
-
-
-def test_a_wheel_that_is_not_there_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="no wheel at"):
-        RayCluster(1, wheel=tmp_path / "nowhere.whl")
-
-
-def test_unknown_executors_are_an_input_error(call, own_folder):
-    status, _, error = call("run", "--method", "erm", "--executor", "dask", "--dry-run")
-    assert status == 2
-    assert "unknown executor 'dask'" in error
-    assert "local, ray" in error

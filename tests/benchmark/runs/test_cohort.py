@@ -1,11 +1,10 @@
-import json
 import os
 import signal
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from crashes import KILLED, fingerprint, in_child, steps_and_kill
 from mltbench.benchmark.executors.run_plan import cohort_key, run_plan
 from mltbench.benchmark.executors.settings import LARGEST_COHORT, RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
@@ -68,22 +67,13 @@ def train_alone(names, folder):
         assert run_cohort(job)
 
 
+def assert_same(folder, names, alone):
+    for name in names:
+        assert fingerprint(folder / name) == fingerprint(alone / name), name
+
+
 def states(folder, names):
     return [RunFolder(folder / name).state().state for name in names]
-
-
-def results(folder):
-    """Everything that a run says of its numbers."""
-    weights = torch.load(folder / "weights.pt", weights_only=True)
-    with np.load(folder / "test_scores.npz") as arrays:
-        scores = arrays["scores"].tobytes()
-    metrics = [
-        (entry.event, {name: value for name, value in entry.metrics.items() if not name.startswith("cost/")})
-        for entry in read_journal(folder)
-        if entry.event in ("epoch", "evaluation", "test")
-    ]
-    flat = json.dumps(weights, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
-    return flat, scores, metrics, json.loads((folder / "per_class.json").read_text())["average_precision"]
 
 
 @pytest.fixture
@@ -101,9 +91,8 @@ def test_a_cohort_has_the_bits_of_separate_training(names, dataset, tmp_path, tr
     alone = len(trunk_passes)
     assert run_cohort(job_of(names, tmp_path / "together"))
     assert len(trunk_passes) - alone == alone / len(names)
-    for name in names:
-        assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
-    assert len({results(tmp_path / "alone" / name)[1] for name in names}) == len(names)
+    assert_same(tmp_path / "together", names, tmp_path / "alone")
+    assert len({fingerprint(tmp_path / "alone" / name)[0] for name in names}) == len(names)
 
 
 def test_what_agrees_in_all_but_loss_and_head_is_a_cohort():
@@ -128,8 +117,7 @@ def test_a_member_that_fails_leaves_the_others_alone(dataset, own_registrations,
     assert ends["fails"].details["reason"] == "RuntimeError: in a mood"
     assert ends["diverges"].details["reason"].startswith("DivergedError: the loss was not finite at step 0")
     train_alone(("rs", "r-bce"), tmp_path / "alone")
-    for name in ("rs", "r-bce"):
-        assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
+    assert_same(tmp_path / "together", ("rs", "r-bce"), tmp_path / "alone")
 
 
 @pytest.fixture
@@ -146,19 +134,16 @@ def signals(monkeypatch):
                     os.kill(os.getpid(), number)
             learn(self, batch)
 
-        patched = monkeypatch.context()
-        patched.__enter__().setattr(Learner, "learn", signalled)
-        return patched
+        monkeypatch.setattr(Learner, "learn", signalled)
 
     return sending
 
 
 def test_an_interrupted_cohort_resumes_together_from_its_checkpoints(dataset, tmp_path, signals, trunk_passes):
     job, before = job_of(RESAMPLED, tmp_path / "together"), torch.get_rng_state()
-    patched = signals(signal.SIGTERM)
+    signals(signal.SIGTERM)
     with pytest.raises(Interrupted):
         run_cohort(job)
-    patched.__exit__(None, None, None)
     assert torch.equal(torch.get_rng_state(), before)
     assert states(tmp_path / "together", RESAMPLED) == ["interrupted"] * 3
     steps = {RunFolder(tmp_path / "together" / name).state().step for name in RESAMPLED}
@@ -167,26 +152,14 @@ def test_an_interrupted_cohort_resumes_together_from_its_checkpoints(dataset, tm
     together = len(trunk_passes)
     train_alone(RESAMPLED, tmp_path / "alone")
     assert together == (len(trunk_passes) - together) / 3, "no step was taken twice, nor by one alone"
-    for name in RESAMPLED:
-        assert results(tmp_path / "together" / name) == results(tmp_path / "alone" / name), name
+    assert_same(tmp_path / "together", RESAMPLED, tmp_path / "alone")
 
 
 def test_members_with_checkpoints_of_different_steps_begin_where_all_have_been(dataset, tmp_path, trunk_passes):
     """Killed while checkpoints are written, some have the new one already; a member that is new begins alone."""
-    (tmp_path / "killed").mkdir()
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(1)
-        step = Learner.step
-
-        def killing(self, *given):
-            if self.steps == 4:
-                os._exit(9)
-            return step(self, *given)
-
-        Learner.step = killing
-        run_cohort(job_of(RESAMPLED[:2], tmp_path / "killed", checkpoint_seconds=0.0))
-    os.waitpid(child, 0)
+    job = job_of(RESAMPLED[:2], tmp_path / "killed", checkpoint_seconds=0.0)
+    assert in_child(steps_and_kill, job, 8) == KILLED
+    trunk_passes.clear()
     second = tmp_path / "killed" / RESAMPLED[1]
     (second / "checkpoint.previous.mlt").replace(second / "checkpoint.mlt")
     assert run_cohort(job_of(RESAMPLED, tmp_path / "killed"))
@@ -195,16 +168,14 @@ def test_members_with_checkpoints_of_different_steps_begin_where_all_have_been(d
     together = len(trunk_passes)
     train_alone(RESAMPLED, tmp_path / "alone")
     assert together == 3 + 6, "two that resume at step 3 of 6, and one from the beginning"
-    for name in RESAMPLED:
-        assert results(tmp_path / "killed" / name) == results(tmp_path / "alone" / name), name
+    assert_same(tmp_path / "killed", RESAMPLED, tmp_path / "alone")
 
 
 def test_a_second_ctrl_c_stops_all_members_at_once(dataset, tmp_path, signals):
     job = job_of(RESAMPLED, tmp_path)
-    patched = signals(signal.SIGINT, signal.SIGINT)
+    signals(signal.SIGINT, signal.SIGINT)
     with pytest.raises(Interrupted):
         run_cohort(job)
-    patched.__exit__(None, None, None)
     assert states(tmp_path, RESAMPLED) == ["interrupted"] * 3
     assert run_cohort(job)
 
@@ -234,9 +205,8 @@ def test_a_plan_is_run_in_cohorts(executor, store, data_root, settings, trunk_pa
     plan = build_plan(load_dataset("digits-mlt", data_root=data_root), names, overrides=quick, seeds=[0])
     ended = []
     summary = run_plan(plan, store, replace(settings, executor=executor), on_end=ended.append)
-    assert (
-        {p.experiment.method.name for p in summary.trained} == set(names) == {p.experiment.method.name for p in ended}
-    )
+    for experiments in (summary.trained, ended):
+        assert {planned.experiment.method.name for planned in experiments} == set(names)
     assert {run.data.tags["mltbench.method"] for run in store.runs_of()} == set(names)
     if executor == "here":
         steps = sum(-(-planned.images // 32) for planned in plan.experiments if planned.title != "R-BCE")

@@ -9,13 +9,12 @@ import time
 
 import pytest
 import sqlalchemy
-from crashes import KILLED, METHODS, Events, fingerprint, in_child, run_killed, small_job
+from crashes import KILLED, METHODS, Events, fingerprint, in_child, resumed, run_killed, small_job
 from mlflow import MlflowClient
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.journal import read_journal
-from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.runs.verification import compare_runs
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.execution import Execution
@@ -32,27 +31,14 @@ def uninterrupted(request, dataset, tmp_path):
     return request.param, events, fingerprint(tmp_path / "whole")
 
 
-def killed_and_resumed(folder, name, point, *, checkpoint_seconds=0.0):
-    """What a run comes to that was killed at an event and then resumed."""
-    job = small_job(folder, name, checkpoint_seconds=checkpoint_seconds)
-    assert in_child(run_killed, job, point) == KILLED
-    assert in_child(run_cohort, job) == 0
-    return fingerprint(folder)
-
-
-def test_a_run_killed_at_any_event_comes_to_the_same_bits(uninterrupted, tmp_path):
+@pytest.mark.parametrize("stride", [61, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_run_killed_at_its_events_comes_to_the_same_bits(stride, uninterrupted, tmp_path):
     name, events, expected = uninterrupted
     assert {"before step", "half a line", "before fsync", "after replace", "before append"} <= set(events)
-    sample = range(METHODS.index(name), len(events), 61)
-    for point in sample:
-        assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
-
-
-@pytest.mark.soak
-def test_a_run_killed_at_every_event_comes_to_the_same_bits(uninterrupted, tmp_path):
-    name, events, expected = uninterrupted
-    for point in range(len(events)):
-        assert killed_and_resumed(tmp_path / str(point), name, point) == expected, events[point]
+    for point in range(METHODS.index(name) if stride > 1 else 0, len(events), stride):
+        job = small_job(tmp_path / str(point), name)
+        assert in_child(run_killed, job, point) == KILLED
+        assert resumed(job) == expected, events[point]
 
 
 CALLS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "search_runs")
@@ -68,7 +54,8 @@ def plan_is_run(root, plan, kill_at=None):
     (root / "events").write_text("\n".join(events.seen))
 
 
-def killed_uploads_come_once(dataset, empty_database, tmp_path, stride):
+@pytest.mark.parametrize("stride", [15, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_plan_killed_at_calls_to_mlflow_uploads_every_point_once(stride, dataset, empty_database, tmp_path):
     """Kill a plan at calls to MLflow, run it again, and compare every point with the journal."""
     plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
 
@@ -112,15 +99,6 @@ def test_killed_while_mlflow_makes_its_tables_the_store_opens_the_next_time(stat
     assert in_child(killed) == -signal.SIGKILL
     assert open_store(tmp_path).runs_of("tiny") == []
     assert not list(tmp_path.glob("*.new*"))
-
-
-def test_a_plan_killed_at_a_call_to_mlflow_brings_every_point_once(dataset, empty_database, tmp_path):
-    killed_uploads_come_once(dataset, empty_database, tmp_path, 15)
-
-
-@pytest.mark.soak
-def test_a_plan_killed_at_every_call_to_mlflow_brings_every_point_once(dataset, empty_database, tmp_path):
-    killed_uploads_come_once(dataset, empty_database, tmp_path, 1)
 
 
 @pytest.mark.soak

@@ -3,13 +3,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
+from crashes import fingerprint
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.executors.run_plan import run_plan, split_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.runs.folder import RunFolder
-from mltbench.benchmark.runs.journal import read_journal
 from mltbench.methods import plugins
 from mltbench.reports.results.runs import runs_frame
 from plans import make_plan
@@ -67,55 +66,40 @@ def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, mo
     assert [planned for planned, _ in first.failed] == [bad]
     assert first.failed[0][1].startswith(reason)
     assert first.trained == [good]
-    status = {run.data.tags["mltbench.method"]: run.info.status for run in store.runs_of()}
-    assert status == {"moody": "FAILED", "erm": "FINISHED"}
-    failed = next(run for run in store.runs_of() if run.info.status == "FAILED")
+    runs = {run.data.tags["mltbench.method"]: run for run in store.runs_of()}
+    assert {name: run.info.status for name, run in runs.items()} == {"moody": "FAILED", "erm": "FINISHED"}
+    failed = runs["moody"]
     assert failed.data.tags["mltbench.state"] == "failed"
     assert failed.data.tags["mltbench.reason"].startswith(reason)
     assert split_plan(plan, store) == ([good], [bad])
     moody.with_name("mood").write_text("well")
     second = run_plan(plan, store, settings)
     assert (second.skipped, second.trained, second.failed) == ([good], [bad], [])
-    frame = runs_frame(store)
-    assert sorted(frame.state) == ["finished", "finished"]
+    assert sorted(runs_frame(store).state) == ["finished", "finished"]
     assert sorted(run.info.status for run in store.runs_of()) == ["FAILED", "FINISHED", "FINISHED"]
     assert split_plan(plan, store)[1] == []
 
 
-def job_of(plan, folder, data_root, **more):
-    """All experiments of a plan as one cohort."""
-    return RunSettings(data_root=data_root, **more).job(plan.experiments, folder)
-
-
 def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
-    plan = make_plan(data_root, ["erm", "db-focal"])
-    here, there = tmp_path / "here", tmp_path / "there"
-    assert len(list(InProcess().run(job_of(plan, here, data_root).one_by_one()))) == 2
-    assert len(list(Processes(2).run(job_of(plan, there, data_root).one_by_one()))) == 2
+    plan, settings = make_plan(data_root, ["erm", "db-focal"]), RunSettings(data_root=data_root)
+    for executor, side in ((InProcess(), "here"), (Processes(2), "there")):
+        assert len(list(executor.run(settings.job(plan.experiments, tmp_path / side).one_by_one()))) == 2
     for name in (planned.experiment.id for planned in plan.experiments):
-        first, second = (torch.load(side / name / "weights.pt", weights_only=True) for side in (here, there))
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first)
-        tests = [next(e.metrics for e in read_journal(side / name) if e.event == "test") for side in (here, there)]
-        assert tests[0]["test/total"] == tests[1]["test/total"] > 0
-        assert (here / name / "per_class.json").read_text() == (there / name / "per_class.json").read_text()
+        assert fingerprint(tmp_path / "here" / name) == fingerprint(tmp_path / "there" / name)
 
 
-def test_a_worker_that_dies_fails_its_own_job_alone(moody, data_root, tmp_path):
+@pytest.mark.parametrize("together", [False, True])
+def test_a_worker_that_dies_fails_one_experiment_alone(together, moody, data_root, tmp_path):
+    """A cohort whose worker dies continues one by one."""
     moody.with_name("mood").write_text("killed")
-    job = job_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
-    ended = list(Processes(1, retries=0).run(job.one_by_one()))
+    settings = RunSettings(data_root=data_root, plugins=(str(moody),))
+    job = settings.job(make_plan(data_root, ["moody", "erm"]).experiments, tmp_path / "runs")
+    ended = list(Processes(1, retries=0).run([job] if together else job.one_by_one()))
+    assert ended == list(job.one_by_one())
     found = [RunFolder(one.members[0].folder).state() for one in ended]
     assert [state.state for state in found] == ["failed", "finished"]
     assert "the worker process died" in found[0].reason
     assert multiprocessing.active_children() == []
-
-
-def test_a_cohort_whose_worker_dies_continues_one_by_one(moody, data_root, tmp_path):
-    moody.with_name("mood").write_text("killed")
-    job = job_of(make_plan(data_root, ["moody", "erm"]), tmp_path / "runs", data_root, plugins=(str(moody),))
-    assert list(Processes(1, retries=0).run([job])) == list(job.one_by_one())
-    assert [RunFolder(member.folder).state().state for member in job.members] == ["failed", "finished"]
 
 
 # A spawned worker imports the script again, and without `if __name__ == "__main__"` dies of it.

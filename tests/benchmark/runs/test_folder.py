@@ -5,16 +5,11 @@ import signal
 import socket
 import time
 
+import numpy as np
 import pytest
 from mltbench.benchmark.runs import folder as folder_module
 from mltbench.benchmark.runs.folder import HeldError, RunFolder, State
-from mltbench.benchmark.runs.journal import Journal
-
-
-def write_heartbeat(folder, *, host, age):
-    folder.mkdir(exist_ok=True)
-    beat = {"host": host, "pid": 1, "time": time.time() - age, "steps": 3}
-    (folder / "heartbeat.json").write_text(json.dumps(beat))
+from mltbench.benchmark.runs.journal import Journal, read_journal
 
 
 def hold_forever(folder, ready):
@@ -40,6 +35,7 @@ def holder(tmp_path):
 
 def test_a_folder_without_journal_is_pending(tmp_path):
     assert RunFolder(tmp_path / "nowhere").state().state == State.PENDING
+    assert read_journal(tmp_path / "nowhere") == []
     assert not (tmp_path / "nowhere").exists(), "asking leaves nothing behind"
 
 
@@ -66,10 +62,8 @@ def test_what_is_held_is_running_until_its_holder_is_killed(holder, tmp_path, mo
     monkeypatch.setattr(folder_module, "PATIENCE_SECONDS", 0.1)
     found = RunFolder(tmp_path).state()
     assert (found.state, found.heartbeat.pid) == (State.RUNNING, holder.pid)
-    with (
-        pytest.raises(HeldError, match=f"{tmp_path.name} is being run by process {holder.pid} on "),
-        RunFolder(tmp_path).hold(),
-    ):
+    refused = pytest.raises(HeldError, match=f"{tmp_path.name} is being run by process {holder.pid} on ")
+    with refused, RunFolder(tmp_path).hold():
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
@@ -94,15 +88,12 @@ def test_a_sign_of_life_comes_at_once_and_goes_at_the_end(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("host", "age", "state"),
-    [
-        ("elsewhere", 5, State.RUNNING),
-        ("elsewhere", 100, State.INTERRUPTED),
-        (socket.gethostname(), 5, State.INTERRUPTED),
-    ],
+    [("elsewhere", 5, "running"), ("elsewhere", 100, "interrupted"), (socket.gethostname(), 5, "interrupted")],
 )
 def test_another_machine_is_believed_by_its_heartbeat(host, age, state, tmp_path):
     Journal(tmp_path).append("start")
-    write_heartbeat(tmp_path, host=host, age=age)
+    beat = {"host": host, "pid": 1, "time": time.time() - age, "steps": 3}
+    (tmp_path / "heartbeat.json").write_text(json.dumps(beat))
     assert RunFolder(tmp_path).state().state == state
     if state == State.RUNNING:
         with pytest.raises(HeldError, match="process 1 on elsewhere"), RunFolder(tmp_path).hold():
@@ -114,3 +105,37 @@ def test_a_damaged_heartbeat_is_none(tmp_path):
     for text in ("", "{", "[]", '{"host": 1}', '{"other": 1}'):
         (tmp_path / "heartbeat.json").write_text(text)
         assert RunFolder(tmp_path).state().heartbeat is None
+
+
+def test_a_journal_gives_back_what_was_written(tmp_path):
+    before, journal = time.time(), Journal(tmp_path)
+    journal.append("start", execution={"device": "cpu"})
+    journal.append("epoch", step=3, metrics={"train/loss": 0.1 + 0.2, "train/bad": float("nan")}, images=7)
+    start, epoch = read_journal(tmp_path)
+    assert (start.event, start.step, start.metrics, start.details) == ("start", 0, {}, {"execution": {"device": "cpu"}})
+    assert (epoch.event, epoch.step, epoch.details) == ("epoch", 3, {"images": 7})
+    assert epoch.metrics["train/loss"] == 0.1 + 0.2
+    assert np.isnan(epoch.metrics["train/bad"])
+    assert 1000 * before - 1 <= start.time <= epoch.time <= 1000 * time.time()
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append("start")
+    journal.append("finished")
+    assert RunFolder(tmp_path).state().is_finished
+    file = tmp_path / "journal.jsonl"
+    whole = file.read_text()
+    for length in range(len(whole.splitlines()[0]) + 1, len(whole)):
+        file.write_text(whole[:length])
+        assert [entry.event for entry in read_journal(tmp_path)] == ["start"]
+        assert not RunFolder(tmp_path).state().is_finished
+
+
+def test_a_journal_goes_on_after_a_torn_line(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append("start")
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"event": "epo')
+    journal.append("failed", reason="the worker process died")
+    assert [entry.event for entry in read_journal(tmp_path)] == ["start", "failed"]

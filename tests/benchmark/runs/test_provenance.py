@@ -26,7 +26,7 @@ def test_a_wheel_has_the_digest_of_the_checkout_that_it_was_made_from(installed)
     assert version["mltbench"] == "0.1.0"
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "benchmark/executors/protocol.py"])
+@pytest.mark.parametrize("name", ["__init__.py", "benchmark/executors/settings.py"])
 def test_another_byte_or_another_name_is_another_digest(name, installed):
     whole, file = source_digest(installed), installed / name
     file.write_bytes(file.read_bytes() + b"\n")

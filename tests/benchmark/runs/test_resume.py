@@ -14,20 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crashes import KILLED, TROUBLE, Events, fingerprint, in_child, in_folder, run_killed, small_job
+from crashes import KILLED, TROUBLE, Events, in_child, in_folder, resumed, run_killed, small_job, steps_and_kill
 from mltbench import files
 from mltbench.benchmark.runs.folder import RunFolder, State
 from mltbench.benchmark.runs.interruption import Interrupted
 from mltbench.benchmark.runs.journal import Journal, read_journal
 from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.runs.verification import compare_runs, train_again, verification_job
-from mltbench.benchmark.training.checkpoint import (
-    DamagedCheckpointError,
-    Header,
-    read_checkpoint,
-    whole_checkpoints,
-    write_checkpoint,
-)
+from mltbench.benchmark.training import checkpoint
+from mltbench.benchmark.training.checkpoint import DamagedCheckpointError, read_checkpoint, write_checkpoint
 from mltbench.benchmark.training.execution import ExecutionChangedError
 from mltbench.benchmark.training.generators import GeneratorTurns, generator_states
 from mltbench.benchmark.training.learner import Learner
@@ -36,13 +31,6 @@ from mltbench.files import DiskFullError, write_durably
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 FULL_DISK = 7
-
-
-def steps_and_kill(job, number):
-    """Run a job that is killed before its step of that number."""
-    events = Events(2 * number)
-    events.before(Learner, "step")
-    run_cohort(job)
 
 
 @pytest.fixture
@@ -61,17 +49,15 @@ def expected(dataset, tmp_path_factory):
 
 @cache
 def uninterrupted(folder):
-    assert in_child(run_cohort, small_job(folder / "whole")) == 0
-    return fingerprint(folder / "whole")
+    return resumed(small_job(folder / "whole"))
 
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch(killed, expected, tmp_path):
     found = RunFolder(tmp_path / "run").state()
     assert (found.state, found.epoch) == (State.INTERRUPTED, 1)
-    assert in_child(run_cohort, killed) == 0
-    assert fingerprint(tmp_path / "run") == expected
-    resumed = [entry for entry in read_journal(tmp_path / "run") if entry.event == "resumed"]
-    assert [(entry.step, entry.details["steps"]) for entry in resumed] == [(1, 4)]
+    assert resumed(killed) == expected
+    entries = [entry for entry in read_journal(tmp_path / "run") if entry.event == "resumed"]
+    assert [(entry.step, entry.details["steps"]) for entry in entries] == [(1, 4)]
     assert not list((tmp_path / "run").glob("checkpoint*"))
     assert RunFolder(tmp_path / "run").state().state == State.FINISHED
 
@@ -85,11 +71,10 @@ def test_epochs_that_are_trained_again_keep_their_first_entries(dataset, expecte
     assert len(before) == 1
     for name, content in zip(("checkpoint.mlt", "checkpoint.previous.mlt"), early, strict=True):
         (tmp_path / "run" / name).write_bytes(content)
-    assert in_child(run_cohort, job) == 0
+    assert resumed(job) == expected
     after = [entry for entry in read_journal(tmp_path / "run") if entry.event == "epoch"]
     assert [entry.step for entry in after] == [1, 2]
     assert after[0] == before[0], "the point has its first time: MLflow would take another one for a second point"
-    assert fingerprint(tmp_path / "run") == expected
 
 
 def test_other_bits_are_reported(tmp_path):
@@ -121,8 +106,7 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(number, status, dataset,
     last = read_journal(tmp_path / "run")[-1]
     assert (last.event, last.details["steps"]) == ("interrupted", 4)
     assert last.details["reason"] == f"signal {signal.Signals(number).name}"
-    assert in_child(run_cohort, job) == 0
-    assert fingerprint(tmp_path / "run") == expected
+    assert resumed(job) == expected
 
 
 class TwoSignals(Events):
@@ -153,11 +137,9 @@ def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(dataset, expected, tmp_p
     for point in range(0, number, 10):
         job = small_job(tmp_path / str(point))
         assert in_child(interrupted_twice, job, point) == 130, point
-        assert RunFolder(job.members[0].folder).state().state in (State.INTERRUPTED, State.PENDING, State.FINISHED), (
-            point
-        )
-        assert in_child(run_cohort, job) == 0, point
-        assert fingerprint(job.members[0].folder) == expected, point
+        state = RunFolder(job.members[0].folder).state().state
+        assert state in (State.INTERRUPTED, State.PENDING, State.FINISHED), point
+        assert resumed(job) == expected, point
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda"}])
@@ -215,11 +197,11 @@ def damages(content, lengths, flips):
 
 def small_header(steps):
     machine = {"device": "cpu", "threads": 1, "machine": "a machine"}
-    return Header(experiment="0123", attempt=7, epochs=0, steps=steps, **machine)
+    return checkpoint.Header(experiment="0123", attempt=7, epochs=0, steps=steps, **machine)
 
 
 def checkpoints_of(folder, experiment="0123", attempt=7):
-    return whole_checkpoints(folder, experiment, attempt=attempt, epochs=set())
+    return checkpoint.whole_checkpoints(folder, experiment, attempt=attempt, epochs=set())
 
 
 def test_every_truncation_and_500_flips_of_a_checkpoint_are_noticed(tmp_path):
@@ -244,7 +226,8 @@ def test_a_checkpoint_of_another_run_is_none(tmp_path):
     assert checkpoints_of(tmp_path, attempt=8) == [], "of an earlier try"
 
 
-def damaged_and_resumed(killed, expected, tmp_path, number):
+@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_damaged_checkpoints_resume_from_the_previous_one(number, killed, expected, tmp_path):
     """Damage the newest checkpoint in so many ways, half of them cuts; each resumes to what it would have been."""
     content = (tmp_path / "run" / "checkpoint.mlt").read_bytes()
     lengths = random.Random(7).sample(range(len(content)), number // 2)
@@ -252,26 +235,15 @@ def damaged_and_resumed(killed, expected, tmp_path, number):
         copy = tmp_path / f"copy-{i}"
         shutil.copytree(tmp_path / "run", copy)
         (copy / "checkpoint.mlt").write_bytes(damaged)
-        assert in_child(run_cohort, in_folder(killed, copy)) == 0, what
-        resumed = [entry.details["steps"] for entry in read_journal(copy) if entry.event == "resumed"]
-        assert resumed == [3], "the previous checkpoint was used"
-        assert fingerprint(copy) == expected, what
-
-
-def test_damaged_checkpoints_resume_from_the_previous_one(killed, expected, tmp_path):
-    damaged_and_resumed(killed, expected, tmp_path, 2)
-
-
-@pytest.mark.soak
-def test_20_damaged_checkpoints_resume_from_the_previous_one(killed, expected, tmp_path):
-    damaged_and_resumed(killed, expected, tmp_path, 20)
+        assert resumed(in_folder(killed, copy)) == expected, what
+        steps = [entry.details["steps"] for entry in read_journal(copy) if entry.event == "resumed"]
+        assert steps == [3], "the previous checkpoint was used"
 
 
 def test_without_a_whole_checkpoint_it_starts_anew(killed, expected, tmp_path):
     for path in (tmp_path / "run").glob("checkpoint*"):
         path.write_bytes(path.read_bytes()[:-1])
-    assert in_child(run_cohort, killed) == 0
-    assert fingerprint(tmp_path / "run") == expected
+    assert resumed(killed) == expected
     assert [entry.event for entry in read_journal(tmp_path / "run")][:2] == ["start", "epoch"]
 
 
@@ -293,20 +265,16 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_old_one(killed, expected, tm
     assert not list(folder.glob(".*.new")), "what was half written is taken away"
     assert RunFolder(folder).state().state == State.INTERRUPTED
     assert "no room left" in RunFolder(folder).state().reason
-    assert in_child(run_cohort, killed) == 0
-    assert fingerprint(folder) == expected
+    assert resumed(killed) == expected
 
 
 def test_a_journal_that_finds_no_room_loses_nothing(killed, expected, tmp_path):
     folder = tmp_path / "run"
     room = (folder / "journal.jsonl").stat().st_size + 40
-    assert (
-        in_child(limited, replace(killed, execution=replace(killed.execution, checkpoint_seconds=60)), room)
-        == FULL_DISK
-    )
+    job = replace(killed, execution=replace(killed.execution, checkpoint_seconds=60))
+    assert in_child(limited, job, room) == FULL_DISK
     assert RunFolder(folder).state().state == State.INTERRUPTED
-    assert in_child(run_cohort, killed) == 0
-    assert fingerprint(folder) == expected
+    assert resumed(killed) == expected
 
 
 def test_every_size_of_a_full_disk_is_survived(dataset, expected, tmp_path):
@@ -317,8 +285,7 @@ def test_every_size_of_a_full_disk_is_survived(dataset, expected, tmp_path):
         if status == 0:
             break
         assert status == FULL_DISK
-        assert in_child(run_cohort, job) == 0
-        assert fingerprint(tmp_path / str(size)) == expected
+        assert resumed(job) == expected
         size *= 8
     assert size > 100_000
 
@@ -358,12 +325,10 @@ def test_a_finished_run_is_verified(dataset, monkeypatch, tmp_path):
     assert run_cohort(small_job(folder))
     job = verification_job(RunFolder(folder), tmp_path / "scratch", data_root=Path())
     train_again(job)
-    assert [(item.what, item.same) for item in compare_runs(folder, Path(job.members[0].folder))] == [
-        ("weights", True),
-        ("test scores", True),
-        ("average precision per class", True),
-        ("metrics in the journal", True),
-    ]
+    compared = compare_runs(folder, Path(job.members[0].folder))
+    assert all(item.same for item in compared)
+    what = ["weights", "test scores", "average precision per class", "metrics in the journal"]
+    assert [item.what for item in compared] == what
     weights = torch.load(folder / "weights.pt", weights_only=True)
     weights["head.bias"][2] = torch.nextafter(weights["head.bias"][2], torch.tensor(9.0))
     torch.save(weights, folder / "weights.pt")
