@@ -1,7 +1,12 @@
 """What tests of carrying plans out share: plans of one epoch, what a store holds of them, the tiny set as a plug-in."""
 
+import sys
+import textwrap
+from contextlib import contextmanager
+
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.datasets.registry import load_dataset
+from mltbench.methods import plugins
 
 # A plug-in that registers the tiny set, unless this process has it.
 TINY = """
@@ -13,7 +18,45 @@ if "tiny" not in [entry.name for entry in list_datasets()]:
         name="tiny", summary="", source="", open=lambda root: tiny_dataset(), recipe="digits", backbone="digits-resnet"
     ))
 """
+# A plugin with a loss of its own; its forward pass counts its calls.
+LOSS = """
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import mltbench
+import torch
+
+
+@mltbench.register_loss("{name}", like="{like}")
+class Loss_{name}(torch.nn.Module):
+    calls = 0
+
+    def __init__(self, statistics):
+        super().__init__()
+
+    def forward(self, logits, labels):
+        self.calls += 1
+{body}
+"""
+PLAIN = "return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)"
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
+
+
+def plugin_text(name, body, like="rs"):
+    """The text of a plugin whose loss is computed by `body`."""
+    return LOSS.format(name=name, like=like, body=textwrap.indent(textwrap.dedent(body).strip(), " " * 8))
+
+
+@contextmanager
+def plugin_file(path, *texts):
+    """Write a plugin and load it; forget it at the end."""
+    path.write_text("".join(texts))
+    name = plugins.plugin_module_name(path)
+    plugins.load_plugins([str(path)])
+    yield path
+    sys.modules.pop(name)
 
 
 def make_plan(data_root, methods, **more):

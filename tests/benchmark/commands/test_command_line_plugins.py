@@ -3,24 +3,11 @@ import sys
 
 import pytest
 from mltbench.methods import plugins
+from plans import PLAIN, plugin_text
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 QUICK = ["--override", "recipe.plain.epochs=1", "--override", "recipe.resampled.epochs=1", "--workers", "1"]
-
-PLUGIN = """
-import torch
-import mltbench
-
-@mltbench.register_loss("{name}", like="rs")
-class Own(torch.nn.Module):
-    def __init__(self, statistics):
-        super().__init__()
-
-    def forward(self, logits, labels):
-        {body}
-"""
-GOOD = "return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)"
 
 
 @pytest.fixture
@@ -31,7 +18,7 @@ def plugin(tmp_path, own_registrations):
     def writing(name, body, folder="."):
         file = tmp_path / folder / f"{name}_file.py" if folder == "." else tmp_path / folder / "mine.py"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(PLUGIN.format(name=name, body=body))
+        file.write_text(plugin_text(name, body))
         files.append(file)
         return file
 
@@ -41,7 +28,7 @@ def plugin(tmp_path, own_registrations):
 
 
 def test_check_passes_a_good_method(call, plugin):
-    status, shown, _ = call("check", "--plugin", plugin("good", GOOD), "--method", "good", "--method", "ml-gcn")
+    status, shown, _ = call("check", "--plugin", plugin("good", PLAIN), "--method", "good", "--method", "ml-gcn")
     assert status == 0
     assert "2 of 2 methods passed" in shown
 
@@ -75,6 +62,6 @@ def test_a_run_that_fails_says_why_and_exits_with_1(call, plugin, out):
 
 
 def test_two_plugins_of_one_file_name_are_both_loaded(call, plugin):
-    files = [plugin("first", GOOD, "a"), plugin("second", GOOD, "b")]
+    files = [plugin("first", PLAIN, "a"), plugin("second", PLAIN, "b")]
     options = [word for file in files for word in ("--plugin", file)]
     assert call("check", *options, "--method", "first", "--method", "second")[0] == 0

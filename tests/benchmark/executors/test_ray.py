@@ -14,42 +14,24 @@ from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import Execution
 from mltbench.errors import InputError
-from mltbench.methods import plugins
-from plans import TINY, numbers
+from plans import PLAIN, TINY, numbers, plugin_file, plugin_text
 
-# Registers the tiny set in every worker, and a loss that kills its worker the first two times, in its second step.
-DEADLY = """
-import os
-import signal
-from pathlib import Path
-
-import torch
-import mltbench
-
-@mltbench.register_loss("deadly", like="erm")
-class Deadly(torch.nn.Module):
-    def __init__(self, statistics):
-        super().__init__()
-        self.steps = 0
-
-    def forward(self, logits, labels):
-        self.steps += 1
-        deaths = Path(__file__).with_name("deaths")
-        if self.steps == 2 and len(deaths.read_text()) < 2:
-            deaths.write_text(deaths.read_text() + "x")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+# A loss that kills its worker the first two times, in its second step.
+DEADLY = f"""
+deaths = Path(__file__).with_name("deaths")
+if self.calls == 2 and len(deaths.read_text()) < 2:
+    deaths.write_text(deaths.read_text() + "x")
+    os.kill(os.getpid(), signal.SIGKILL)
+{PLAIN}
 """
 
 
 @pytest.fixture
 def deadly(tmp_path, own_registrations):
-    file = tmp_path / "deadly_plugin.py"
-    file.write_text(TINY + DEADLY)
-    file.with_name("deaths").write_text("")
-    plugins.load_plugins([str(file)])
-    yield file
-    plugins.sys.modules.pop(plugins.plugin_module_name(file))
+    """A plugin that registers the tiny set in every worker, and the deadly loss."""
+    (tmp_path / "deaths").write_text("")
+    with plugin_file(tmp_path / "deadly_plugin.py", TINY, plugin_text("deadly", DEADLY, like="erm")) as file:
+        yield file
 
 
 @pytest.fixture

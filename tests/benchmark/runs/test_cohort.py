@@ -19,36 +19,17 @@ from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.feed import Feed
 from mltbench.benchmark.training.learner import Learner
 from mltbench.datasets.registry import load_dataset
-from mltbench.methods import plugins
 from mltbench.methods.catalogue import get_method
+from plans import plugin_file, plugin_text
 
 EPOCHS = Schedule(epochs=3, decay_after=(1,))
 RESAMPLED = ("rs", "r-bce", "db-focal")
 EVERY_IMAGE = ("erm", "ml-gcn", "focal")
 
-MOODS = """
-import mltbench
-import torch
-
-@mltbench.register_loss("fails", like="rs")
-class Fails(torch.nn.Module):
-    def __init__(self, statistics):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, logits, labels):
-        self.calls += 1
-        if self.calls == 3:
-            raise RuntimeError("in a mood")
-        return logits.sum()
-
-@mltbench.register_loss("diverges", like="rs")
-class Diverges(torch.nn.Module):
-    def __init__(self, statistics):
-        super().__init__()
-
-    def forward(self, logits, labels):
-        return logits.sum() * float("nan")
+FAILS = """
+if self.calls == 3:
+    raise RuntimeError("in a mood")
+return logits.sum()
 """
 
 
@@ -107,11 +88,10 @@ def test_what_agrees_in_all_but_loss_and_head_is_a_cohort():
 
 
 def test_a_member_that_fails_leaves_the_others_alone(dataset, own_registrations, tmp_path):
-    file = tmp_path / "moods.py"
-    file.write_text(MOODS)
-    plugins.load_plugins([str(file)])
     names = ("fails", "rs", "diverges", "r-bce")
-    assert not run_cohort(job_of(names, tmp_path / "together"))
+    moods = plugin_text("fails", FAILS), plugin_text("diverges", 'return logits.sum() * float("nan")')
+    with plugin_file(tmp_path / "moods.py", *moods):
+        assert not run_cohort(job_of(names, tmp_path / "together"))
     assert states(tmp_path / "together", names) == ["failed", "finished", "failed", "finished"]
     ends = {name: read_journal(tmp_path / "together" / name)[-1] for name in ("fails", "diverges")}
     assert ends["fails"].details["reason"] == "RuntimeError: in a mood"

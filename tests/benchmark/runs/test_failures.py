@@ -9,44 +9,27 @@ from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.executors.run_plan import run_plan, split_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.runs.folder import RunFolder
-from mltbench.methods import plugins
 from mltbench.reports.results.runs import runs_frame
-from plans import make_plan
+from plans import PLAIN, make_plan, plugin_file, plugin_text
 
 # The loss does what the file `mood` beside it says; it stays the same file, hence the same experiment.
-MOODY = """
-import multiprocessing
-import os
-from pathlib import Path
-
-import torch
-import mltbench
-
-@mltbench.register_loss("moody", like="erm")
-class Moody(torch.nn.Module):
-    def __init__(self, statistics):
-        super().__init__()
-
-    def forward(self, logits, labels):
-        mood = Path(__file__).with_name("mood").read_text()
-        if mood == "killed" and multiprocessing.parent_process():
-            os._exit(9)
-        if mood == "nan":
-            return logits.sum() * float("nan")
-        if mood != "well":
-            raise {"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}[mood]("in a mood")
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+MOODY = f"""
+mood = Path(__file__).with_name("mood").read_text()
+if mood == "killed" and multiprocessing.parent_process():
+    os._exit(9)
+if mood == "nan":
+    return logits.sum() * float("nan")
+if mood != "well":
+    raise {{"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}}[mood]("in a mood")
+{PLAIN}
 """
 
 
 @pytest.fixture
 def moody(tmp_path, own_registrations):
     """The plugin's file; its mood is in the file `mood` beside it."""
-    file = tmp_path / "moody_plugin.py"
-    file.write_text(MOODY)
-    plugins.load_plugins([str(file)])
-    yield file
-    plugins.sys.modules.pop(plugins.plugin_module_name(file))
+    with plugin_file(tmp_path / "moody_plugin.py", plugin_text("moody", MOODY, like="erm")) as file:
+        yield file
 
 
 @pytest.mark.parametrize(
