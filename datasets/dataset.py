@@ -35,10 +35,9 @@ class Split:
             raise InputError(f"labels must be uint8 and ids strings; got {self.labels.dtype} and {self.ids.dtype}")
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
             raise InputError(f"images must be uint8 (N, H, W, 3); got {self.images.dtype} {self.images.shape}")
-        if not len(self.images) == len(self.labels) == len(self.ids):
-            raise InputError(
-                f"{len(self.images)} images, {len(self.labels)} label rows, {len(self.ids)} ids: not one each"
-            )
+        images, rows, ids = len(self.images), len(self.labels), len(self.ids)
+        if not images == rows == ids:
+            raise InputError(f"{images} images, {rows} label rows, {ids} ids: not one each")
         # By hashes, .2 s a million, where `np.unique` of the ids takes 2 s and 110 MB; different ids may share a hash.
         hashes = np.fromiter((hash(one) for _, some in in_pieces(self.ids) for one in some), np.int64, len(self.ids))
         if len(np.unique(hashes)) < len(hashes) and len(np.unique(self.ids)) < len(self.ids):
@@ -82,11 +81,9 @@ class Dataset:
         if name not in self._opened:
             split = self.openers[name]()
             if split.digest != self.digests[name]:
-                raise InputError(
-                    f"{self.name}: the {name} split has digest {split.digest[:12]}, expected "
-                    f"{self.digests[name][:12]}; its files were changed. Delete its folder under the data root "
-                    "and prepare or import it again"
-                )
+                found = f"{split.digest[:12]}, expected {self.digests[name][:12]}; its files were changed"
+                cure = "Delete its folder under the data root and prepare or import it again"
+                raise InputError(f"{self.name}: the {name} split has digest {found}. {cure}")
             self._opened[name] = split
         return self._opened[name]
 

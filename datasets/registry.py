@@ -84,8 +84,7 @@ def prepare(name: str, data_root: Path, *, splits: Sequence[str] = SPLITS) -> No
 
 def resolve_data_root(given: Path | str | None = None) -> Path:
     """Where datasets are kept: the given path, else MLTBENCH_DATA, else the user's cache folder."""
-    chosen = given or os.environ.get("MLTBENCH_DATA")
-    if chosen:
+    if chosen := given or os.environ.get("MLTBENCH_DATA"):
         return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "mltbench" / "data"
@@ -95,11 +94,6 @@ def _imported_entry(folder: Path) -> DatasetEntry | None:
     manifest = read_manifest(folder)
     if manifest is None or manifest.name != folder.name:
         return None
-    return DatasetEntry(
-        name=manifest.name,
-        summary=manifest.summary,
-        source=manifest.source,
-        open=lambda root: open_prepared(folder, manifest, cure=f"import {folder.name} again (`mltbench data import`)"),
-        recipe=manifest.recipe,
-        backbone=manifest.backbone,
-    )
+    about = {name: getattr(manifest, name) for name in ("name", "summary", "source", "recipe", "backbone")}
+    cure = f"import {folder.name} again (`mltbench data import`)"
+    return DatasetEntry(**about, open=lambda root: open_prepared(folder, manifest, cure=cure))

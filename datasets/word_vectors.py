@@ -61,9 +61,8 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
     Raises `InputError` if the file cannot be read, or a class is not in it.
     """
     if not path.is_file():
-        raise InputError(
-            f"no file of word vectors at {path}; give a GloVe text file or an .npz with classes and vectors"
-        )
+        cure = "give a GloVe text file or an .npz with classes and vectors"
+        raise InputError(f"no file of word vectors at {path}; {cure}")
     table = _read_npz(path, classes) if path.suffix == ".npz" else _read_text(path, classes)
     rows, missing = [], []
     for name in classes:
@@ -73,9 +72,8 @@ def read_word_vectors(path: Path, classes: Sequence[str]) -> WordVectors:
         missing += [part for part in parts if part not in table]
         rows.append([table[part] for part in parts if part in table])
     if missing:
-        raise InputError(
-            f"{path} has no vector for {', '.join(map(repr, missing[:5]))}; add it, or choose another file"
-        )
+        named = ", ".join(map(repr, missing[:5]))
+        raise InputError(f"{path} has no vector for {named}; add it, or choose another file")
     vectors = np.stack([np.mean(row, axis=0) for row in rows]).astype(np.float32)
     return WordVectors(vectors=vectors, source=path.name)
 
@@ -112,11 +110,8 @@ def _read_text(path: Path, classes: Sequence[str]) -> dict[str, NDArray[np.float
     needed = set().union(*map(words_of, classes))
     wanted = {word.encode(): word for word in [*classes, *needed]}
     table: dict[str, NDArray[np.float32]] = {}
-    small, console = path.stat().st_size < LARGE_FILE, Console(stderr=True)
-    opened = progress.open(
-        path, "rb", description=f"reading {path.name}", console=console, transient=True, disable=small
-    )
-    with opened as file:
+    text, small, console = f"reading {path.name}", path.stat().st_size < LARGE_FILE, Console(stderr=True)
+    with progress.open(path, "rb", description=text, console=console, transient=True, disable=small) as file:
         for number, line in enumerate(file, start=1):
             first, _, numbers = line.rstrip().partition(b" ")
             if first not in wanted:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from ...errors import InputError
 from ...processes import usable_cores
@@ -14,7 +13,7 @@ from ..importing.importer import ImportOptions, check_dataset_name, import_image
 from ..importing.label_files import CsvOptions, read_label_file
 from ..importing.splits import SplitOptions
 from ..long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
-from ..long_tail.statistics import GROUPS, ClassStatistics
+from ..long_tail.statistics import ClassStatistics
 from ..prepared.dataset_folder import open_prepared
 from ..registry import list_datasets
 from .options import AtLeastOne, DataOptions, Flattened
@@ -66,39 +65,29 @@ def import_dataset(
     if not images.is_dir():
         raise InputError(f"--images {str(images)!r} is no folder; give the folder that the image files are below")
     annotations = read_annotations(labels, columns, difficult=difficult)
+    source = f"labels of {', '.join(Path(text).name for text in labels)}"
     options = ImportOptions(
-        name=name,
-        images=images.resolve(),
-        data_root=data.root,
-        splits=splits,
-        recipe=recipe,
-        backbone=backbone,
-        workers=workers or usable_cores(),
-        leave_out=leave_out,
-        replace=replace,
-        source=f"labels of {', '.join(Path(text).name for text in labels)}",
-    )
+        name=name, images=images.resolve(), data_root=data.root, splits=splits, recipe=recipe, backbone=backbone,
+        workers=workers or usable_cores(), leave_out=leave_out, replace=replace, source=source,
+    )  # fmt: skip
     with progress_bars() as advance:
         manifest, remarks = import_images(annotations, options, on_progress=advance)
     statistics = open_prepared(options.folder, manifest).statistics
     for remark in remarks:
         print_line(remark)
-    sizes = ", ".join(f"{name} {number:,}" for name, number in manifest.images.items())
-    groups = ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS)
-    print_line(f"{manifest.name}: images {sizes}; {len(manifest.classes)} classes ({groups})")
+    sizes = ", ".join(f"{split} {number:,}" for split, number in manifest.images.items())
+    print_line(f"{name}: images {sizes}; {len(manifest.classes)} classes ({statistics.group_sizes})")
     print_line(f"kept in {options.folder}")
-    print_line(
-        f"Next: mltbench data show {manifest.name}{data.repeated}, then "
-        f"mltbench run --dataset {manifest.name} --method erm{data.repeated}"
-    )
+    run = f"mltbench run --dataset {name} --method erm{data.repeated}"
+    print_line(f"Next: mltbench data show {name}{data.repeated}, then {run}")
 
 
 def select(
     *,
     labels: Path,
     out: Path,
-    largest: Annotated[int, Parameter(name="--max", validator=Number(gte=1))] = 800,
-    smallest: Annotated[int, Parameter(name="--min", validator=Number(gte=1))] = 1,
+    largest: Annotated[int, Parameter(name="--max"), AtLeastOne] = 800,
+    smallest: Annotated[int, Parameter(name="--min"), AtLeastOne] = 1,
     power: float = 6.0,
     seed: int = 0,
     separator: str = "|",
@@ -126,8 +115,9 @@ def select(
         out.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the ids to {out}: {error.strerror}; give a writable file with --out") from error
-    groups = ", ".join(f"{group} {int(statistics.group_mask(group).sum())}" for group in GROUPS)
     print_line(f"{len(ids)} of {len(found.ids)} images, {found.labels[chosen].sum() / len(ids):.3f} labels per image")
-    print_line(f"classes: {groups}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}")
+    print_line(
+        f"classes: {statistics.group_sizes}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}"
+    )
     print_line(f"SHA-256 of the sorted ids: {ids_digest(ids)}")
     print_line(f"ids: {out}")

@@ -49,29 +49,27 @@ def prepare_dataset(
     if labels is not None and (root or list_file or splits):
         raise InputError("--labels takes labels alone: leave out --root, --list and --splits, or leave out --labels")
     standard = "train,test" if name == "coco-mlt" else "train,validation,test"
-    place = Place(
-        data_root=data.root,
-        root=root,
-        splits=tuple(part.strip() for part in (splits or standard).split(",")),
-        workers=workers or usable_cores(),
-        list_file=list_file,
-    )
+    chosen = tuple(part.strip() for part in (splits or standard).split(","))
     sets = {"voc-mlt": VOC_MLT, "voc-mlt-nodifficult": VOC_MLT, "coco-mlt": COCO_MLT}
     if name not in sets:
         raise unknown_name("dataset to prepare", name, sets)
     if labels is not None and name == "voc-mlt-nodifficult":
         raise InputError(f"{name} needs the annotations: label files do not say which objects are difficult")
     with progress_bars() as advance:
+        place = Place(
+            data_root=data.root, root=root, splits=chosen, workers=workers or usable_cores(), list_file=list_file,
+            on_progress=advance,
+        )  # fmt: skip
         if labels is not None:
             folder, remarks = prepare_labels(sets[name], labels, place)
         elif name == "coco-mlt":
-            folder, remarks = prepare_coco(COCO_MLT, place, on_progress=advance)
+            folder, remarks = prepare_coco(COCO_MLT, place)
         else:
-            folder, remarks = prepare_voc(VOC_MLT, place, difficult=name == "voc-mlt", on_progress=advance)
+            folder, remarks = prepare_voc(VOC_MLT, place, difficult=name == "voc-mlt")
     for remark in remarks:
         print_line(remark)
     print_line(f"{name}: kept in {folder}")
-    if name == "coco-mlt" and labels is None and "validation" not in place.splits:
+    if name == "coco-mlt" and labels is None and "validation" not in chosen:
         print_line("Runs and studies score the validation split: mltbench data prepare coco-mlt --splits validation")
     print_line(f"Next: mltbench data show {name}{data.repeated}")
 

@@ -150,15 +150,12 @@ def draw(
 ) -> None:
     """Write a picture, as PNG, PDF or SVG by its ending: scenes, class sizes by group, co-occurrence, sampling.
 
-    Raises:
-        InputError: if the file cannot be written.
+    Raises `InputError` if the file cannot be written.
     """
-    title = (
-        f"{name}: {len(labels):,} training images, {len(classes)} classes, {labels.sum(1).mean():.3f} labels per image"
-    )
+    each = f"{labels.sum(1).mean():.3f} labels per image"
     with sns.axes_style("white"):
         figure = Figure(figsize=(13, 13 if scenes else 9), layout="constrained")
-        figure.suptitle(title, weight="bold")
+        figure.suptitle(f"{name}: {len(labels):,} training images, {len(classes)} classes, {each}", weight="bold")
         parts = figure.subfigures(2, 1, height_ratios=[1, 1.9]) if scenes else [figure.subfigures()]
         if scenes:
             _draw_scenes(parts[0], scenes, classes)
@@ -167,9 +164,8 @@ def draw(
             picture.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(picture, dpi=110)
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"cannot write the picture to {picture}: {error}; give a writable .png with --out"
-            ) from error
+            cure = "give a writable .png with --out"
+            raise InputError(f"cannot write the picture to {picture}: {error}; {cure}") from error
 
 
 def _draw_scenes(figure: SubFigure, train: Split, classes: Sequence[str]) -> None:
@@ -186,14 +182,10 @@ def _draw_statistics(figure: SubFigure, labels: NDArray[np.uint8], classes: Sequ
     order = np.argsort(-statistics.counts, kind="stable")
     names = [classes[i] for i in order]
     colours = [GROUP_COLOURS[statistics.group_names[i]] for i in order]
-    (sizes, conditional), (frequencies, variances) = figure.subplots(
-        2, 2, width_ratios=[1.15, 1], height_ratios=[1.3, 1]
-    )
-    for axes, values in (
-        (sizes, statistics.counts),
-        (frequencies, statistics.expected_frequencies),
-        (variances, within_class_sampling_variance(labels)),
-    ):
+    grid = figure.subplots(2, 2, width_ratios=[1.15, 1], height_ratios=[1.3, 1])
+    (sizes, conditional), (frequencies, variances) = grid
+    shown = statistics.counts, statistics.expected_frequencies, within_class_sampling_variance(labels)
+    for axes, values in zip((sizes, frequencies, variances), shown, strict=True):
         bars = axes.bar(range(len(order)), values[order], color=colours, width=0.8)
         # Room for the legend above the bars; and an axis where all values are 0.
         axes.set(xmargin=0.01, ylim=(0, max(1.2 * values.max(), 0.01)))
@@ -231,15 +223,11 @@ def _finish_sizes(axes: Axes, statistics: ClassStatistics) -> None:
     axes.set(title="Training images per class", ylabel="images (log scale)", ylim=(bottom, top))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("")
-    bounds = {
-        "head": f"at least {HEAD_AT_LEAST}",
-        "medium": f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}",
-        "tail": f"under {TAIL_BELOW}",
-    }
-    for group in GROUPS:
+    bounds = f"at least {HEAD_AT_LEAST}", f"{TAIL_BELOW} to {HEAD_AT_LEAST - 1}", f"under {TAIL_BELOW}"
+    for group, bound in zip(GROUPS, bounds, strict=True):
         mask = statistics.group_mask(group)
         words = "class" if mask.sum() == 1 else "classes"
         each = statistics.counts[mask].sum() / statistics.num_images
-        label = f"{group}: {mask.sum()} {words} of {bounds[group]}, {each:.3f} labels per image"
+        label = f"{group}: {mask.sum()} {words} of {bound}, {each:.3f} labels per image"
         axes.bar(0, 0, color=GROUP_COLOURS[group], label=label)
     axes.legend(frameon=False, loc="upper right", fontsize=9)

@@ -4,7 +4,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
@@ -13,10 +13,8 @@ MOST_MEMBERS = 1_000_000
 MOST_BYTES = 16 * 2**30
 
 
-def extract_tar(
-    archive: Path, target: Path, *, wanted: Callable[[str], bool], on_progress: Callable[[int, int], None]
-) -> None:
-    """Extract the members of a tar whose paths are wanted into a folder that is there whole or not at all.
+def extract_tar(archive: Path, target: Path, *, wanted: Sequence[str], on_progress: Callable[[int, int], None]) -> None:
+    """Extract the files of a tar that lie in the wanted folders into a folder that is there whole or not at all.
 
     `on_progress` is called with how many more bytes of the archive were read, and its size. Raises `InputError` if the
     archive is damaged, or any member is absolute, goes up, is a link or a device, or all of them are too large.
@@ -53,10 +51,9 @@ def read_zip_member(archive: Path, member: str, *, most_bytes: int = 2**31) -> b
     try:
         with zipfile.ZipFile(archive) as content, content.open(member) as file:
             data = file.read(most_bytes + 1)
-    except KeyError as error:
-        raise InputError(f"{archive} lacks {member}; delete it, it will be downloaded again") from error
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise InputError(f"{archive} is damaged: {error}; delete it, it will be downloaded again") from error
+    except (KeyError, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        wrong = f"lacks {member}" if isinstance(error, KeyError) else f"is damaged: {error}"
+        raise InputError(f"{archive} {wrong}; delete it, it will be downloaded again") from error
     if len(data) > most_bytes:
         raise InputError(f"{archive}: {member} unpacks to more than {most_bytes:,} bytes; it is not the official file")
     return data
@@ -71,7 +68,7 @@ def _require_end(archive: Path) -> None:
 
 
 def _member_filter(
-    archive: Path, wanted: Callable[[str], bool], on_progress: Callable[[int, int], None]
+    archive: Path, wanted: Sequence[str], on_progress: Callable[[int, int], None]
 ) -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
     """What `tarfile` asks before it extracts a member; stricter than its `data` filter, which lets links through."""
     size, read, unpacked, number = archive.stat().st_size, 0, 0, 0
@@ -89,6 +86,7 @@ def _member_filter(
             raise InputError(f"{archive} unpacks to more than {MOST_BYTES:,} bytes or {MOST_MEMBERS:,} files: refused")
         on_progress(member.offset_data - read, size)
         read = member.offset_data
-        return tarfile.data_filter(member, target) if member.isreg() and wanted(member.name) else None
+        needed = member.isreg() and any(f"/{folder}/" in member.name for folder in wanted)
+        return tarfile.data_filter(member, target) if needed else None
 
     return check

@@ -81,7 +81,9 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
                 except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
                     code = error.code if isinstance(error, urllib.error.HTTPError) else 500
                     if not left or (code < 500 and code not in (408, 429)):
-                        raise _unreachable(download, part, error) from error
+                        there = f"{part.stat().st_size:,} bytes" if part.exists() else ""
+                        kept = f"; {there} are kept, the same command resumes from there" if there else ""
+                        raise InputError(f"cannot download {download.url}: {error}{kept}") from error
                     time.sleep(PAUSE_SECONDS)
             _check(download, part)
             part.replace(download.path)
@@ -116,10 +118,8 @@ def fetch_all(downloads: Sequence[Download], what: str, *, on_progress: Callable
     if failed:
         lines = [f"  {reason}\n" for _, reason in sorted(failed)[:5]]
         lines += [f"  ... and {len(failed) - 5} more\n"] if failed[5:] else []
-        raise InputError(
-            f"{len(failed)} of {len(downloads)} {what} could not be downloaded:\n{''.join(lines)}"
-            "the others are kept; give the same command again"
-        )
+        found = f"{len(failed)} of {len(downloads)} {what} could not be downloaded:\n{''.join(lines)}"
+        raise InputError(f"{found}the others are kept; give the same command again")
 
 
 def _append(download: Download, part: Path, report: Callable[[int, int], None]) -> None:
@@ -155,12 +155,6 @@ def _check(download: Download, part: Path) -> None:
         raise InputError(f"{download.url} sent nothing; try again later")
     if download.algorithm and (found := file_digest(part, download.algorithm)) != download.digest:
         part.unlink()
-        raise InputError(
-            f"{download.url} has {download.algorithm} {found}, published is {download.digest}: damaged on the way or "
-            "not the official file. It was deleted; give the same command again to download it anew"
-        )
-
-
-def _unreachable(download: Download, part: Path, error: Exception) -> InputError:
-    kept = f"; {part.stat().st_size:,} bytes are kept, the same command resumes from there" if part.exists() else ""
-    return InputError(f"cannot download {download.url}: {error}{kept}")
+        wanted = f"published is {download.digest}: damaged on the way or not the official file"
+        cure = "It was deleted; give the same command again to download it anew"
+        raise InputError(f"{download.url} has {download.algorithm} {found}, {wanted}. {cure}")

@@ -27,6 +27,7 @@ from .decode import DECODER_VERSION, BadImageError, decode_image
 CHUNK = 32
 # A header of this length lets the pixels start on a memory page.
 HEADER_BYTES = 4096
+CURE = "delete it and prepare or import the dataset again"
 # Called with how many more images are done, and how many there are.
 OnProgress = Callable[[int, int], None]
 
@@ -124,8 +125,7 @@ def find_cache(path: Path) -> Cache | None:
         return None
     images = tuple(ImageReport(**image) for image in record["images"])
     cache = Cache(path=path, digest=record["digest"], images=images)
-    stamp = _stamp(path)
-    if stamp != record["stamp"]:
+    if (stamp := _stamp(path)) != record["stamp"]:
         verify_cache(cache)
         # A folder that is only readable is hashed each time.
         with contextlib.suppress(OSError), replacing(_beside(path, "json")) as file:
@@ -139,9 +139,7 @@ def verify_cache(cache: Cache) -> None:
     for start in range(0, len(pixels), CHUNK):
         digest.update(np.ascontiguousarray(pixels[start : start + CHUNK]).data)
     if digest.hexdigest() != cache.digest:
-        raise InputError(
-            f"{cache.path} was changed or damaged since it was made; delete it and prepare or import the dataset again"
-        )
+        raise InputError(f"{cache.path} was changed or damaged since it was made; {CURE}")
 
 
 def open_pixels(path: Path) -> NDArray[np.uint8]:
@@ -149,7 +147,7 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and prepare or import the dataset again") from error
+        raise InputError(f"{path} is damaged ({error}); {CURE}") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -168,10 +166,10 @@ def decode_chunk(size: int, files: Sequence[ImageFile]) -> tuple[NDArray[np.uint
         try:
             decoded = decode_image(Path(file.path), size, shape=file.shape)
             pixels.append(decoded.pixels)
-            report = ImageReport(id=file.id, path=file.path, file_digest=decoded.file_digest, note=decoded.note)
+            became = {"file_digest": decoded.file_digest, "note": decoded.note}
         except BadImageError as error:
-            report = ImageReport(id=file.id, path=file.path, problem=str(error))
-        reports.append(report)
+            became = {"problem": str(error)}
+        reports.append(ImageReport(id=file.id, path=file.path, **became))
     return np.array(pixels, dtype=np.uint8), reports
 
 
@@ -212,10 +210,9 @@ def _key(files: Sequence[ImageFile], size: int) -> str:
     for chunk in _chunks(files):
         digest = hashlib.sha256(f"decoder {DECODER_VERSION}, side {size}\n".encode())
         for file in chunk:
-            try:
-                stamp: Any = _stamp(Path(file.path))
-            except (OSError, ValueError):
-                stamp = None
+            stamp = None
+            with contextlib.suppress(OSError, ValueError):
+                stamp = _stamp(Path(file.path))
             digest.update(json.dumps([file.id, file.path, file.shape, stamp]).encode())
         keys.append(digest.hexdigest())
     return hashlib.sha256("".join(keys).encode()).hexdigest()

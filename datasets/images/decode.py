@@ -81,10 +81,8 @@ def _decode(data: bytes, size: int, shape: tuple[int, int] | None) -> tuple[NDAr
         if image.width * image.height > MOST_PIXELS:
             raise BadImageError(f"decompression bomb: {image.width} x {image.height} pixels")
         if shape is not None and image.size not in (shape, shape[::-1]):
-            raise BadImageError(
-                f"{image.width} x {image.height} pixels, its annotation says {shape[0]} x {shape[1]}: "
-                "another or a resized image"
-            )
+            says = f"its annotation says {shape[0]} x {shape[1]}: another or a resized image"
+            raise BadImageError(f"{image.width} x {image.height} pixels, {says}")
         notes = _notes(image)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)

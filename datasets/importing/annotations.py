@@ -56,9 +56,8 @@ def checked(found: Annotations, source: Path) -> Annotations:
         raise InputError(f"{source} names {', '.join(found.classes) or 'no class'}; at least 2 classes are needed")
     for name in found.classes:
         check_name(name, f"class of {source}")
-    if len(set(found.classes)) != len(found.classes):
-        twice = next(name for name in found.classes if found.classes.count(name) > 1)
-        raise InputError(f"{source} names the class {twice!r} twice; give its classes different names")
+    if twice := [name for name in found.classes if found.classes.count(name) > 1]:
+        raise InputError(f"{source} names the class {twice[0]!r} twice; give its classes different names")
     seen: set[PurePosixPath] = set()
     for image in found.images:
         check_name(image.file, f"image of {source}")

@@ -33,29 +33,20 @@ def read_coco_json(path: Path, *, split: str | None = None) -> Annotations:
         if image_id not in images:
             raise InputError(f"{where} belongs to image {image_id}, which `images` lacks; remove it or add the image")
         if category not in classes:
-            raise InputError(
-                f"{where} has category {category}, which `categories` lacks; remove it or add the category"
-            )
+            lacks = f"has category {category}, which `categories` lacks"
+            raise InputError(f"{where} {lacks}; remove it or add the category")
         if _counts(annotation, where):
             held[image_id].add(classes[category])
         else:
             ignored += 1
     remark = f"{path.name}: {ignored} annotations ignored: box without area, or with a side under 1 pixel"
-    return Annotations(
-        images=tuple(
-            AnnotatedImage(
-                file=_value(entry, "file_name", str, where),
-                classes=frozenset(held[key]),
-                split=split,
-                shape=(_value(entry, "width", int, where), _value(entry, "height", int, where))
-                if "width" in entry and "height" in entry
-                else None,
-            )
-            for key, (entry, where) in images.items()
-        ),
-        classes=tuple(classes.values()),
-        remarks=[remark] if ignored else [],
-    )
+    annotated = []
+    for key, (entry, where) in images.items():
+        sides = [_value(entry, side, int, where) for side in ("width", "height") if {"width", "height"} <= entry.keys()]
+        file, shape = _value(entry, "file_name", str, where), (sides[0], sides[1]) if sides else None
+        annotated.append(AnnotatedImage(file=file, classes=frozenset(held[key]), split=split, shape=shape))
+    remarks = [remark] if ignored else []
+    return Annotations(images=tuple(annotated), classes=tuple(classes.values()), remarks=remarks)
 
 
 def _load(path: Path) -> dict[str, list[Any]]:

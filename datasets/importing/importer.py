@@ -16,20 +16,8 @@ from ...files import safe_file_name
 from ..dataset import SPLITS
 from ..images.cache import Cache, ImageFile
 from ..long_tail.statistics import ClassStatistics
-from ..prepared.dataset_folder import (
-    DOWNLOADS,
-    MANIFEST,
-    Manifest,
-    Progress,
-    SplitLabels,
-    building,
-    decode_splits,
-    describe_reports,
-    describe_splits,
-    read_manifest,
-    read_split_labels,
-    write_prepared,
-)
+from ..prepared import dataset_folder
+from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, read_manifest
 from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, split_name
 from .coco_json import read_coco_json
 from .label_files import CsvOptions, read_csv
@@ -77,7 +65,7 @@ def check_dataset_name(name: str, taken: Sequence[str]) -> str:
             f"dataset name {name!r} must be of small letters, digits and . _ -, begin with a letter or digit, and "
             "have at most 64 characters, such as my-photos; Windows' own names (con, nul, ...) are not taken"
         )
-    if name in (*taken, DOWNLOADS):
+    if name in (*taken, dataset_folder.DOWNLOADS):
         raise InputError(f"{name!r} is one of mltbench's own names; choose another")
     return name
 
@@ -94,9 +82,8 @@ def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: b
         parts.append((split_name(before, text), Path(after)) if is_split else (None, Path(text)))
     if len(parts) > 1 and not all(path.suffix.lower() == ".json" for _, path in parts):
         raise InputError("--labels is given several times only with COCO JSON files, such as train=a.json test=b.json")
-    for _, path in parts:
-        if not path.exists():
-            raise InputError(f"no labels at {path}; give a CSV, a COCO .json or a folder of VOC .xml")
+    if absent := [path for _, path in parts if not path.exists()]:
+        raise InputError(f"no labels at {absent[0]}; give a CSV, a COCO .json or a folder of VOC .xml")
     first = parts[0][1]
     if first.is_dir():
         return checked(read_voc_folder(first, difficult=difficult), first)
@@ -107,12 +94,9 @@ def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: b
     found = [read_coco_json(path, split=split) for split, path in parts]
     if any(other.classes != found[0].classes for other in found):
         raise InputError(f"the files beginning with {first} have different categories; they must be the same")
-    joined = Annotations(
-        images=tuple(image for part in found for image in part.images),
-        classes=found[0].classes,
-        remarks=[remark for part in found for remark in part.remarks],
-    )
-    return checked(joined, first)
+    images = tuple(image for part in found for image in part.images)
+    remarks = [remark for part in found for remark in part.remarks]
+    return checked(Annotations(images=images, classes=found[0].classes, remarks=remarks), first)
 
 
 def import_images(
@@ -127,25 +111,20 @@ def import_images(
     given = [image.split for image in annotations.images]
     rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes)
     chosen = {name: [annotations.images[i] for i in rows[name]] for name in SPLITS}
-    with building(options.name, options.data_root):
-        _check_folder(options, annotations.classes, {name: (chosen[name], labels[rows[name]]) for name in SPLITS})
+    with dataset_folder.building(options.name, options.data_root):
+        wanted = {name: {annotations.images[i].file: labels[i].tobytes() for i in rows[name]} for name in SPLITS}
+        _check_folder(options, annotations.classes, wanted)
         caches = _decode(chosen, options, on_progress)
         splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in SPLITS}
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
-        manifest = describe_splits(
-            splits,
-            name=options.name,
-            summary=f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
-            + (", long-tailed by the paper's construction" if options.splits.long_tail else ""),
-            source=options.source,
-            recipe=options.recipe,
-            backbone=options.backbone,
-            classes=annotations.classes,
-            options=asdict(options.splits),
-        )
+        summary = f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
+        summary += ", long-tailed by the paper's construction" if options.splits.long_tail else ""
+        about = {name: getattr(options, name) for name in ("name", "source", "recipe", "backbone")}
+        about |= {"summary": summary, "classes": annotations.classes, "options": asdict(options.splits)}
+        manifest = dataset_folder.describe_splits(splits, **about)
         if not options.replace and read_manifest(options.folder) not in (None, manifest):
             raise _taken(options)
-        write_prepared(options.building, manifest, splits)
+        dataset_folder.write_prepared(options.building, manifest, splits)
         old = options.data_root / f".{options.name}.old"
         shutil.rmtree(old, ignore_errors=True)
         if options.folder.exists():
@@ -156,30 +135,23 @@ def import_images(
         *annotations.remarks,
         *_files_without_label(annotations, options.images),
         *remarks,
-        *describe_reports(options.folder, caches),
+        *dataset_folder.describe_reports(options.folder, caches),
         *_files_in_two_splits(splits),
     ]
 
 
-def _check_folder(
-    options: ImportOptions,
-    classes: Sequence[str],
-    splits: Mapping[str, tuple[Sequence[AnnotatedImage], NDArray[np.uint8]]],
-) -> None:
+def _check_folder(options: ImportOptions, classes: Sequence[str], splits: Mapping[str, Mapping[str, bytes]]) -> None:
     """Refuse before an hour of decoding what can be known to be refused after it."""
-    folder = options.folder
-    if not folder.exists():
+    if not (folder := options.folder).exists():
         return
     if not (folder / MANIFEST).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"{folder} is there and is no dataset of mltbench; choose another name, or another --data-root"
-        )
+        cure = "choose another name, or another --data-root"
+        raise InputError(f"{folder} is there and is no dataset of mltbench; {cure}")
     if options.replace or (found := read_manifest(folder)) is None:
         return
     others = tuple(found.classes) != tuple(classes) or found.options != asdict(options.splits)
-    for name, (images, labels) in splits.items():
-        there = read_split_labels(folder, found, name)
-        wanted = {image.file: row.tobytes() for image, row in zip(images, labels, strict=True)}
+    for name, wanted in splits.items():
+        there = dataset_folder.read_split_labels(folder, found, name)
         kept = dict(zip(there.ids.tolist(), (row.tobytes() for row in there.labels), strict=True))
         # Unusable images may have been left out of what is there.
         others |= not kept.items() <= wanted.items() if options.leave_out else kept != wanted
@@ -191,44 +163,32 @@ def _decode(
     chosen: Mapping[str, Sequence[AnnotatedImage]], options: ImportOptions, on_progress: Progress
 ) -> dict[str, Cache]:
     options.building.mkdir(parents=True, exist_ok=True)
-    for name in chosen:
+    files = {}
+    for name, images in chosen.items():
         made, copy = options.folder / f"{name}.npy", options.building / f"{name}.npy"
         # The cache of an earlier import is linked into the new one, which takes it if it is of the same files; where
         # files cannot be linked they are decoded again.
         for ending in ("", ".json") if made.exists() and not copy.exists() else ():
             with contextlib.suppress(OSError):
                 os.link(f"{made}{ending}", f"{copy}{ending}")
-    files = {
-        name: [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
-        for name, images in chosen.items()
-    }
-    return decode_splits(
-        options.building,
-        files,
-        cure=UNUSABLE,
-        workers=options.workers,
-        leave_out=options.leave_out,
+        files[name] = [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
+    return dataset_folder.decode_splits(
+        options.building, files, cure=UNUSABLE, workers=options.workers, leave_out=options.leave_out,
         on_progress=on_progress,
-    )
+    )  # fmt: skip
 
 
 def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
     good = [i for i, image in enumerate(cache.images) if not image.problem]
     if not good:
         raise InputError(f"no image of the split {cache.path.stem} can be used")
-    kept = [cache.images[i] for i in good]
-    return SplitLabels(
-        ids=np.array([image.id for image in kept]),
-        labels=labels[good],
-        file_digests=np.array([image.file_digest for image in kept]),
-    )
+    ids, digests = np.array([(cache.images[i].id, cache.images[i].file_digest) for i in good]).T
+    return SplitLabels(ids=ids, labels=labels[good], file_digests=digests)
 
 
 def _taken(options: ImportOptions) -> InputError:
-    return InputError(
-        f"there is a dataset {options.name!r} of other images, labels or settings at {options.folder}; "
-        "choose another name, or overwrite it: --replace"
-    )
+    there = f"there is a dataset {options.name!r} of other images, labels or settings at {options.folder}"
+    return InputError(f"{there}; choose another name, or overwrite it: --replace")
 
 
 def _files_without_label(annotations: Annotations, folder: Path) -> list[str]:

@@ -65,15 +65,11 @@ def read_csv(path: Path, options: CsvOptions) -> Annotations:
         columns = [i for i in range(len(header)) if i not in (image, split)]
         classes = [header[i] for i in columns]
         cells = [_flags(path, number, row, columns, header) for number, row in enumerate(body, start=2)]
-    images = tuple(
-        AnnotatedImage(
-            file=row[image].strip(),
-            classes=frozenset(names),
-            split=None if split is None or not row[split].strip() else split_name(row[split], f"{path}, row {number}"),
-        )
-        for number, (row, names) in enumerate(zip(body, cells, strict=True), start=2)
-    )
-    return Annotations(images=images, classes=tuple(classes))
+    images = []
+    for number, (row, names) in enumerate(zip(body, cells, strict=True), start=2):
+        given = None if split is None or not row[split].strip() else split_name(row[split], f"{path}, row {number}")
+        images.append(AnnotatedImage(file=row[image].strip(), classes=frozenset(names), split=given))
+    return Annotations(images=tuple(images), classes=tuple(classes))
 
 
 def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str] = ("", "train_")) -> LabelFile:
@@ -92,12 +88,10 @@ def read_label_file(path: Path, *, separator: str = "|", prefixes: Sequence[str]
         table = read_csv(path, CsvOptions(separator=separator, image_column=None, split_column=None))
         ids = tuple(image.file for image in table.images)
         found = LabelFile(ids=ids, labels=as_label_matrix(table.labels()), classes=table.classes)
-    if len(found.ids) != len(found.labels) or len(found.classes) != found.labels.shape[1]:
-        raise InputError(
-            f"{path}: {len(found.ids)} ids and {len(found.classes)} classes for labels of shape {found.labels.shape}"
-        )
-    twice = [name for name, times in Counter(found.ids).items() if times > 1]
-    if twice:
+    sizes = len(found.ids), len(found.classes)
+    if sizes != found.labels.shape:
+        raise InputError(f"{path}: {sizes[0]} ids and {sizes[1]} classes for labels of shape {found.labels.shape}")
+    if twice := [name for name, times in Counter(found.ids).items() if times > 1]:
         raise InputError(f"{path}: image {twice[0]!r} is there twice; leave one of its rows out")
     return found
 
@@ -113,10 +107,8 @@ def _rows(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if not rows or len(rows[0]) < 2:
-        raise InputError(
-            f"{path} needs a header of at least two columns; its first row is {rows[:1]}. "
-            f"Is {options.delimiter!r} what separates its cells? --delimiter gives another"
-        )
+        cure = f"Is {options.delimiter!r} what separates its cells? --delimiter gives another"
+        raise InputError(f"{path} needs a header of at least two columns; its first row is {rows[:1]}. {cure}")
     if len(rows) < 2:
         raise InputError(f"{path} has a header and nothing below it; give a row per image")
     header = [name.strip() for name in rows[0]]
@@ -129,12 +121,10 @@ def _rows(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
 
 
 def _flags(path: Path, number: int, row: list[str], columns: list[int], header: list[str]) -> list[str]:
+    cure = "a column of class names is called `labels`, or what --labels-column says"
     for i in columns:
         if row[i].strip() not in ("0", "1"):
-            raise InputError(
-                f"{path}, row {number}, column {header[i]!r}: {row[i]!r} is not 0 or 1; a column of class names is "
-                "called `labels`, or what --labels-column says"
-            )
+            raise InputError(f"{path}, row {number}, column {header[i]!r}: {row[i]!r} is not 0 or 1; {cure}")
     return [header[i] for i in columns if row[i].strip() == "1"]
 
 
@@ -144,11 +134,8 @@ def _warn_of_separator(path: Path, cells: Sequence[Sequence[str]], separator: st
         return
     other = next((sign for sign in "|;,/" for names in cells for name in names if sign in name), None)
     if other is not None:
-        logger.warning(
-            "%s: no image has more than one class, and names hold %r; is %r what separates names? "
-            "--separator gives another",
-            path, other, separator,
-        )  # fmt: skip
+        seen = "%s: no image has more than one class, and names hold %r"
+        logger.warning(f"{seen}; is %r what separates names? --separator gives another", path, other, separator)
 
 
 def _read_npz(path: Path, prefixes: Sequence[str]) -> LabelFile:

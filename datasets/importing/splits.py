@@ -94,20 +94,18 @@ def divide(
             taken = set(rows[name])
             rows["train"] = [i for i in rows["train"] if i not in taken]
             remarks.append(f"{name}: {len(taken)} images set aside from train, seed {options.seed}")
-    bare = [i for i in rows["train"] if not labels[i].any()]
-    if bare:
+    if bare := [i for i in rows["train"] if not labels[i].any()]:
         rows["train"] = [i for i in rows["train"] if labels[i].any()]
         remarks.append(f"train: {len(bare)} images without any label left out")
     if not rows["train"]:
         raise InputError("no image of the split train has a label")
     ClassStatistics.from_labels(labels[rows["train"]], class_names=class_names)
     if options.long_tail:
-        before = len(rows["train"])
         curve, pool = parse_long_tail(options.long_tail), rows["train"]
         targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
         chosen = select_head_to_tail(labels[pool], targets, random.Random(options.seed), order=sorted)
         rows["train"] = [pool[i] for i in chosen]
-        remarks.append(f"train: {len(rows['train'])} of {before} images make the long tail")
+        remarks.append(f"train: {len(rows['train'])} of {len(pool)} images make the long tail")
     return rows, remarks
 
 
@@ -118,8 +116,6 @@ def _set_aside(
     try:
         chosen = choose_like(labels[pool], labels[model], size, seed=seed, largest_share=0.5)
     except InputError as error:
-        raise InputError(
-            f"no {name} split can be set aside with --{name}-share {share}: {error}, add images (a class of one image "
-            "gives none), or give the split of each image"
-        ) from error
+        cure = "add images (a class of one image gives none), or give the split of each image"
+        raise InputError(f"no {name} split can be set aside with --{name}-share {share}: {error}, {cure}") from error
     return [pool[i] for i in chosen]

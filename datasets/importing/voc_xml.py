@@ -53,23 +53,17 @@ def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
         raise InputError(f"{folder} holds no .xml; give the folder of annotations, such as VOC2012/Annotations")
     splits = _given_splits(folder.parent / "ImageSets" / "Main")
     found = [(path, read_voc_file(path)) for path in files]
-    images = tuple(
-        AnnotatedImage(
-            file=image.file,
-            classes=image.sure | (image.difficult if difficult else frozenset()),
-            split=splits.get(path.stem),
-            shape=image.shape,
-        )
-        for path, image in found
-        if not splits or path.stem in splits
-    )
+    images = []
+    for path, image in found:
+        if not splits or path.stem in splits:
+            held, split = image.sure | (image.difficult if difficult else frozenset()), splits.get(path.stem)
+            images.append(AnnotatedImage(file=image.file, classes=held, split=split, shape=image.shape))
     classes = sorted({name for _, image in found for name in image.sure | image.difficult})
-    missing = sorted(set(splits) - {path.stem for path in files})
-    if missing:
+    if missing := sorted(set(splits) - {path.stem for path in files}):
         raise InputError(f"{folder} has no annotation of {missing[0]!r} ({len(missing)} of the image sets' names)")
     unlisted = len(found) - len(images)
     remarks = [f"{unlisted} annotations are in no list of ImageSets/Main: left out"] if unlisted else []
-    return Annotations(images=images, classes=tuple(classes), remarks=remarks)
+    return Annotations(images=tuple(images), classes=tuple(classes), remarks=remarks)
 
 
 def read_image_set(path: Path) -> list[str]:

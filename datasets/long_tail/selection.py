@@ -25,10 +25,8 @@ def pareto_targets(num_classes: int, *, largest: int, smallest: int = 1, power: 
     ([800, 529, 359], 4)
     """
     if num_classes < 2 or not 1 <= smallest <= largest or not 0 < power < float("inf"):
-        raise InputError(
-            "need at least 2 classes, largest >= smallest >= 1 and power > 0; "
-            f"got {num_classes} classes, {largest=}, {smallest=}, {power=}"
-        )
+        got = f"got {num_classes} classes, {largest=}, {smallest=}, {power=}"
+        raise InputError(f"need at least 2 classes, largest >= smallest >= 1 and power > 0; {got}")
     x = np.linspace(1.0, (1.0 - CUT_QUANTILE) ** (-1.0 / power), num_classes)
     return [int((largest - smallest) * value ** -(power + 1) + smallest) for value in x]
 
@@ -133,10 +131,8 @@ def _first_sample(
             chosen[i] = True
             have += rows[i]
     if chosen.sum() < size:
-        raise InputError(
-            f"only {int(chosen.sum())} of {len(rows)} images can be set aside without emptying a class, {size} "
-            "wanted; take a smaller share"
-        )
+        found = f"only {int(chosen.sum())} of {len(rows)} images can be set aside without emptying a class"
+        raise InputError(f"{found}, {size} wanted; take a smaller share")
     return chosen
 
 

@@ -51,10 +51,9 @@ def as_label_matrix(labels: Any) -> NDArray[np.uint8]:
     wrong = (dense != 0) & (dense != 1)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
-        raise InputError(
-            f"labels must be 0 or 1; row {row}, column {column} holds {dense[row, column]!s} "
-            f"({int(wrong.sum())} such cells). Binarise the matrix first, for example `labels = labels > 0`"
-        )
+        found = f"row {row}, column {column} holds {dense[row, column]!s} ({int(wrong.sum())} such cells)"
+        cure = "Binarise the matrix first, for example `labels = labels > 0`"
+        raise InputError(f"labels must be 0 or 1; {found}. {cure}")
     return dense.astype(np.uint8)
 
 
@@ -99,10 +98,8 @@ class ClassStatistics:
             raise InputError("counts must be whole numbers: images per class, not frequencies")
         whole = given.astype(np.int64)
         _require_every_class(whole, None)
-        if whole.max() > num_images:
-            raise InputError(
-                f"class {int(whole.argmax())} counts {int(whole.max())} images, more than num_images={num_images}"
-            )
+        if (most := int(whole.max())) > num_images:
+            raise InputError(f"class {int(whole.argmax())} counts {most} images, more than num_images={num_images}")
         return cls(counts=whole, num_images=int(num_images))
 
     @property
@@ -113,13 +110,16 @@ class ClassStatistics:
     @property
     def group_names(self) -> tuple[str, ...]:
         """Group of each class: `head`, `medium` or `tail`."""
-        return tuple(
-            GROUPS[0] if n >= HEAD_AT_LEAST else GROUPS[2] if n < TAIL_BELOW else GROUPS[1] for n in self.counts
-        )
+        return tuple(GROUPS[(n < HEAD_AT_LEAST) + (n < TAIL_BELOW)] for n in self.counts.tolist())
 
     def group_mask(self, group: str) -> NDArray[np.bool_]:
         """Classes of one group as a mask `(C,)`."""
         return np.array([name == group for name in self.group_names])
+
+    @property
+    def group_sizes(self) -> str:
+        """How many classes each group has, for people to read: `head 6, medium 6, tail 8`."""
+        return ", ".join(f"{group} {self.group_names.count(group)}" for group in GROUPS)
 
     @property
     def joint_counts(self) -> NDArray[np.int64]:
@@ -142,10 +142,8 @@ class ClassStatistics:
 
     def _known_co_occurrence(self) -> NDArray[np.int64] | csr_array:
         if self.co_occurrence is None:
-            raise InputError(
-                "co-occurrence is unknown: these statistics were built from counts; "
-                "use ClassStatistics.from_labels(labels) instead"
-            )
+            built = "these statistics were built from counts; use ClassStatistics.from_labels(labels) instead"
+            raise InputError(f"co-occurrence is unknown: {built}")
         return self.co_occurrence
 
 
@@ -205,10 +203,7 @@ def _count_sparse(labels: Any) -> tuple[NDArray[np.int64], csr_array, int]:
 def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[str] | None) -> None:
     empty = np.flatnonzero(counts < 1)
     if empty.size:
-        named = [class_names[i] if class_names else str(i) for i in empty[:5]]
-        more = empty.size > 1
-        raise InputError(
-            f"class{'es' * more} {', '.join(map(repr, named))}{' ...' if empty.size > 5 else ''} "
-            f"{'have' if more else 'has'} no training image ({empty.size} of {len(counts)} classes); n_i = 0 "
-            "makes a weight and a bias infinite. Drop the column, or add an image of the class"
-        )
+        names = ", ".join(repr(class_names[i] if class_names else str(i)) for i in empty[:5])
+        have = f"class {names} has" if empty.size == 1 else f"classes {names}{' ...' * (empty.size > 5)} have"
+        cure = "n_i = 0 makes a weight and a bias infinite. Drop the column, or add an image of the class"
+        raise InputError(f"{have} no training image ({empty.size} of {len(counts)} classes); {cure}")

@@ -31,10 +31,8 @@ def write_split(split: Split, path: Path) -> None:
         with replacing(path) as file:
             np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
     except OSError as error:
-        raise InputError(
-            f"cannot write the dataset to {path.parent}: {error.strerror}; "
-            "give a writable folder with --data-root or MLTBENCH_DATA"
-        ) from error
+        cure = "give a writable folder with --data-root or MLTBENCH_DATA"
+        raise InputError(f"cannot write the dataset to {path.parent}: {error.strerror}; {cure}") from error
 
 
 def read_split(path: Path) -> Split:

@@ -22,16 +22,8 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...files import locked, open_durably, replacing, write_durably
 from ..dataset import Dataset, Split, in_pieces
-from ..images.cache import (
-    BadImagesError,
-    Cache,
-    ImageFile,
-    ImageReport,
-    build_cache,
-    find_cache,
-    open_pixels,
-    read_record,
-)
+from ..images import cache as image_cache
+from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, find_cache, open_pixels
 from ..images.decode import DECODER_VERSION
 from .array_files import DAMAGE, map_array
 
@@ -138,30 +130,22 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (OSError, ValueError):
         return None
     try:
-        found = content["format"]
-        if found != FORMAT:
-            raise InputError(
-                f"{folder / MANIFEST} has format {found!r}, this version reads {FORMAT}; prepare or import it again"
-            )
+        if content["format"] != FORMAT:
+            other = f"has format {content['format']!r}, this version reads {FORMAT}"
+            raise InputError(f"{folder / MANIFEST} {other}; prepare or import it again")
         manifest = Manifest(**content | {"classes": tuple(content["classes"])})
         _ = [(manifest.digests[name], manifest.images[name]) for name in content["digests"]]
     except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / MANIFEST} is damaged ({error}); delete {folder} and prepare or import it again"
-        ) from error
+        raise _spoilt(folder, f"{folder / MANIFEST} is damaged ({error})") from error
     return manifest
 
 
 def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or import it again") -> Dataset:
     """Open the dataset of a folder; labels and images are read when first asked for; `cure` is for missing images."""
-    names = list(manifest.digests)
-    return Dataset(
-        name=manifest.name,
-        classes=manifest.classes,
-        digests=manifest.digests,
-        openers={name: partial(_open_split, folder, manifest, name, cure) for name in names},
-        label_openers={name: partial(_open_labels, folder, manifest, name) for name in names},
-    )
+    title, digests = manifest.name, manifest.digests
+    openers = {name: partial(_open_split, folder, manifest, name, cure) for name in digests}
+    labels = {name: partial(_open_labels, folder, manifest, name) for name in digests}
+    return Dataset(name=title, classes=manifest.classes, digests=digests, openers=openers, label_openers=labels)
 
 
 def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabels:
@@ -174,15 +158,14 @@ def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabel
         split = SplitLabels(ids=ids, labels=labels, file_digests=files)
         digest = split.digest(SIDES[name])
     except DAMAGE as error:
-        raise InputError(
-            f"{folder / LABELS} is damaged ({error}); delete {folder} and prepare or import it again"
-        ) from error
+        raise _spoilt(folder, f"{folder / LABELS} is damaged ({error})") from error
     if digest != manifest.digests[name]:
-        raise InputError(
-            f"{manifest.name}: the {name} labels in {folder / LABELS} are not those of {MANIFEST}; "
-            f"delete {folder} and prepare or import it again"
-        )
+        raise _spoilt(folder, f"{manifest.name}: the {name} labels in {folder / LABELS} are not those of {MANIFEST}")
     return split
+
+
+def _spoilt(folder: Path, what: str) -> InputError:
+    return InputError(f"{what}; delete {folder} and prepare or import it again")
 
 
 def _open_labels(folder: Path, manifest: Manifest, name: str) -> NDArray[np.uint8]:
@@ -197,9 +180,7 @@ def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split
     pixels = open_pixels(cache.path)
     kept = [image.id for image in cache.images if not image.problem]
     if kept != labels.ids.tolist() or len(pixels) != len(kept):
-        raise InputError(
-            f"{cache.path} holds other images than {LABELS}; delete {folder} and prepare or import it again"
-        )
+        raise _spoilt(folder, f"{cache.path} holds other images than {LABELS}")
     return Split(images=pixels, labels=labels.labels, ids=labels.ids, recorded_digest=manifest.digests[name])
 
 
@@ -216,12 +197,13 @@ def decode_splits(
 
     Raises `InputError` after all images were tried, if some cannot be used; whole splits are kept.
     """
-    caches: dict[str, Cache] = {}
-    reports: dict[str, Sequence[ImageReport]] = {}
+    caches, reports = dict[str, Cache](), dict[str, Sequence[ImageReport]]()
     for name, images in files.items():
         path, report = folder / f"{name}.npy", partial(on_progress, f"decoding {name}")
         try:
-            cache = build_cache(images, path, SIDES[name], workers=workers, leave_out=leave_out, on_progress=report)
+            cache = image_cache.build_cache(
+                images, path, SIDES[name], workers=workers, leave_out=leave_out, on_progress=report
+            )
             caches[name], reports[name] = cache, cache.images
         except BadImagesError as error:
             reports[name] = error.images
@@ -229,12 +211,10 @@ def decode_splits(
     if len(caches) < len(files):
         everything = [report for split in reports.values() for report in split]
         bad = [report for report in everything if report.problem]
-        lines = [f"  {report.path}: {report.problem}" for report in bad[:10]]
+        lines = [f"{len(bad)} of {len(everything)} images cannot be used:"]
+        lines += [f"  {report.path}: {report.problem}" for report in bad[:10]]
         lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
-        raise InputError(
-            f"{len(bad)} of {len(everything)} images cannot be used:\n" + "\n".join(lines) + "\n"
-            f"all of them, with reasons: {folder / QUARANTINE}. {cure}"
-        )
+        raise InputError("\n".join([*lines, f"all of them, with reasons: {folder / QUARANTINE}. {cure}"]))
     return caches
 
 
@@ -242,7 +222,7 @@ def _write_quarantine(folder: Path, reports: Mapping[str, Sequence[ImageReport]]
     """Write the report on all splits; on those that were decoded earlier, it is taken from their records."""
     entries: dict[str, list[dict[str, str]]] = {"unusable": [], "converted": []}
     for split in SIDES:
-        earlier = read_record(folder / f"{split}.npy").get("images", ())
+        earlier = image_cache.read_record(folder / f"{split}.npy").get("images", ())
         for report in reports[split] if split in reports else [ImageReport(**image) for image in earlier]:
             entry = {"split": split, "image": report.id, "path": report.path}
             if report.problem:
@@ -256,13 +236,11 @@ def _write_quarantine(folder: Path, reports: Mapping[str, Sequence[ImageReport]]
 def describe_reports(folder: Path, caches: Mapping[str, Cache]) -> list[str]:
     """What became of images that were left out or converted, a line each, with the file that lists all of them."""
     reports = [report for cache in caches.values() for report in cache.images]
-    kinds = {
-        "left out": [(report.path, report.problem) for report in reports if report.problem],
-        "converted": [(report.path, report.note) for report in reports if report.note],
-    }
+    left_out = [(report.path, report.problem) for report in reports if report.problem]
+    converted = [(report.path, report.note) for report in reports if report.note]
+    listed = f"listed in {folder / QUARANTINE}"
     return [
-        f"{what}: {len(found)} image{'s' * (len(found) > 1)}, such as {found[0][0]} ({found[0][1]}); "
-        f"listed in {folder / QUARANTINE}"
-        for what, found in kinds.items()
+        f"{what}: {len(found)} image{'s' * (len(found) > 1)}, such as {found[0][0]} ({found[0][1]}); {listed}"
+        for what, found in (("left out", left_out), ("converted", converted))
         if found
     ]

@@ -49,19 +49,15 @@ def generator_after_voc() -> random.Random:
 
 
 COCO_MLT = PublishedSet(
-    name="coco-mlt",
-    classes=CLASSES,
-    largest=1200,
-    generator=generator_after_voc,
+    name="coco-mlt", classes=CLASSES, largest=1200, generator=generator_after_voc, validation=5000,
     list_digest="b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c",
-    validation=5000,
     digests={
         "train": "baae302e224b37160da1f5996025c7f5418a5af7ce723333604b92ec15d29b9d",
         "test": "ca127a05613a5df4d29e819291ccd78ce50d9e380e4fc758c49202a744c0f213",
     },
     list_path="coco/longtail2017/img_id.pkl",
     list_file_digest="f31e853d2c7b69512c62b65ff1db067a49b3ab86a62f685c7da86b7c3dd04768",
-)
+)  # fmt: skip
 
 register_published(
     "coco-mlt",
@@ -70,37 +66,28 @@ register_published(
 )
 
 
-def prepare_coco(published: PublishedSet, place: Place, *, on_progress: Progress) -> tuple[Path, list[str]]:
+def prepare_coco(published: PublishedSet, place: Place) -> tuple[Path, list[str]]:
     """Prepare COCO-MLT from the official files; return its folder and remarks."""
     with building(published.name, place.data_root):
         root = place.root or place.downloads / "coco"
         if place.root is None:
-            _fetch_annotations(root, on_progress)
+            _fetch_annotations(root, place.on_progress)
         images = {folder: _images(root, folder, published.classes) for folder in ("train2017", "val2017")}
-        train, test = (
-            SplitLabels(
-                ids=np.array(list(part)),
-                labels=Annotations(images=tuple(part.values()), classes=published.classes).labels(),
-            )
-            for part in images.values()
-        )
+        sides = []
+        for part in images.values():
+            labels = Annotations(images=tuple(part.values()), classes=published.classes).labels()
+            sides.append(SplitLabels(ids=np.array(list(part)), labels=labels))
 
         def image(split: str, key: str) -> ImageFile:
             folder = FOLDERS[split]
             return ImageFile(id=key, path=str(root / folder / f"{int(key):012d}.jpg"), shape=images[folder][key].shape)
 
+        name, (train, test) = published.name, sides
+        download = partial(_fetch_images, place.on_progress) if place.root is None else lambda files: None
         return prepare_images(
-            published,
-            train,
-            test,
-            place,
-            name=published.name,
-            source="COCO 2017",
-            tested_on="val2017",
-            image=image,
-            on_progress=on_progress,
-            download=partial(_fetch_images, on_progress) if place.root is None else lambda files: None,
-        )
+            published, train, test, place, name=name, source="COCO 2017", tested_on="val2017", image=image,
+            download=download,
+        )  # fmt: skip
 
 
 def _fetch_annotations(root: Path, on_progress: Progress) -> None:
@@ -127,8 +114,7 @@ def _images(root: Path, folder: str, classes: Sequence[str]) -> dict[str, Annota
     for image in found.images:
         if folder == "train2017" and image.shape and min(image.shape) < SMALLEST_SIDE:
             continue
-        number = Path(image.file).stem
-        if not number.isdecimal():
+        if not (number := Path(image.file).stem).isdecimal():
             raise InputError(f"{path}: the image {image.file!r:.80} is not called by its number, as in COCO 2017")
         images[str(int(number))] = image
     return images
@@ -137,12 +123,8 @@ def _images(root: Path, folder: str, classes: Sequence[str]) -> dict[str, Annota
 def _fetch_images(on_progress: Progress, files: Mapping[str, Sequence[ImageFile]]) -> None:
     """Fetch what is not there; files are whole by their length, and by decoding with the promised shape later."""
     for split, images in files.items():
-        downloads = [
-            Download(
-                url=address("coco", f"{FOLDERS[split]}/{Path(image.path).name}"),
-                path=Path(image.path),
-                most_bytes=LARGEST_IMAGE,
-            )
-            for image in images
-        ]
+        downloads = []
+        for path in (Path(image.path) for image in images):
+            url = address("coco", f"{FOLDERS[split]}/{path.name}")
+            downloads.append(Download(url=url, path=path, most_bytes=LARGEST_IMAGE))
         fetch_all(downloads, "images", on_progress=partial(on_progress, f"downloading {split}"))

@@ -15,23 +15,11 @@ from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.label_files import read_label_file
 from ..long_tail.selection import choose_like, ids_digest, pareto_targets, select_head_to_tail
-from ..prepared.dataset_folder import (
-    DOWNLOADS,
-    SIDES,
-    Manifest,
-    Progress,
-    SplitLabels,
-    building,
-    decode_splits,
-    describe_reports,
-    describe_splits,
-    open_prepared,
-    read_manifest,
-    write_prepared,
-)
+from ..prepared import dataset_folder
+from ..prepared.dataset_folder import SIDES, Manifest, Progress, SplitLabels, read_manifest, write_prepared
 from ..registry import DatasetEntry, register_dataset
 
-RECIPE, BACKBONE = "paper", "resnet50"
+FITTING = {"recipe": "paper", "backbone": "resnet50"}
 VALIDATION_SEED = 0
 LONGEST_LIST = 2**20
 UNUSABLE = "They are of the official release: replace or delete them and give the same command again"
@@ -61,6 +49,7 @@ class Place:
     splits: Sequence[str] = SPLITS  # whose images are wanted
     workers: int = 1
     list_file: Path | None = None  # the published list; None to download it
+    on_progress: Progress = lambda activity, more, total: None
 
     def __post_init__(self) -> None:
         for name in self.splits:
@@ -70,7 +59,7 @@ class Place:
     @property
     def downloads(self) -> Path:
         """Where downloaded files are kept."""
-        return self.data_root / DOWNLOADS
+        return self.data_root / dataset_folder.DOWNLOADS
 
 
 def define_splits(
@@ -87,8 +76,7 @@ def define_splits(
     whole = ids_digest(train.ids.tolist()) != published.list_digest
     chosen, remarks = _training_ids(published, rebuild(published, train) if whole else train.ids.tolist(), listed)
     position = {name: i for i, name in enumerate(train.ids.tolist())}
-    absent = [name for name in chosen if name not in position]
-    if absent:
+    if absent := [name for name in chosen if name not in position]:
         raise InputError(f"{published.name}: the labels lack {len(absent)} of its images, such as {absent[0]!r}")
     splits = {"train": _rows(train, [position[name] for name in chosen])}
     if whole:
@@ -98,13 +86,11 @@ def define_splits(
     else:
         remarks.append("no validation split: it needs the labels of all training images")
     splits["test"] = _rows(test, range(len(test.ids)))
+    cure = "the annotations are not those of the official release"
     for name, split in splits.items():
         found, wanted = split.digest(SIDES[name]), published.digests.get(name)
         if wanted is not None and found != wanted:
-            raise InputError(
-                f"{published.name}: the {name} labels have digest {found}, expected {wanted}; "
-                "the annotations are not those of the official release"
-            )
+            raise InputError(f"{published.name}: the {name} labels have digest {found}, expected {wanted}; {cure}")
     return splits, remarks
 
 
@@ -123,7 +109,7 @@ def prepare_labels(published: PublishedSet, file: Path, place: Place) -> tuple[P
     splits, remarks = define_splits(published, *read_labels(published, file))
     manifest = _manifest(published.name, published, splits, kind="; labels alone", source=file.name)
     folder = place.data_root / published.name
-    with building(published.name, place.data_root):
+    with dataset_folder.building(published.name, place.data_root):
         there = read_manifest(folder)
         if there is not None and manifest.digests.items() <= there.digests.items():
             return folder, [f"{published.name}: these labels are prepared already, left as they are"]
@@ -153,7 +139,6 @@ def prepare_images(
     source: str,  # of labels and images, for people to read
     tested_on: str,
     image: Callable[[str, str], ImageFile],  # of a split and an id
-    on_progress: Progress,
     change: Callable[[dict[str, SplitLabels]], dict[str, SplitLabels]] = lambda splits: splits,  # by the variant
     download: Callable[[Mapping[str, Sequence[ImageFile]]], None] = lambda files: None,  # fetches what is not there
 ) -> tuple[Path, list[str]]:
@@ -169,25 +154,25 @@ def prepare_images(
     write_prepared(folder, manifest, splits)
     files = {split: [image(split, key) for key in splits[split].ids.tolist()] for split in place.splits}
     download(files)
-    caches = decode_splits(folder, files, cure=UNUSABLE, workers=place.workers, on_progress=on_progress)
-    return folder, [*remarks, *more, *describe_reports(folder, caches)]
+    caches = dataset_folder.decode_splits(
+        folder, files, cure=UNUSABLE, workers=place.workers, on_progress=place.on_progress
+    )
+    return folder, [*remarks, *more, *dataset_folder.describe_reports(folder, caches)]
 
 
 def register_published(name: str, summary: str, source: str) -> None:
     """Let a published set be found by name."""
-    entry = {"name": name, "summary": summary, "source": source, "recipe": RECIPE, "backbone": BACKBONE}
-    register_dataset(DatasetEntry(**entry, open=partial(open_published, name)))
+    opened = partial(open_published, name)
+    register_dataset(DatasetEntry(name=name, summary=summary, source=source, open=opened, **FITTING))
 
 
 def open_published(name: str, data_root: Path) -> Dataset:
     """Open a published set that was prepared under the data root, or its labels alone."""
-    manifest = read_manifest(data_root / name)
-    if manifest is None:
-        raise InputError(
-            f"{name} is not prepared under {data_root}: `mltbench data prepare {name}` downloads and decodes it, "
-            f"`mltbench data prepare {name} --root FOLDER` takes what is on disk"
-        )
-    return open_prepared(data_root / name, manifest, cure=f"`mltbench data prepare {name}` puts them there")
+    folder, command = data_root / name, f"`mltbench data prepare {name}`"
+    if (manifest := read_manifest(folder)) is None:
+        other = f"`mltbench data prepare {name} --root FOLDER` takes what is on disk"
+        raise InputError(f"{name} is not prepared under {data_root}: {command} downloads and decodes it, {other}")
+    return dataset_folder.open_prepared(folder, manifest, cure=f"{command} puts them there")
 
 
 def _training_ids(
@@ -201,11 +186,10 @@ def _training_ids(
         how = "the rebuilt list is the published one" if agrees else f"the rebuilt list differs in {differing} images"
         return list(listed), [f"{published.name}: {how}; the published list is taken"]
     if not agrees:
-        raise InputError(
-            f"{published.name}: the images chosen here have digest {ids_digest(rebuilt)[:12]}, the published ones "
-            f"{published.list_digest[:12]}, and the published list is not available; give it with --list FILE "
-            f"({published.list_path} of the authors' repository)"
-        )
+        digests = f"{ids_digest(rebuilt)[:12]}, the published ones {published.list_digest[:12]}"
+        lacking = f"the images chosen here have digest {digests}, and the published list is not available"
+        cure = f"give it with --list FILE ({published.list_path} of the authors' repository)"
+        raise InputError(f"{published.name}: {lacking}; {cure}")
     return rebuilt, [f"{published.name}: the images have the published digest {published.list_digest[:12]}"]
 
 
@@ -222,25 +206,17 @@ def _published_list(published: PublishedSet, place: Place) -> tuple[list[str] | 
     """
     path = place.list_file
     if path is None:
-        download = Download(
-            url=address("lists", published.list_path),
-            path=place.downloads / "lists" / f"{published.name}.txt",
-            algorithm="sha256",
-            digest=published.list_file_digest,
-            most_bytes=LONGEST_LIST,
-        )
+        url, kept = address("lists", published.list_path), place.downloads / "lists" / f"{published.name}.txt"
+        published_file = {"algorithm": "sha256", "digest": published.list_file_digest}
         try:
-            path = fetch(download)
+            path = fetch(Download(url=url, path=kept, most_bytes=LONGEST_LIST, **published_file))
         except InputError as error:
             return None, [f"{published.name}: without the published list ({error})"]
     if not path.is_file():
         raise InputError(f"no list at {path}; leave --list out to download it")
-    found = file_digest(path)
-    if found != published.list_file_digest:
-        raise InputError(
-            f"{path} is not the published list of {published.name}: SHA-256 {found}, expected "
-            f"{published.list_file_digest} (the authors' repository holds an older list, too). Give another"
-        )
+    if (found := file_digest(path)) != published.list_file_digest:
+        wanted = f"{published.list_file_digest} (the authors' repository holds an older list, too). Give another"
+        raise InputError(f"{path} is not the published list of {published.name}: SHA-256 {found}, expected {wanted}")
     return path.read_text(encoding="ascii").split(), []
 
 
@@ -248,5 +224,5 @@ def _manifest(
     name: str, published: PublishedSet, splits: Mapping[str, SplitLabels], *, kind: str, source: str
 ) -> Manifest:
     summary = f"{len(splits['train'].ids):,} images of {len(published.classes)} classes{kind}"
-    fitting = {"recipe": RECIPE, "backbone": BACKBONE, "classes": published.classes, "options": {}}
-    return describe_splits(splits, name=name, summary=summary, source=source, **fitting)
+    about = {**FITTING, "name": name, "summary": summary, "source": source}
+    return dataset_folder.describe_splits(splits, **about, classes=published.classes, options={})

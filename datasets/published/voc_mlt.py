@@ -18,7 +18,7 @@ from ..download.archives import extract_tar
 from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.voc_xml import read_image_set, read_voc_file
-from ..prepared.dataset_folder import Progress, SplitLabels, building
+from ..prepared.dataset_folder import SplitLabels, building
 from .published_set import Place, PublishedSet, prepare_images, register_published
 
 CLASSES = (
@@ -32,15 +32,11 @@ ARCHIVES = {
 }
 YEARS = {"train": "VOC2012", "validation": "VOC2012", "test": "VOC2007"}
 IMAGE_SETS = {"VOC2012": "trainval", "VOC2007": "test"}
-NEEDED = ("JPEGImages/", "Annotations/", "ImageSets/Main/")
+NEEDED = ("JPEGImages", "Annotations", "ImageSets/Main")
 
 VOC_MLT = PublishedSet(
-    name="voc-mlt",
-    classes=CLASSES,
-    largest=800,
-    generator=partial(random.Random, 0),
+    name="voc-mlt", classes=CLASSES, largest=800, generator=partial(random.Random, 0), validation=2000,
     list_digest="6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f",
-    validation=2000,
     digests={
         "train": "5951f1dbefcfb473c0dd9b285f03ffea7552112c8be9eae9e58b37fc4981f002",
         "validation": "4f91b3da02d2da3cf80fc9f84d8cb677a7509afcf5fc96fd1303ef655b189e95",
@@ -48,7 +44,7 @@ VOC_MLT = PublishedSet(
     },
     list_path="VOCdevkit/longtail2012/img_id.txt",
     list_file_digest="6e49185d5421236718f7393e952f5790e5c0cfeb1694892b1b971f59725d5ebc",
-)
+)  # fmt: skip
 
 SOURCE = "VOC2012 train-val and VOC2007 test (2.4 GB); list of Wu et al. 2020"
 register_published("voc-mlt", "1,142 images of 20 classes, tested on VOC2007; difficult objects count", SOURCE)
@@ -72,12 +68,11 @@ def prepare_voc(
     *,
     difficult: bool = True,  # whether objects marked difficult count as positives
     archives: Mapping[str, tuple[str, str]] = ARCHIVES,  # path and MD5 of each year's archive
-    on_progress: Progress,
 ) -> tuple[Path, list[str]]:
     """Prepare VOC-MLT, or its variant without difficult objects, from the official files; return folder and remarks."""
     name = published.name if difficult else f"{published.name}-nodifficult"
     with building(name, place.data_root):
-        folders = _on_disk(place.root) if place.root else _downloaded(place, archives, on_progress)
+        folders = _on_disk(place.root) if place.root else _downloaded(place, archives)
         years = {year: read_year(folder, IMAGE_SETS[year], published.classes) for year, folder in folders.items()}
 
         def image(split: str, key: str) -> ImageFile:
@@ -95,18 +90,11 @@ def prepare_voc(
                 changed[split] = SplitLabels(ids=found.ids[kept], labels=labels[kept])
             return changed
 
+        train, test = (years[year].labels for year in ("VOC2012", "VOC2007"))
         return prepare_images(
-            published,
-            years["VOC2012"].labels,
-            years["VOC2007"].labels,
-            place,
-            name=name,
-            source="VOC2012 and VOC2007",
-            tested_on="VOC2007",
-            image=image,
-            on_progress=on_progress,
+            published, train, test, place, name=name, source="VOC2012 and VOC2007", tested_on="VOC2007", image=image,
             change=(lambda splits: splits) if difficult else without_difficult,
-        )
+        )  # fmt: skip
 
 
 def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> VocYear:
@@ -117,8 +105,7 @@ def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> VocYear:
     shapes = []
     for row, name in enumerate(ids):
         image = read_voc_file(folder / "Annotations" / f"{Path(name).name}.xml")
-        unknown = (image.sure | image.difficult) - set(classes)
-        if unknown:
+        if unknown := (image.sure | image.difficult) - set(classes):
             raise InputError(f"{folder}: {name}.xml names {min(unknown)!r}, which is no class of VOC")
         sure[row, [column[c] for c in image.sure]] = 1
         labels[row, [column[c] for c in image.sure | image.difficult]] = 1
@@ -131,16 +118,13 @@ def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> VocYear:
 def _on_disk(root: Path) -> dict[str, Path]:
     places = [root, root / "VOCdevkit", root / "TrainVal" / "VOCdevkit"]
     found = {year: place / year for year in ARCHIVES for place in reversed(places) if (place / year).is_dir()}
-    lacking = [year for year in ARCHIVES if year not in found]
-    if lacking:
-        raise InputError(
-            f"--root {str(root)!r} holds no {' and no '.join(lacking)}; expected {root}/VOCdevkit/VOC2012 and VOC2007 "
-            "with JPEGImages, Annotations and ImageSets/Main"
-        )
+    if lacking := [year for year in ARCHIVES if year not in found]:
+        layout = f"{root}/VOCdevkit/VOC2012 and VOC2007 with JPEGImages, Annotations and ImageSets/Main"
+        raise InputError(f"--root {str(root)!r} holds no {' and no '.join(lacking)}; expected {layout}")
     return found
 
 
-def _downloaded(place: Place, archives: Mapping[str, tuple[str, str]], on_progress: Progress) -> dict[str, Path]:
+def _downloaded(place: Place, archives: Mapping[str, tuple[str, str]]) -> dict[str, Path]:
     found = {}
     for year, (path, md5) in archives.items():
         target = place.downloads / "voc" / year
@@ -149,13 +133,9 @@ def _downloaded(place: Place, archives: Mapping[str, tuple[str, str]], on_progre
             if not target.exists():
                 archive = target.with_name(Path(path).name)
                 download = Download(url=address("voc", path), path=archive, algorithm="md5", digest=md5)
-                fetch(download, on_progress=partial(on_progress, f"downloading {year}"))
-                extract_tar(
-                    archive,
-                    target,
-                    wanted=lambda member: any(f"/{part}" in member for part in NEEDED),
-                    on_progress=partial(on_progress, f"extracting {year}"),
-                )
+                fetch(download, on_progress=partial(place.on_progress, f"downloading {year}"))
+                extracting = partial(place.on_progress, f"extracting {year}")
+                extract_tar(archive, target, wanted=NEEDED, on_progress=extracting)
         found[year] = target / "VOCdevkit" / year
         if not found[year].is_dir():
             raise InputError(f"{target} holds no VOCdevkit/{year}; delete it, it will be extracted again")

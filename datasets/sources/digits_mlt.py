@@ -76,19 +76,14 @@ def long_tailed_labels(largest: int = LARGEST_CLASS, smallest: int = 1) -> NDArr
 def generate_split(name: str, *, smallest: int = 1) -> Split:
     """Render one split: `train` (whose classes the construction cuts to at least `smallest`), `validation`, `test`."""
     offset = {"train": 2, "validation": 3, "test": 4}[name]
-    labels = (
-        long_tailed_labels(smallest=smallest)
-        if name == "train"
-        else draw_label_sets(SPLIT_SIZES[name], RandomState(SEED + offset))
-    )
+    if name == "train":
+        labels = long_tailed_labels(smallest=smallest)
+    else:
+        labels = draw_label_sets(SPLIT_SIZES[name], RandomState(SEED + offset))
     glyphs, values = split_digits(SEED)[name]
     generator = RandomState(SEED + 10 * offset)
-    images = np.stack(
-        [
-            render_scene([(int(c) % 10, CLASSES[c].split()[0]) for c in np.flatnonzero(row)], glyphs, values, generator)
-            for row in labels
-        ]
-    )
+    digits = [[(int(c) % 10, CLASSES[c].split()[0]) for c in np.flatnonzero(row)] for row in labels]
+    images = np.stack([render_scene(drawn, glyphs, values, generator) for drawn in digits])
     ids = np.array([f"{name}-{i:05d}" for i in range(len(labels))])
     return Split(images=images, labels=labels, ids=ids)
 
@@ -98,18 +93,16 @@ def kept_or_generated(folder: Path, name: str, digest: str, *, smallest: int = 1
 
     Raises `InputError` if the generated split has another digest, or cannot be written.
     """
-    path = folder / f"{name}.npz"
-    if path.exists():
+    if (path := folder / f"{name}.npz").exists():
         return read_split(path)
     with building(folder.name, folder.parent):
         if path.exists():
             return read_split(path)
         split = generate_split(name, smallest=smallest)
         if split.digest != digest:
-            raise InputError(
-                f"{folder.name}: the generated {name} split has digest {split.digest}, expected {digest}; "
-                "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
-            )
+            cause = "scikit-learn's digits or NumPy's RandomState differ from the recorded ones"
+            found = f"the generated {name} split has digest {split.digest}, expected {digest}"
+            raise InputError(f"{folder.name}: {found}; {cause}")
         write_split(split, path)
     return split
 
@@ -130,23 +123,16 @@ def open_digits_mlt(data_root: Path, *, ratio: int | None = None) -> Dataset:
     return Dataset(name=name, classes=CLASSES, digests={**DIGESTS, "train": digest}, openers=openers)
 
 
-_FITTING = {"recipe": "digits", "backbone": "digits-resnet"}
-register_dataset(
-    DatasetEntry(
-        name="digits-mlt",
-        summary="scenes of real handwritten digits in two inks, long-tailed by the paper's construction; no download",
-        source="scikit-learn's digits (UCI ML, 1998); construction of Sec. 4.1",
-        open=open_digits_mlt,
-        **_FITTING,
-    )
+def _register(name: str, summary: str, source: str, ratio: int | None = None) -> None:
+    opened, fitting = partial(open_digits_mlt, ratio=ratio), {"recipe": "digits", "backbone": "digits-resnet"}
+    register_dataset(DatasetEntry(name=name, summary=summary, source=source, open=opened, **fitting))
+
+
+_register(
+    "digits-mlt",
+    "scenes of real handwritten digits in two inks, long-tailed by the paper's construction; no download",
+    "scikit-learn's digits (UCI ML, 1998); construction of Sec. 4.1",
 )
 for _ratio in RATIOS:
-    register_dataset(
-        DatasetEntry(
-            name=variant_name(_ratio),
-            summary=f"digits-mlt with a shorter tail: its largest class has {_ratio} times the images of its smallest",
-            source="as digits-mlt",
-            open=partial(open_digits_mlt, ratio=_ratio),
-            **_FITTING,
-        )
-    )
+    _about = f"digits-mlt with a shorter tail: its largest class has {_ratio} times the images of its smallest"
+    _register(variant_name(_ratio), _about, "as digits-mlt", _ratio)

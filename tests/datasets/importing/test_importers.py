@@ -30,17 +30,9 @@ COCO = {
 }
 
 
-def coco_with(tmp_path, **changes):
-    content = json.loads(json.dumps(COCO))
-    for place, value in changes.items():
-        key, index, field = place.split("__")
-        content[key][int(index)][field] = value
-    (tmp_path / "labels.json").write_text(json.dumps(content))
-    return tmp_path / "labels.json"
-
-
 def test_crowds_count_and_boxes_without_area_do_not(tmp_path):
-    found = read_coco_json(coco_with(tmp_path))
+    (tmp_path / "labels.json").write_text(json.dumps(COCO))
+    found = read_coco_json(tmp_path / "labels.json")
     assert [image.classes for image in found.images] == [{"dining table"}, {"a|b"}]
     assert found.images[0].shape == (40, 30)
     assert found.remarks == ["labels.json: 2 annotations ignored: box without area, or with a side under 1 pixel"]
@@ -66,34 +58,35 @@ def test_labels_are_those_that_pycocotools_gives(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("place", "value", "reason"),
     [
-        ({"annotations__0__image_id": 99}, r"annotation number 0 \(id 1\) belongs to image 99, which `images` lacks"),
-        ({"annotations__1__category_id": 99}, "has category 99, which `categories` lacks"),
-        ({"annotations__2__bbox": [0, 0, float("nan"), 5]}, r"has the box .*nan.*four finite numbers"),
-        ({"annotations__2__area": float("inf")}, "has the area inf"),
-        ({"annotations__2__bbox": "0 0 1 1"}, "four finite numbers"),
-        ({"images__1__id": 10}, "image id 10 is there twice"),
-        ({"images__1__file_name": "a.jpg"}, "image 'a.jpg' is there twice"),
-        ({"images__1__file_name": "../../etc/passwd"}, "lies outside the image folder"),
-        ({"images__1__file_name": "/etc/passwd"}, "lies outside the image folder"),
-        ({"images__1__file_name": "\ud800.jpg"}, "control characters"),
-        ({"images__1__file_name": 5}, "file_name=5 must be a text"),
-        ({"categories__1__name": "dining table"}, "names the class 'dining table' twice"),
-        ({"categories__1__name": "a\nb"}, "control characters or line ends"),
-        ({"categories__1__id": 3}, "id 3 is there twice"),
-        ({"categories__1__id": True}, "id=True must be a whole number"),
+        ("annotations__0__image_id", 99, r"annotation number 0 \(id 1\) belongs to image 99, which `images` lacks"),
+        ("annotations__1__category_id", 99, "has category 99, which `categories` lacks"),
+        ("annotations__2__bbox", [0, 0, float("nan"), 5], r"has the box .*nan.*four finite numbers"),
+        ("annotations__2__area", float("inf"), "has the area inf"),
+        ("annotations__2__bbox", "0 0 1 1", "four finite numbers"),
+        ("images__1__id", 10, "image id 10 is there twice"),
+        ("images__1__file_name", "a.jpg", "image 'a.jpg' is there twice"),
+        ("images__1__file_name", "../../etc/passwd", "lies outside the image folder"),
+        ("images__1__file_name", "/etc/passwd", "lies outside the image folder"),
+        ("images__1__file_name", "\ud800.jpg", "control characters"),
+        ("images__1__file_name", 5, "file_name=5 must be a text"),
+        ("categories__1__name", "dining table", "names the class 'dining table' twice"),
+        ("categories__1__name", "a\nb", "control characters or line ends"),
+        ("categories__1__id", 3, "id 3 is there twice"),
+        ("categories__1__id", True, "id=True must be a whole number"),
     ],
 )
-def test_hostile_json_is_refused_with_its_place(change, reason, tmp_path):
-    path = coco_with(tmp_path, **change)
+def test_hostile_json_is_refused_with_its_place(place, value, reason, tmp_path):
+    content, (key, index, field) = json.loads(json.dumps(COCO)), place.split("__")
+    content[key][int(index)][field] = value
+    (tmp_path / "labels.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=reason):
-        read_annotations([str(path)], CsvOptions())
+        read_annotations([str(tmp_path / "labels.json")], CsvOptions())
 
 
 def voc(tmp_path, **files):
-    folder = tmp_path / "VOC" / "Annotations"
-    folder.mkdir(parents=True)
+    (folder := tmp_path / "VOC" / "Annotations").mkdir(parents=True)
     for name, text in files.items():
         (folder / f"{name}.xml").write_text(text)
     return folder
@@ -105,33 +98,26 @@ def objects(*names, difficult=()):
 
 
 def test_splits_of_a_voc_folder_are_those_of_its_image_sets(tmp_path):
-    folder = voc(
-        tmp_path, a=objects("dog"), b=objects("dog", "cat", difficult=("cat",)), c=objects("cat", "dog", "hen")
-    )
-    sets = tmp_path / "VOC" / "ImageSets" / "Main"
-    sets.mkdir(parents=True)
+    both = objects("dog", "cat", difficult=("cat",))
+    folder = voc(tmp_path, a=objects("dog"), b=both, c=objects("cat", "dog", "hen"))
+    (sets := tmp_path / "VOC" / "ImageSets" / "Main").mkdir(parents=True)
     (sets / "trainval.txt").write_text("a\nb\n")
     (sets / "test.txt").write_text("c\n")
     found = read_voc_folder(folder)
-    assert [(image.split, set(image.classes)) for image in found.images] == [
-        ("train", {"dog"}),
-        ("train", {"dog", "cat"}),
-        ("test", {"cat", "dog", "hen"}),
-    ]
+    assert [image.split for image in found.images] == ["train", "train", "test"]
+    assert [set(image.classes) for image in found.images] == [{"dog"}, {"dog", "cat"}, {"cat", "dog", "hen"}]
     assert [set(i.classes) for i in read_voc_folder(folder, difficult=False).images][1] == {"dog"}
 
 
 def test_entities_are_refused(tmp_path):
-    attack = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + objects("dog").replace("dog", "&x;", 1)
+    attack = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + objects("&x;")
     with pytest.raises(InputError, match="declares a document type or entities"):
         read_voc_folder(voc(tmp_path, a=attack))
 
 
 def test_a_validation_split_takes_at_most_half_of_a_class():
     labels = np.zeros((100, 3), np.uint8)
-    labels[:, 0] = 1
-    labels[:2, 1] = 1
-    labels[2:3, 2] = 1
+    labels[:, 0] = labels[:2, 1] = labels[2, 2] = 1
     rows, _ = divide(labels, ["train"] * 80 + ["test"] * 20, SplitOptions(validation_share=0.3))
     assert len(rows["validation"]) == 24
     assert labels[rows["train"]].sum(0).min() >= 1
@@ -140,8 +126,7 @@ def test_a_validation_split_takes_at_most_half_of_a_class():
 
 @pytest.fixture(scope="module")
 def empty_images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    (folder / "images").mkdir()
+    ((folder := tmp_path_factory.mktemp("fuzz")) / "images").mkdir()
     return folder
 
 
@@ -151,8 +136,8 @@ def refused(folder, labels):
     before = sorted(folder.rglob("*"))
     status, _, error = call("data", "import", "fuzz", *words)
     assert status in (1, 2), error
-    assert "Traceback" not in error
     assert error.startswith("error: ")
+    assert "Traceback" not in error
     left = {path for path in folder.rglob("*") if path not in before}
     assert {path for path in left if (folder / "data") not in (path, *path.parents)} == set()
     assert not (folder / "data" / "fuzz").exists()
@@ -179,11 +164,10 @@ def test_any_bytes_are_no_traceback(empty_images, content):
     rows=st.lists(st.lists(names, max_size=5), max_size=8),
 )
 def test_any_table_is_no_traceback(empty_images, header, rows):
-    path = empty_images / "table.csv"
-    opened = path.open("w", encoding="utf-8", errors="surrogatepass", newline="")
+    opened = (empty_images / "table.csv").open("w", encoding="utf-8", errors="surrogatepass", newline="")
     with opened as file, contextlib.suppress(csv.Error):
         csv.writer(file).writerows([header, *rows])
-    refused(empty_images, path)
+    refused(empty_images, empty_images / "table.csv")
 
 
 values = st.recursive(
@@ -197,21 +181,19 @@ def entries(**fields):
     return st.lists(st.fixed_dictionaries({key: value | values for key, value in fields.items()}) | values, max_size=4)
 
 
+ID = st.integers(0, 3)
+JSON_PARTS = {
+    "images": entries(id=ID, file_name=names) | values,
+    "categories": entries(id=ID, name=names) | values,
+    "annotations": entries(image_id=ID, category_id=ID, bbox=values) | values,
+}
+
+
 @FUZZ
-@given(
-    content=st.fixed_dictionaries(
-        {
-            "images": entries(id=st.integers(0, 3), file_name=names) | values,
-            "categories": entries(id=st.integers(0, 3), name=names) | values,
-            "annotations": entries(image_id=st.integers(0, 3), category_id=st.integers(0, 3), bbox=values) | values,
-        }
-    )
-    | values
-)
+@given(content=st.fixed_dictionaries(JSON_PARTS) | values)
 def test_any_json_is_no_traceback(empty_images, content):
-    path = empty_images / "coco.json"
-    path.write_text(json.dumps(content))
-    refused(empty_images, path)
+    (empty_images / "coco.json").write_text(json.dumps(content))
+    refused(empty_images, empty_images / "coco.json")
 
 
 XML_PARTS = (
@@ -224,7 +206,6 @@ XML_PARTS = (
 @FUZZ
 @given(parts=st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12))
 def test_any_xml_is_no_traceback(empty_images, parts):
-    folder = empty_images / "Annotations"
-    folder.mkdir(exist_ok=True)
+    (folder := empty_images / "Annotations").mkdir(exist_ok=True)
     (folder / "a.xml").write_text("".join(parts), encoding="utf-8", errors="replace")
     refused(empty_images, folder)

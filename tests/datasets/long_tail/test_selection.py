@@ -49,10 +49,7 @@ def test_targets_without_a_curve_are_refused(classes, largest):
 @given(label_matrices())
 def test_order_is_by_summed_conditional_probability(labels):
     classes = range(labels.shape[1])
-    total = []
-    for i in classes:
-        given_j = [[row[i] for row in labels if row[j]] for j in classes]
-        total.append(sum(int(sum(rows)) / len(rows) for rows in given_j))
+    total = [sum(labels[labels[:, j] == 1, i].mean() for j in classes) for i in classes]
     order = head_to_tail_order(labels)
     assert sorted(order) == list(classes)
     assert all(total[a] >= total[b] - 1e-12 for a, b in itertools.pairwise(order))
@@ -63,11 +60,8 @@ def test_order_is_by_summed_conditional_probability(labels):
 def test_selected_rows_are_unique_valid_and_repeatable(labels, largest, seed):
     targets = pareto_targets(labels.shape[1], largest=largest)
     rows = select_head_to_tail(labels, targets, random.Random(seed), order=sorted)
-    assert len(set(rows)) == len(rows)
-    assert rows == sorted(rows)
-    assert set(rows) <= set(range(len(labels)))
+    assert rows == sorted(set(rows) & set(range(len(labels))))
     assert labels[rows].any(axis=1).all()
-    assert (labels[rows].sum(axis=0) <= labels.sum(axis=0)).all()
     assert rows == select_head_to_tail(labels, targets, random.Random(seed), order=sorted)
     # The class that is settled last keeps its size: its target, or all there is.
     last = head_to_tail_order(labels)[-1]
@@ -79,13 +73,9 @@ def test_selected_rows_are_unique_valid_and_repeatable(labels, largest, seed):
 def test_classes_that_share_no_image_reach_their_targets(sizes, largest, seed):
     labels = np.repeat(np.eye(len(sizes), dtype=np.uint8), sizes, axis=0)
     targets = pareto_targets(len(sizes), largest=largest)
+    before = labels.copy()
     rows = select_head_to_tail(labels, targets, random.Random(seed))
+    assert np.array_equal(labels, before)
     selected = labels[rows].sum(axis=0)
     for rank, c in enumerate(head_to_tail_order(labels)):
         assert selected[c] == min(targets[rank], sizes[c])
-
-
-def test_labels_are_not_edited(small_labels):
-    before = small_labels.copy()
-    select_head_to_tail(small_labels, pareto_targets(4, largest=3), random.Random(0))
-    assert np.array_equal(small_labels, before)

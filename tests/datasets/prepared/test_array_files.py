@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import io
 import json
 import re
 
@@ -23,9 +24,7 @@ def test_a_split_is_read_as_it_was_written_last(split, tmp_path):
     path = tmp_path / "new" / "folder" / "train.npz"
     write_split(Split(images=split.images[:3], labels=split.labels[:3], ids=split.ids[:3]), path)
     write_split(split, path)
-    read = read_split(path)
-    assert read.digest == split.digest
-    assert read.ids.tolist() == split.ids.tolist()
+    assert read_split(path).digest == split.digest
     assert [file.name for file in path.parent.iterdir()] == ["train.npz"]
 
 
@@ -35,36 +34,32 @@ def test_a_folder_that_cannot_be_written_is_named(split, tmp_path):
         write_split(split, tmp_path / "file" / "train.npz")
 
 
-def test_pickled_arrays_and_missing_ones_are_refused(split, tmp_path):
+def archive(**arrays):
+    np.savez(file := io.BytesIO(), **arrays)
+    return file.getvalue()
+
+
+def test_what_is_no_split_file_is_refused(split, tmp_path):
     arrays = {"images": split.images, "labels": split.labels}
-    for ids in ({}, {"ids": np.array(split.ids.tolist(), dtype=object)}):
-        np.savez(tmp_path / "train.npz", **arrays, **ids)
+    pickled = archive(**arrays, ids=np.array(split.ids.tolist(), dtype=object))
+    for content in (b"", b"no archive", b"PK\x03\x04 cut off", archive(**arrays), pickled):
+        (tmp_path / "train.npz").write_bytes(content)
         with pytest.raises(InputError, match=r"train\.npz is damaged .*delete it"):
             read_split(tmp_path / "train.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_what_is_no_split_file_is_refused(content, tmp_path):
-    (tmp_path / "train.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"train\.npz is damaged .*delete it"):
-        read_split(tmp_path / "train.npz")
+def flipped(content, at, bits):
+    return content[:at] + bytes([content[at] ^ bits]) + content[at + 1 :]
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy warns of odd headers, and leaves files of odd archives open
 def test_a_flipped_bit_is_refused_or_changes_nothing(split, tmp_path):
     write_split(split, tmp_path / "whole.npz")
     whole = (tmp_path / "whole.npz").read_bytes()
-    flipped = tmp_path / "flipped.npz"
-    escaped = []
     for position in range(len(whole)):
-        flipped.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
-        try:
-            assert read_split(flipped).digest == split.digest
-        except InputError:
-            pass
-        except Exception as error:
-            escaped.append(f"{type(error).__name__} at byte {position}")
-    assert escaped == []
+        (tmp_path / "flipped.npz").write_bytes(flipped(whole, position, 1))
+        with contextlib.suppress(InputError):
+            assert read_split(tmp_path / "flipped.npz").digest == split.digest, f"byte {position}"
 
 
 ARRAYS = {
@@ -93,11 +88,9 @@ def test_what_cannot_be_mapped_is_an_error(name, tmp_path):
 
 
 def test_any_cut_and_any_flipped_bit_is_an_error_or_another_content(tmp_path):
-    np.savez(tmp_path / "arrays.npz", **ARRAYS)
-    whole = (tmp_path / "arrays.npz").read_bytes()
+    whole = archive(**ARRAYS)
     damaged = [whole[:end] for end in range(0, len(whole), 7)]
-    damaged += [whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in range(len(whole))]
-    for content in damaged:
+    for content in damaged + [flipped(whole, at, 16) for at in range(len(whole))]:
         (tmp_path / "arrays.npz").write_bytes(content)
         with contextlib.suppress(*DAMAGE):
             map_array(tmp_path / "arrays.npz", "labels").tolist()
@@ -120,7 +113,7 @@ def test_any_flipped_bit_of_prepared_labels_is_noticed(tmp_path):
     write_prepared(tmp_path, manifest, {"test": labels})
     whole, errors = (tmp_path / "labels.npz").read_bytes(), []
     for at in range(len(whole)):
-        (tmp_path / "labels.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        (tmp_path / "labels.npz").write_bytes(flipped(whole, at, 1 << at % 8))
         try:
             found = read_split_labels(tmp_path, manifest, "test")
         except InputError as error:
