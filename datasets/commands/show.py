@@ -156,10 +156,10 @@ def draw(
     with sns.axes_style("white"):
         figure = Figure(figsize=(13, 13 if scenes else 9), layout="constrained")
         figure.suptitle(f"{name}: {len(labels):,} training images, {len(classes)} classes, {each}", weight="bold")
-        parts = figure.subfigures(2, 1, height_ratios=[1, 1.9]) if scenes else [figure.subfigures()]
+        grid = figure.add_gridspec(2, 1, height_ratios=[1, 1.9]) if scenes else figure.add_gridspec(1, 1)
         if scenes:
-            _draw_scenes(parts[0], scenes, classes)
-        _draw_statistics(parts[-1], labels, classes)
+            _draw_scenes(figure.add_subfigure(grid[0]), scenes, classes)
+        _draw_statistics(figure.add_subfigure(grid[-1]), labels, classes)
         try:
             picture.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(picture, dpi=110)
@@ -172,7 +172,7 @@ def _draw_scenes(figure: SubFigure, train: Split, classes: Sequence[str]) -> Non
     chosen = np.linspace(0, len(train) - 1, min(SCENES, len(train))).astype(int)
     for axes, i in zip(figure.subplots(2, SCENES // 2).flat, chosen, strict=False):
         axes.imshow(train.images[i])
-        names = ", ".join(classes[c] for c in np.flatnonzero(train.labels[i]))
+        names = ", ".join(classes[c] for c in np.flatnonzero(train.labels[i]).tolist())
         axes.set_title(textwrap.shorten(names, 34, placeholder=" ..."), fontsize=9)
         axes.set_axis_off()
 
