@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms import v2
 
 from ...datasets.dataset import Dataset as LongTailedDataset
 from ...methods.samplers import EpochStream
@@ -46,6 +45,8 @@ def crop_and_resize(image: Tensor, smallest: float, size: int) -> Tensor:
 
     Height and width are drawn independently, from the share `smallest` to 1; not an area and a ratio.
     """
+    from torchvision.transforms import v2
+
     rows, columns = image.shape[-2:]
     shares = torch.empty(2).uniform_(smallest, 1).tolist()
     height, width = max(round(rows * shares[0]), 1), max(round(columns * shares[1]), 1)
@@ -59,6 +60,9 @@ def plain_transform(augmentation: Augmentation, pixels: InputFormat, *, size: in
 
     Steps and ranges are the experiment's; saturation and hue are torchvision's own, which clip to 0..1.
     """
+    # Commands that estimate and never run this loop do without torchvision, which takes as long to import as torch.
+    from torchvision.transforms import v2
+
     colours = {
         partial(shift_brightness, spread=augmentation.brightness / 255): augmentation.brightness,
         partial(scale_contrast, spread=augmentation.contrast): augmentation.contrast,

@@ -31,7 +31,7 @@ INSIDE_FUNCTIONS = {
     ("benchmark.runs.provenance", "mltbench"): "",
     ("benchmark.runs.provenance", "numpy"): "",
     ("benchmark.runs.provenance", "torch"): "",
-    ("benchmark.speed.metrics", "torchmetrics.functional.classification.multilabel_average_precision"): "",
+    ("benchmark.speed.plain_loop", "torchvision.transforms.v2"): "",
     ("benchmark.training.pretext", "mltbench.datasets.sources.digits_mlt"): "",
     ("datasets.sources.digit_scenes", "sklearn.datasets.load_digits"): "",
 }
