@@ -190,7 +190,7 @@ class PlanProgress(Progress):
         self.add_task("training", total=max(images, 1), ended=0, of=len(self.experiments), rate=0)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar, brought up to date from the journals whenever it is drawn."""
+        """The bar, updated from the journals whenever it is drawn."""
         seen = 0
         for planned in self.experiments:
             if planned.experiment.id in self.ended:
