@@ -17,7 +17,6 @@ NOT_OURS = (".git", ".venv", ".hypothesis", ".*_cache", "__pycache__", "*.egg-in
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 
 
-
 def test_the_list_of_packages_equals_the_tree():
     tree = {".".join([PACKAGE, *path.relative_to(ROOT).parent.parts]) for path in MODULES.values()}
     assert sorted(SETUPTOOLS["packages"]) == sorted(tree)
