@@ -115,6 +115,9 @@ def sync(
 def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]:
     """Rows of the run folders whose table, method and dataset the options let through."""
     runs = [(folder, folder.planned_or_none()) for folder in run_folders(store)]
+    trials = [(folder, folder.planned_or_none()) for folder in run_folders(store, "trial")]
+    # A sweep is a plan; the trials of a tuning are for `mltbench study show`.
+    runs += [(folder, planned) for folder, planned in trials if planned and "sweep" in planned.tags]
     there = [planned.experiment for _, planned in runs if planned]
     for name in set(options.method) - {experiment.method.name for experiment in there}:
         get_method(name)

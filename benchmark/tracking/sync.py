@@ -41,9 +41,10 @@ def run_folders(store: Store, kind: Kind = "experiment") -> list[RunFolder]:
 
 
 def not_in_mlflow(store: Store) -> list[RunFolder]:
-    """Folders of experiments that have ended, and whose run in MLflow is missing or was not uploaded to its end."""
-    found = _in_folders(store, "experiment", store.runs_of())
-    return [RunFolder(store.runs / finding.name) for finding in found if finding.kind == "not in MLflow"]
+    """Folders of experiments and trials that have ended, whose run in MLflow is missing or not uploaded to its end."""
+    found = [finding for kind in KINDS for finding in _in_folders(store, kind, store.runs_of(kind=kind))]
+    missing = [finding for finding in found if finding.kind == "not in MLflow"]
+    return [RunFolder(store.folders(finding.run_kind) / finding.name) for finding in missing]
 
 
 def find(store: Store, *, everything: bool = False) -> list[Finding]:
