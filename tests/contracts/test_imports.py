@@ -31,8 +31,7 @@ INSIDE_FUNCTIONS = {
     ("benchmark.runs.provenance", "mltbench"): "",
     ("benchmark.runs.provenance", "numpy"): "",
     ("benchmark.runs.provenance", "torch"): "",
-    ("benchmark.speed.plain_loop", "torchvision.transforms.v2"): "",
-    ("benchmark.training.pretext", "mltbench.datasets.sources.digits_mlt"): "",
+    ("benchmark.speed.plain_loop", "torchvision.transforms.v2"): "as long as torch, and `mltbench run` needs none",
     ("datasets.sources.digit_scenes", "sklearn.datasets.load_digits"): "",
 }
 # Packages whose public names load on first use; they list them for type checkers.
