@@ -1,7 +1,5 @@
 """What people call an experiment, kept in its run folder, so that the folder alone can be uploaded to MLflow."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

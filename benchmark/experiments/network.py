@@ -1,7 +1,5 @@
 """The network of an experiment, with its initial weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

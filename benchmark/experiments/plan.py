@@ -1,7 +1,5 @@
 """Plans: which experiments to run, as methods x seeds on one dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

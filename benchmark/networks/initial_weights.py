@@ -1,7 +1,5 @@
 """Which weights a backbone starts from: chosen and checked when a plan is made, found again where it is trained."""
 
-from __future__ import annotations
-
 import shlex
 import socket
 from collections.abc import Mapping

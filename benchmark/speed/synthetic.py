@@ -1,7 +1,5 @@
 """What speed is measured on where no image is needed: synthetic data sets with the shape of real ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """The results root and the MLflow store, opened once; one that cannot be opened is an error that names the cure."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

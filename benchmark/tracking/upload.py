@@ -4,8 +4,6 @@ A run in MLflow is known by its attempt: experiment id and start time. An upload
 for the attempt, and logs what the journal says; doing it again, or after it was cut short, changes nothing.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time
