@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from ..runs.job import Job
+from ..runs.run import run_cohort
 
 
 class Executor(Protocol):
@@ -22,9 +23,6 @@ class InProcess:
 
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended."""
-        # Late: `mltbench run` trains in other processes, and is on its way 3 s earlier without torch.
-        from ..runs.run import run_cohort
-
         for job in jobs:
             run_cohort(job)
             yield job

@@ -14,6 +14,7 @@ from ...processes import end_with_parent
 from ..runs.folder import RunFolder
 from ..runs.interruption import ENDING, Interrupted
 from ..runs.job import Job
+from ..runs.run import run_cohort
 
 # A worker that is asked to end finishes its step and writes its checkpoint first.
 ENDS_WITHIN_SECONDS = 30.0
@@ -157,9 +158,6 @@ def _signals_blocked() -> Iterator[None]:
 
 def _work(connection: Connection) -> None:
     end_with_parent()
-    # Late: torch takes 3 s, which the parent need not wait for.
-    from ..runs.run import run_cohort
-
     # Ctrl-C reaches the whole process group: a worker that trains ends its step, another one ends at once, and neither
     # reports it, for the parent does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

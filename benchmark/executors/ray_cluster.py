@@ -18,6 +18,7 @@ from ..experiments.display_names import LABELS_NAME
 from ..runs.folder import ARTIFACTS, RunFolder
 from ..runs.job import Job
 from ..runs.journal import JOURNAL_NAME
+from ..runs.run import run_cohort
 from ..training.checkpoint import remove_checkpoints
 
 # Ray's smallest: jobs go as text, and what comes back goes through its object store only without a shared folder.
@@ -115,8 +116,6 @@ def work_here(job: Job) -> list[Mapping[str, bytes]]:
     Where it sees a run's folder, it writes there, and returns nothing. Elsewhere it writes under its own results root,
     resumes from a checkpoint that is there, and returns the files of each ended run by name.
     """
-    from ..runs.run import run_cohort
-
     root = Path(os.environ.get("MLTBENCH_HOME") or Path(tempfile.gettempdir()) / "mltbench-results")
     members = [
         member

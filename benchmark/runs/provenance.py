@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from ... import __version__
 from ...errors import without_password
 from ..training.devices import CUDA_MATMUL_PRECISION
 
@@ -21,11 +25,6 @@ def code_version() -> Mapping[str, str]:
 
     A wheel has no commit: its digest is that of the checkout that it was made from.
     """
-    import numpy
-    import torch
-
-    from ... import __version__
-
     commit = _git("rev-parse", "HEAD")
     dirty = _git("status", "--porcelain", "--untracked-files=no")
     lock = PACKAGE_ROOT / "requirements.lock"
@@ -37,7 +36,7 @@ def code_version() -> Mapping[str, str]:
         "lock_digest": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "unknown",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": numpy.__version__,
+        "numpy": np.__version__,
     }
 
 
@@ -52,8 +51,6 @@ def source_digest(package: Path) -> str:
 
 def machine(device: str, threads: int) -> Mapping[str, str]:
     """The machine that trains: its kind, device, torch threads, and on CUDA how float32 products are taken."""
-    import torch
-
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     system = f"{platform.system()} {platform.machine()}"
     found = {"system": system, "device": device, "device_name": name, "threads": str(threads)}
