@@ -73,12 +73,12 @@ def _aside(path: Path, aside: Path, *, durable: bool = False, previous: Path | N
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
+        aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    if previous is not None and path.exists():
-        path.replace(previous)
-    aside.replace(path)
     if durable:
         sync_folder(path.parent)
 
