@@ -57,3 +57,14 @@ def test_training_gives_the_recorded_bits(methods, seeds, cohort, call, own_fold
     names = [f"digits-mlt/{method}/{seed}" for method in methods for seed in range(seeds)]
     recorded = {name: RECORD["experiments"][name] for name in names}
     assert_as_recorded(recorded, frozen_truth.experiments(tmp_path / "out"))
+
+
+@pytest.mark.soak
+def test_tuning_and_a_sweep_give_the_recorded_trials(call, own_folder, tmp_path):
+    if frozen_truth.numerics() != RECORD["numerics"]:
+        pytest.skip("TPE and Hyperband follow the last bits of scores, which were recorded with other libraries")
+    here = [*SMOKE, "--workers", 1, "--out", tmp_path / "out"]
+    for words in (["tune", "--method", "erm", "--method", "db-focal", "--trials", 4], ["run", "beta", "--seeds", 1]):
+        status, _, errors = call("study", *words, *here)
+        assert status == 0, errors
+    assert list(frozen_truth.differences(RECORD["studies"], frozen_truth.studies(tmp_path / "out"))) == []

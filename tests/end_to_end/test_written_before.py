@@ -15,14 +15,13 @@ import pytest
 from plans import TINY
 
 FROZEN = Path(__file__).parent / "frozen"
-SETTINGS = ("neck_width=8", "image_size=16", "batch_size=6", "resampled.epochs=60")
-SAME = [word for setting in SETTINGS for word in ("--override", f"recipe.{setting}")]
-SAME += ["--plugin", "tiny.py", "--weights", "thin.pt", "--dataset", "tiny", "--recipe", "digits-smoke"]
-SAME += ["--device", "cpu", "--workers", "1"]
+SAME = ["--override", "recipe.neck_width=8", "--override", "recipe.image_size=16", "--override", "recipe.batch_size=6"]
+SAME += ["--plugin", "tiny.py", "--dataset", "tiny", "--recipe", "digits-smoke", "--device", "cpu", "--workers", "1"]
+COHORT = ["--method", "db-focal", "--method", "db", "--weights", "thin.pt", "--override", "recipe.resampled.epochs=60"]
 
 
 @pytest.fixture
-def before(own_folder, own_registrations, tmp_path):
+def before(own_folder, dataset, tmp_path):
     with tarfile.open(FROZEN / "before.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     with closing(sqlite3.connect(tmp_path / "before" / "mlflow.db")) as database, database:
@@ -41,7 +40,7 @@ def states(call, root):
 
 def test_an_interrupted_cohort_resumes_to_the_bits_of_the_code_that_began_it(before, call):
     assert states(call, before) == {"DB": ("interrupted", 3), "DB-Focal": ("interrupted", 2), "ERM": ("finished", 2)}
-    status, _, errors = call("run", "--method", "db-focal", "--method", "db", *SAME, "--out", before)
+    status, _, errors = call("run", *COHORT, *SAME, "--out", before)
     assert status == 0, errors
     assert set(states(call, before).values()) == {("finished", 60), ("finished", 2)}
     recorded, now = json.loads((FROZEN / "resumed.json").read_text()), frozen_truth.experiments(before)
@@ -61,5 +60,16 @@ def test_a_store_with_parent_runs_is_listed_and_reported(before, call):
     listed = json.loads(call("runs", "list", "--out", before, "--json")[1])
     assert [(run["method"].split()[0], run["state"]) for run in listed] == [("erm", "finished")]
     assert call("sync", "--out", before)[0] == 0
-    assert call("report", "--out", before)[0] == 0
+    assert call("report", "--no-figures", "--out", before)[0] == 0
     assert "48.1" in (before / "report" / "index.html").read_text()
+
+
+def test_a_study_in_a_journal_file_is_shown_and_continued(before, call):
+    status, shown, errors = call("study", "show", "tune-tiny", "--out", before)
+    assert status == 0, errors
+    assert [score in shown for score in ("44.75", "43.70", "43.91")] == [True] * 3
+    status, printed, errors = call("study", "tune", "--method", "erm", "--trials", 4, *SAME, "--out", before)
+    assert status == 0, errors
+    assert [line.split()[3] for line in printed.splitlines() if line.startswith("done")] == ["3"]
+    (study,) = frozen_truth.studies(before).values()
+    assert (len(study["trials"]), len(study["winners"])) == (4, 1)

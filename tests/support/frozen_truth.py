@@ -58,7 +58,7 @@ def studies(root):
         trial = {key: tags[key] for key in ("dataset", "method", "seed", "experiment_id")}
         trial |= {"parameters": json.loads(tags["parameters"]), "state": tags["outcome"]}
         trial |= {"values": {k: v for k, v in sorted(run.data.metrics.items()) if k.startswith("validation/")}}
-        found[tags["study"]]["trials"].append(trial)
+        found.setdefault(tags["study"], {"trials": [], "winners": []})["trials"].append(trial)
     for study in found.values():
         study["trials"].sort(key=_canonical)
     return dict(sorted(found.items()))
