@@ -4,6 +4,7 @@ import pytest
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.methods.plugins import load_plugins
 from mltbench.studies.tuning.definition import Setting
+from mltbench.studies.tuning.study import StudyStorage
 
 PLUGIN = """
 from mltbench.benchmark.training.check import tiny_dataset
@@ -17,6 +18,15 @@ tiny.openers["test"] = refuse
 more = {"summary": "", "source": "", "recipe": "digits-smoke", "backbone": "digits-resnet"}
 register_dataset(DatasetEntry(name="tiny", open=lambda root: tiny, **more))
 """
+
+
+@pytest.fixture(autouse=True)
+def _closed_databases(monkeypatch):
+    opened, open_one = [], StudyStorage.open
+    monkeypatch.setattr(StudyStorage, "open", lambda storage: opened.append(open_one(storage)) or opened[-1])
+    yield
+    for database in opened:
+        database.engine.dispose()
 
 
 @pytest.fixture

@@ -5,26 +5,21 @@ import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.tracking.store import TAG
 from mltbench.errors import InputError
-from mltbench.studies.sweeps.sweep import (
-    Sweep,
-    finished_sweeps_table,
-    get_sweep,
-    plan_sweep,
-    sweep_runs,
-    sweep_tables,
-    sweeps,
-    sweeps_table,
-)
+from mltbench.studies.sweeps import sweep as sweeping
 from mltbench.studies.tuning.definition import Setting
 
 PARAMETERS = f"{TAG}parameters"
-MU = Sweep(name="x", summary="", reference="", methods=("r-bce",), grid={"method.mu": (0.1, 0.3)})
+MU = sweeping.Sweep(name="x", summary="", reference="", methods=("r-bce",), grid={"method.mu": (0.1, 0.3)})
 
 
 @pytest.fixture
 def run(setting, settings, store):
     """Runs a sweep on the tiny set; returns what became of its plans."""
-    return lambda sweep, seeds: [run_plan(plan, store, settings) for plan in plan_sweep(sweep, setting, seeds=seeds)]
+
+    def run(sweep, seeds):
+        return [run_plan(plan, store, settings) for plan in sweeping.plan_sweep(sweep, setting, seeds=seeds)]
+
+    return run
 
 
 def cells(table):
@@ -37,30 +32,29 @@ def test_a_sweep_trains_points_times_seeds_shares_them_with_other_studies_and_sh
     assert trained == [(0.1, 0), (0.3, 0), (0.1, 1), (0.3, 1)]
     (more,) = run(MU, [0, 1, 2])
     assert (len(more.skipped), len(more.trained)) == (4, 2)
-    (steps,) = run(get_sweep("stepwise"), [0])
+    (steps,) = run(sweeping.get_sweep("stepwise"), [0])
     assert (len(steps.skipped), len(steps.trained)) == (1, 3)
-    trials, runs = store.runs_of("tiny", kind="trial"), sweep_runs(store)
+    trials, runs = store.runs_of("tiny", kind="trial"), sweeping.sweep_runs(store)
     assert not any(name.startswith("test/") for trial in trials for name in trial.data.metrics)
     assert store.runs_of("tiny") == []
     assert (len(trials), len(runs), runs.experiment_id.nunique()) == (6 + 4, 6 + 4, 6 + 4 - 1)
-    (table,) = sweep_tables(runs, "x-tiny")
+    (table,) = sweeping.sweep_tables(runs, "x-tiny")
     assert table.title == "r-bce on tiny with recipe.batch_size=8, recipe.plain.epochs=3, recipe.resampled.epochs=3"
     assert (cells(table)["mu"], cells(table)["seeds"]) == (["0.1", "0.3*"], ["3", "3"])
     totals = [100 * t.data.metrics["validation/total"] for t in trials if '"method.mu": 0.1' in t.data.tags[PARAMETERS]]
     assert cells(table)["total"][0] == f"{np.mean(totals):.2f} ± {np.std(totals, ddof=1):.2f}"
-    assert [row[0] for row in cells(finished_sweeps_table(runs)).values()] == ["x-tiny", "x", "tiny", "r-bce", "6"]
+    first_row = [column[0] for column in cells(sweeping.finished_sweeps_table(runs)).values()]
+    assert first_row == ["x-tiny", "x", "tiny", "r-bce", "6"]
 
 
 def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
-    shown = dict(zip(*(cells(sweeps_table())[column] for column in ("name", "points")), strict=True))
-    for name, sweep in sweeps().items():
+    shown = dict(zip(*(cells(sweeping.sweeps_table())[column] for column in ("name", "points")), strict=True))
+    for name, sweep in sweeping.sweeps().items():
         if sweep.variants:
-            with pytest.raises(
-                InputError, match="compares variants of a dataset, and 'tiny' has none; known: digits-m"
-            ):
-                plan_sweep(sweep, setting, seeds=[0])
+            with pytest.raises(InputError, match="compares variants .* 'tiny' has none; known: digits-mlt"):
+                sweeping.plan_sweep(sweep, setting, seeds=[0])
             continue
-        (plan,) = plan_sweep(sweep, setting, seeds=[0])
+        (plan,) = sweeping.plan_sweep(sweep, setting, seeds=[0])
         assert not plan.scores_test
         assert len({planned.tags["trial"] for planned in plan.experiments}) == len(plan.experiments) == int(shown[name])
         defaults = {p.experiment.method.name for p in plan.experiments if p.tags["default"] == "true"}
@@ -70,8 +64,8 @@ def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
 
 def test_variants_of_a_dataset_are_trained_on_as_many_images(settings, data_root):
     digits = Setting(dataset="digits-mlt", settings=replace(settings, data_root=data_root))
-    sweep = replace(get_sweep("imbalance"), variants={"digits-mlt": ("digits-mlt-74to1", "digits-mlt")})
-    longer, base = plan_sweep(sweep, digits, seeds=[0])
+    sweep = replace(sweeping.get_sweep("imbalance"), variants={"digits-mlt": ("digits-mlt-74to1", "digits-mlt")})
+    longer, base = sweeping.plan_sweep(sweep, digits, seeds=[0])
     for one, other in zip(longer.experiments, base.experiments, strict=True):
         assert one.experiment.method.name == other.experiment.method.name
         assert one.images == pytest.approx(other.images, rel=0.05)

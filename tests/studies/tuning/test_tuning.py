@@ -13,8 +13,6 @@ from mltbench.studies.tuning.study import TRIALS_PER_BUDGETED, StudyStorage, beg
 from mltbench.studies.tuning.terminal import follow, studies_table, study_tables
 from mltbench.studies.tuning.winners import best_trial, complete_trials, upload_winners, winners_of
 from mltbench.studies.tuning.worker import run_trials
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 
 @pytest.fixture
@@ -160,7 +158,7 @@ def test_a_study_that_an_earlier_version_kept_in_a_journal_file_continues(settin
     definition = tune(setting, sampler="random", parameters=["method.mu"], prune=False)
     file = storage.root / "studies" / "t" / "journal.log"
     file.parent.mkdir(parents=True)
-    journal = JournalStorage(JournalFileBackend(str(file)))
+    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     older = {**definition.as_json(), "purpose": "tune", "sweep": ""}
     for name, purpose in (("t/db@tiny", "tune"), ("s/db@tiny", "sweep")):
         study = optuna.create_study(storage=journal, study_name=name, direction="maximize")

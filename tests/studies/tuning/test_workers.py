@@ -24,18 +24,14 @@ LIMIT_SECONDS = 240
 @pytest.fixture
 def begin(setting, tmp_path):
     """Begins a study of four trials, each long enough to be killed in."""
-    opened = []
 
     def begin(url=None):
         long = replace(setting, overrides=("recipe.batch_size=8", "recipe.resampled.epochs=40"))
         options = {"objective": "total", "sampler": "grid", "seeds_per_trial": 1, "prune": False}
         definition = tuning("x", ["r-bce"], long, parameters=["method.mu"], **options)
-        opened.append(begin_study(definition, len(VALUES), StudyStorage(root=tmp_path, url=url, grace=5)))
-        return opened[-1]
+        return begin_study(definition, len(VALUES), StudyStorage(root=tmp_path, url=url, grace=5))
 
-    yield begin
-    for study in opened:
-        study.database.engine.dispose()
+    return begin
 
 
 @pytest.fixture
