@@ -51,7 +51,7 @@ def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
     shown = dict(zip(*(cells(sweeping.sweeps_table())[column] for column in ("name", "points")), strict=True))
     for name, sweep in sweeping.sweeps().items():
         if sweep.variants:
-            with pytest.raises(InputError, match="compares variants .* 'tiny' has none; known: digits-mlt"):
+            with pytest.raises(InputError, match=r"compares variants .* 'tiny' has none; known: digits-mlt"):
                 sweeping.plan_sweep(sweep, setting, seeds=[0])
             continue
         (plan,) = sweeping.plan_sweep(sweep, setting, seeds=[0])
