@@ -56,8 +56,8 @@ class RayCluster:
         if first is None:
             return
         with self._connected(first.execution.threads):
-            needs = {"num_cpus": first.execution.threads, "num_gpus": self.gpus, "max_retries": self.retries}
-            task: Any = ray.remote(**needs)(work_here)
+            needs: dict[str, Any] = {"num_cpus": first.execution.threads, "num_gpus": self.gpus}
+            task: Any = ray.remote(**needs, max_retries=self.retries)(work_here)
             waiting: list[Job] = [first]
             try:
                 while True:
