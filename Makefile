@@ -1,14 +1,15 @@
-# make demo     Tables 1 and 2 on Digits-MLT, from nothing
-# make install  the environment, in .venv
-# make test     the tests, on every core
-# make soak     the long tests of what must survive
-# make lint     formatter, linter, type checker, import direction
-# make format   what make lint asks for
+# make demo       Tables 1 and 2 on Digits-MLT, from nothing
+# make install    the environment, in .venv
+# make test       the tests, on every core
+# make test-fast  four fifths of them in a fifth of the time: those that start no process, server or browser
+# make soak       the long tests of what must survive
+# make lint       formatter, linter, type checker, import direction
+# make format     what make lint asks for
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install test soak lint format
+.PHONY: demo install test test-fast soak lint format
 .DEFAULT_GOAL := demo
 
 demo: install
@@ -30,8 +31,13 @@ install: .venv/.installed
 	@mkdir -p .venv/types && ln -sfn ../.. .venv/types/mltbench
 	@touch $@
 
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(PYTEST)
+
+test-fast: install
+	$(PYTEST) -m "not soak and not slow"
 
 soak: install
 	$(BIN)/python -m pytest -m soak

@@ -28,6 +28,27 @@ from mltbench.methods.method import METHODS
 from mltbench.reports.results.quoted import QuotedRow
 from mltbench.reports.results.runs import COLUMNS
 
+# Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
+SLOW = """
+    benchmark/commands/test_command_line benchmark/commands/test_command_line_plugins benchmark/executors/test_ray
+    benchmark/networks/test_backbones benchmark/runs/test_cohort benchmark/runs/test_crashes
+    benchmark/runs/test_failures benchmark/runs/test_resume benchmark/speed/test_bench_commands
+    benchmark/speed/test_harness benchmark/tracking/test_store benchmark/tracking/test_upload
+    benchmark/tracking/test_upload_thread datasets/importing/test_image_import datasets/published/test_preparing
+    end_to_end/test_frozen_truth end_to_end/test_written_before reports/figures/test_figure_registry
+    reports/leaderboard/test_leaderboard reports/pages/test_report_page reports/results/test_loaded_results
+    studies/tuning/test_tuning studies/tuning/test_workers
+"""
+
+
+def pytest_collection_modifyitems(items):
+    slow = {Path(__file__).parent / f"{name}.py" for name in SLOW.split()}
+    assert all(path.exists() for path in slow)
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)
+
+
 MAKE_DATABASE = store_module._make_database
 
 
