@@ -1,5 +1,8 @@
 """One contract suite over everything that is registered: whoever adds a method or a dataset is held to it at once."""
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +11,13 @@ from mltbench.benchmark.networks.backbones import get_backbone
 from mltbench.benchmark.training.check import check_method, tiny_dataset
 from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
-from mltbench.datasets.registry import list_datasets
+from mltbench.datasets.registry import get_dataset_entry, list_datasets
 from mltbench.datasets.sources.digits_mlt import RATIOS, variant_name
 from mltbench.errors import InputError
-from mltbench.methods.catalogue import get_method, list_methods
+from mltbench.files import safe_file_name
+from mltbench.methods.catalogue import VALUES, get_method, list_methods
 from mltbench.methods.method import Method
+from mltbench.methods.part import SLOTS
 
 METHODS = [method.name for method in list_methods()]
 DATASETS = [entry.name for entry in list_datasets()]
@@ -33,15 +38,18 @@ class TestEveryMethod:
         assert check_method(get_method(name)) is None
 
     def test_survives_the_way_through_json(self, name):
-        method = get_method(name)
-        assert Method.from_json(method.as_json()).as_json() == method.as_json()
+        for dataset in (None, *VALUES):
+            method = get_method(name, dataset=dataset)
+            again = Method.from_json(json.loads(json.dumps(method.as_json())), name=name)
+            assert again.as_json() == method.as_json()
+            assert all(getattr(again, slot) == getattr(method, slot) for slot in (*SLOTS, "name", "schedule"))
 
-    def test_is_documented(self, name):
+    def test_is_documented_and_its_name_fits_files(self, name):
         method = get_method(name)
         assert method.title
         assert method.summary
         assert method.reference
-        assert name == name.lower()
+        assert safe_file_name(name) == name == name.lower()
 
     def test_loss_is_a_finite_scalar_with_a_finite_gradient_for_every_class(self, name, batch):
         statistics, logits, labels = batch
@@ -57,7 +65,8 @@ class TestEveryMethod:
         statistics, logits, labels = batch
         logits.requires_grad_()
         get_method(name).build_loss(statistics).double()(logits, labels).backward()
-        # At moderate logits; a focal term turns its slope only far out, where the loss has all but vanished.
+        # The signs of Eq. 5; Eq. 7 and Eq. 10 are printed with both flipped. At moderate logits, for a focal term turns
+        # its slope far out, where the loss has all but vanished.
         positive = labels.bool()
         assert (logits.grad[positive] < 0).all()
         assert (logits.grad[~positive] > 0).all()
@@ -68,33 +77,35 @@ class TestEveryMethod:
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
         assert loss(logits, labels).item() == pytest.approx(loss(logits[order], labels[order]).item(), rel=1e-12)
 
-    def test_sampler_draws_valid_images_and_goes_on_from_its_state(self, name, batch):
-        labels = batch[2].numpy()
-        sampler = get_method(name).sampler
-        stream = sampler.open(labels, np.random.default_rng(0))
-        first = stream.next_epoch()
-        assert len(first) == sampler.epoch_length(labels)
-        assert ((first >= 0) & (first < len(labels))).all()
-        again = sampler.open(labels, np.random.default_rng(99))
-        again.load_state(stream.state())
-        assert again.next_epoch().tolist() == stream.next_epoch().tolist()
+    def test_sampler_draws_valid_images_by_its_seed_and_goes_on_from_its_state(self, name, batch):
+        labels, sampler = batch[2].numpy(), get_method(name).sampler
+        stream, same, other = (sampler.open(labels, np.random.default_rng(seed)) for seed in (0, 0, 99))
+        drawn = [stream.next_epoch() for _ in range(3)]
+        assert {len(epoch) for epoch in drawn} == {sampler.epoch_length(labels)}
+        assert set(np.concatenate(drawn).tolist()) <= set(range(len(labels)))
+        np.testing.assert_equal([same.next_epoch() for _ in range(3)], drawn)
+        assert other.next_epoch().tolist() != drawn[0].tolist()
+        state = stream.state()
+        kept = copy.deepcopy(state)
+        coming = [stream.next_epoch() for _ in range(5)]
+        for _ in range(2):
+            other.load_state(state)
+            np.testing.assert_equal([other.next_epoch() for _ in range(5)], coming)
+        np.testing.assert_equal(state, kept)
 
 
 @pytest.mark.parametrize("name", DATASETS)
 class TestEveryDataset:
     @pytest.fixture
     def dataset(self, name, data_root):
-        entry = next(entry for entry in list_datasets() if entry.name == name)
         try:
-            return entry.open(data_root)
+            return get_dataset_entry(name).open(data_root)
         except InputError as error:
             pytest.skip(f"its files are not at hand: {error}")
 
     def test_splits_have_their_digests_and_share_no_image(self, name, dataset):
         ids = [set(dataset.split(split).ids.tolist()) for split in SPLITS]
-        assert not ids[0] & ids[1]
-        assert not ids[0] & ids[2]
-        assert not ids[1] & ids[2]
+        assert len(set.union(*ids)) == sum(map(len, ids))
 
     def test_every_class_is_in_every_split(self, name, dataset):
         for split in SPLITS:
@@ -108,7 +119,8 @@ class TestEveryDataset:
         assert set(dataset.statistics.group_names) == groups
 
     def test_names_a_recipe_and_a_backbone_that_exist(self, name):
-        entry = next(entry for entry in list_datasets() if entry.name == name)
+        entry = get_dataset_entry(name)
+        assert safe_file_name(name) == name
         assert get_recipe(entry.recipe)
         assert get_backbone(entry.backbone)
         assert entry.summary

@@ -10,7 +10,7 @@ import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
 from mltbench.methods.catalogue import TABLES, register_method
 from mltbench.methods.method import Method
-from mltbench.methods.part import PARTS, SLOTS, Part
+from mltbench.methods.part import PARTS, Part
 
 PUBLIC_NAMES = [
     "erm", "rw", "focal", "rs", "rs-focal", "ml-gcn", "ldam", "cb-focal", "r-bce", "r-bce-focal", "db", "db-focal",
@@ -22,7 +22,6 @@ STATISTICS = ClassStatistics.from_counts([90, 10], 95)
 def test_all_public_names_exist_and_each_trains_differently():
     listed = list_methods()[:15]
     assert [method.name for method in listed] == PUBLIC_NAMES
-    assert all(method.summary and method.reference for method in listed)
     assert len({json.dumps(method.as_json()) for method in listed}) == len(PUBLIC_NAMES)
 
 
@@ -53,15 +52,6 @@ def test_re_sampled_methods_have_the_short_schedule():
     for method in list_methods()[:15]:
         assert method.schedule == ("re-sampled" if method.name in re_sampled else "plain")
         assert method.head.kind == ("label-graph" if method.name == "ml-gcn" else "linear")
-
-
-@pytest.mark.parametrize("dataset", ["voc-mlt", "coco-mlt"])
-@pytest.mark.parametrize("name", PUBLIC_NAMES)
-def test_a_method_is_whole_in_its_json(name, dataset):
-    method = get_method(name, dataset=dataset)
-    again = Method.from_json(json.loads(json.dumps(method.as_json())), name=name)
-    assert again.as_json() == method.as_json()
-    assert all(getattr(again, slot) == getattr(method, slot) for slot in (*SLOTS, "name", "schedule"))
 
 
 def test_changed_values_reach_their_part():

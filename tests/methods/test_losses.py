@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from mltbench import ClassStatistics, InputError, create_loss, list_methods
@@ -9,7 +8,8 @@ NAMES = [method.name for method in list_methods() if method.loss is None]
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(3)
-    labels = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [1, 1, 1, 0]])
+    # The paper has no image without labels; a training set of one's own may.
+    labels = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0], [1, 1, 1, 0]])
     return torch.randn(5, 4, generator=generator) * 3, labels
 
 
@@ -37,14 +37,6 @@ def test_mean_runs_over_images_and_classes_and_inputs_are_never_edited(loss, bat
 def test_gradient_is_that_of_the_loss(loss, batch):
     logits = batch[0].double().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: loss.double().elementwise(z, batch[1]), (logits,))
-
-
-def test_gradient_pushes_positives_up_and_negatives_down(loss, batch):
-    # The signs of Eq. 5; Eq. 7 and Eq. 10 are printed with both flipped.
-    logits = torch.zeros_like(batch[0], requires_grad=True)
-    loss(logits, batch[1]).backward()
-    assert (logits.grad[batch[1] == 1] < 0).all()
-    assert (logits.grad[batch[1] == 0] > 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
@@ -96,32 +88,6 @@ def test_well_scored_cells_keep_a_finite_gradient(gamma, small_statistics):
     build("focal", small_statistics, gamma=gamma)(logits, torch.tensor([[1, 0, 0, 1]])).backward()
     assert logits.grad.isfinite().all()
     assert logits.grad.abs().max() < 1e-6
-
-
-def test_an_image_without_labels_is_scored(loss, batch):
-    labels = batch[1].clone()
-    labels[2] = 0
-    logits = batch[0].clone().requires_grad_()
-    cells = loss.elementwise(logits, labels)
-    cells.mean().backward()
-    assert cells.isfinite().all()
-    assert ((cells[2] > 0) & (logits.grad[2] > 0)).all()
-
-
-@pytest.mark.parametrize(("beta", "weight"), [(0, 0.6), (0.1, 1.1), (1, 1.1), (10, 1.1)])
-def test_an_image_without_labels_has_the_highest_re_balanced_weight(beta, weight, small_statistics):
-    # r is infinite there, so that alpha + sigmoid(beta (r - mu)) is alpha + 1, or alpha + .5 where beta is 0.
-    cells = build("r-bce", small_statistics, beta=beta).elementwise(torch.zeros(1, 4), torch.zeros(1, 4))
-    assert cells.tolist()[0] == pytest.approx([weight * np.log(2)] * 4, rel=1e-6)
-
-
-def test_an_image_without_labels_has_the_mean_effective_weight(small_statistics):
-    # Of counts 6, 3, 2, 1: (1 - .9) / (1 - .9^n), the largest mean of the batch being that of class 3 alone.
-    weights = [0.1 / (1 - 0.9**n) for n in (6, 3, 2, 1)]
-    loss = build("cb-focal", small_statistics, gamma=0, focal_scale=1)
-    cells = loss.elementwise(torch.zeros(2, 4), torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]]))
-    assert cells[0].tolist() == pytest.approx([sum(weights) / 4 * np.log(2)] * 4, rel=1e-6)
-    assert cells[1].tolist() == pytest.approx([np.log(2)] * 4, rel=1e-6)
 
 
 def test_a_class_in_every_image_has_no_bias():

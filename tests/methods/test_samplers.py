@@ -1,5 +1,3 @@
-import copy
-
 import numpy as np
 import pytest
 from mltbench.datasets.long_tail.statistics import ClassStatistics
@@ -84,27 +82,6 @@ def test_class_frequencies_are_those_of_eq_1():
     assert tolerance < 0.01
     assert np.ptp(statistics.expected_frequencies) > 0.3
     np.testing.assert_allclose(labels[drawn].mean(axis=0), statistics.expected_frequencies, rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("sampler", [ClassAware(), InstanceBalanced()])
-def test_draws_follow_the_seed_and_continue_from_a_saved_state(sampler):
-    labels = single_label_matrix(10, 6, 5, 2)
-    first, again, other = (np.concatenate(draw(labels, 3, seed=seed, sampler=sampler)).tolist() for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-    stream = sampler.open(labels, np.random.default_rng(1))
-    for _ in range(3):
-        stream.next_epoch()
-    state = stream.state()
-    kept = copy.deepcopy(state)
-    coming = [stream.next_epoch().tolist() for _ in range(5)]
-    np.testing.assert_equal(state, kept)
-    other = sampler.open(labels, np.random.default_rng(2))
-    assert other.next_epoch().tolist() != coming[0]
-    for _ in range(2):
-        other.load_state(state)
-        assert [other.next_epoch().tolist() for _ in range(5)] == coming
-    np.testing.assert_equal(state, kept)
 
 
 def test_instance_balanced_epochs_are_permutations():
