@@ -1,15 +1,11 @@
 from dataclasses import replace
 
 import pytest
-from mltbench.benchmark.experiments.experiment import Experiment
 from mltbench.benchmark.experiments.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
-from mltbench.benchmark.networks.backbones import get_backbone
-from mltbench.benchmark.networks.initial_weights import BackboneChoice
-from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import TABLES, get_method
-from trainings import Training
+from trainings import make_training
 
 
 def ids(plan):
@@ -38,10 +34,6 @@ def test_what_is_asked_twice_is_planned_once(dataset):
 def test_unknown_names_are_refused(dataset):
     with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
         build_plan(dataset, ["erm", "rss"], seeds=[0])
-    with pytest.raises(InputError, match="unknown recipe 'papers'; did you mean 'paper'"):
-        build_plan(dataset, ["erm"], seeds=[0], recipe="papers")
-    with pytest.raises(InputError, match="unknown backbone 'digit-resnet'; did you mean 'digits-resnet'"):
-        build_plan(dataset, ["erm"], seeds=[0], backbone=BackboneChoice(backbone="digit-resnet"))
     with pytest.raises(InputError, match="unknown table '3'; known: 1, 2"):
         choose_methods([3], [])
     with pytest.raises(InputError, match="nothing to run"):
@@ -64,32 +56,10 @@ def test_the_device_decides_the_precision_of_auto_alone(dataset):
 
 @pytest.mark.parametrize(
     ("name", "batch_size"),
-    [
-        ("erm", 4),
-        ("erm", 5),
-        ("erm", 18),
-        ("erm", 32),
-        pytest.param("erm", 17),
-        ("rs", 4),
-        ("rs", 5),
-        ("rs", 16),
-    ],
+    [("erm", 4), ("erm", 5), ("erm", 18), ("erm", 32), ("erm", 17), ("rs", 4), ("rs", 5), ("rs", 16)],
 )
 def test_planned_images_are_those_that_training_takes(name, batch_size):
-    tiny, method = tiny_dataset(), get_method(name)
-    schedule = Schedule(epochs=2, decay_after=())
-    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=batch_size, image_size=16)
-    experiment = Experiment(
-        dataset="tiny",
-        dataset_digest=tiny.digest,
-        method=method,
-        training=recipe.resolved(method.schedule, device_type="cpu"),
-        backbone="digits-resnet",
-        weights_digest="random",
-        input_format=get_backbone("digits-resnet").input,
-        word_vectors_digest=None,
-        seed=0,
-    )
-    training = Training(experiment, tiny)
+    training, schedule = make_training(name, batch_size=batch_size, image_size=16), Schedule(epochs=2, decay_after=())
+    recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=batch_size)
     taken = sum(training.epoch(epoch)[1] for epoch in range(2))
-    assert training_images(method, recipe, tiny) == taken
+    assert training_images(get_method(name), recipe, training.dataset) == taken

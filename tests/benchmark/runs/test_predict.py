@@ -1,30 +1,24 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.runs.predict import Predictor
-from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.datasets.images.decode import decode_image
-from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.errors import InputError
-from mltbench.methods.catalogue import get_method
 from PIL import Image
-from trainings import Training
+from trainings import make_training
 
 CLASSES = tiny_dataset().classes
 
 
-def finished_run(folder, method="erm", backbone="digits-resnet", **training):
+def finished_run(folder, method="erm", **settings):
     """A run folder with a network that took two steps; also its training."""
-    dataset = tiny_dataset()
-    experiment = replace(tiny_experiment(get_method(method), **training), backbone=backbone, weights_digest="random")
-    vectors = hashed_word_vectors(CLASSES).vectors if experiment.method.head.needs_word_vectors else None
-    training = Training(experiment, dataset, word_vectors=vectors)
+    training = make_training(method, **settings)
     training.epoch()
-    folder.mkdir(exist_ok=True)
-    (folder / "experiment.json").write_text(experiment.to_json())
+    folder.mkdir()
+    (folder / "experiment.json").write_text(training.experiment.to_json())
     report = {"average_precision": {"validation": dict.fromkeys(CLASSES, 0.5)}}
     (folder / "per_class.json").write_text(json.dumps(report))
     torch.save(training.network.state_dict(), folder / "weights.pt")
@@ -47,9 +41,7 @@ def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
     assert [each.image for each in found] == paths
     scores = np.array([[dict(each.scores)[name] for name in CLASSES] for each in found])
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=1e-4)
-    for each in found:
-        values = [score for _, score in each.scores]
-        assert values == sorted(values, reverse=True)
+    assert all([*each.scores] == sorted(each.scores, key=lambda pair: -pair[1]) for each in found)
 
 
 def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
@@ -69,13 +61,12 @@ def test_bad_images_are_told_one_by_one(tmp_path, call):
     training = finished_run(tmp_path / "run")
     (good,) = write_images(tmp_path, training.dataset.split("test").images[:1])
     (tmp_path / "text.jpg").write_text("no image")
-    status, shown, told = call(
-        "predict", tmp_path / "run", good, tmp_path / "text.jpg", tmp_path / "absent.jpg", "--json"
-    )
+    bad = tmp_path / "text.jpg", tmp_path / "absent.jpg"
+    status, shown, told = call("predict", tmp_path / "run", good, *bad, "--json")
     rows = json.loads(shown)
     assert status == 1
     assert len(rows[0]["labels"]) == 5
-    assert [row["image"] for row in rows if "problem" in row] == [str(tmp_path / n) for n in ("text.jpg", "absent.jpg")]
+    assert [row["image"] for row in rows if "problem" in row] == list(map(str, bad))
     assert told.count("cannot use") == 2
 
 
@@ -107,7 +98,7 @@ def test_a_run_without_its_files_is_an_error(missing, message, tmp_path):
 
 def test_weights_of_another_run_are_refused(tmp_path):
     finished_run(tmp_path / "run")
-    finished_run(tmp_path / "other", neck_width=8)
+    finished_run(tmp_path / "other", neck_width=16)
     (tmp_path / "other" / "weights.pt").replace(tmp_path / "run" / "weights.pt")
     with pytest.raises(InputError, match=r"does not fit the experiment beside it: size mismatch for neck"):
         Predictor(tmp_path / "run")

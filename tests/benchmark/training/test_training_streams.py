@@ -1,12 +1,7 @@
 import hashlib
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-import trainings
 from mltbench.benchmark.experiments.streams import numpy_stream, stream_seed, torch_stream
 from mltbench.benchmark.training.generators import GeneratorTurns
 from torch import nn
@@ -73,29 +68,6 @@ def test_the_same_experiment_twice_gives_the_same_bits(name):
     assert first[3][0].per_class.tolist() == second[3][0].per_class.tolist()
     assert (first[3][1] == second[3][1]).all()
     assert torch.equal(torch.get_rng_state(), state), "training moved the caller's random numbers"
-
-
-IN_A_FRESH_PROCESS = """
-import sys, json, torch
-sys.path[:0] = sys.argv[1:]
-import test_training_streams
-torch.set_num_threads(1)
-print(json.dumps(test_training_streams.fingerprint()))
-"""
-
-
-def fingerprint():
-    _, _, weights, (scores, _) = trained("db-focal")
-    content = b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights))
-    return [hashlib.sha256(content).hexdigest(), *(value.hex() for value in scores.per_class.tolist())]
-
-
-def test_fresh_processes_give_the_same_bits():
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, *(str(Path(f).parent) for f in (__file__, trainings.__file__))]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    found = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
-    assert found[0] == found[1] == fingerprint()
-    assert len(found[0]) == 7
 
 
 @pytest.mark.parametrize(("name", "other"), [("erm", "focal"), ("rs", "db-focal"), ("erm", "cb-focal")])
