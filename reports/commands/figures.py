@@ -6,11 +6,12 @@ from rich.markup import escape
 
 from ...benchmark.commands.options import StoreOptions
 from ...datasets.commands.options import DataOptions
+from ...datasets.importing.label_files import read_label_file
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
 from ...terminal import Json, console, print_json, table_of
 from ..figures.registry import draw_figures, get_figure, list_figures
-from ..figures.source import FigureSource, dataset_source, labels_source
+from ..figures.source import FigureSource
 from ..results.runs import runs_frame
 
 
@@ -56,9 +57,13 @@ def draw(
     """
     entries = [get_figure(name) for name in figure] if figure else None
     if labels is not None:
-        source = labels_source(dataset or labels.stem, labels)
+        found_labels = read_label_file(labels)
+        source = FigureSource(dataset=dataset or labels.stem, labels=(found_labels.labels, found_labels.classes))
     elif dataset is not None:
-        source = _source_of_dataset(dataset, recipe, store, data)
+        get_dataset_entry(dataset)
+        opened = store.open(create=False) if store.tracking_uri or (store.root / "mlflow.db").exists() else None
+        runs = runs_frame(opened) if opened else None
+        source = FigureSource(dataset=dataset, data_root=data.data_root, store=opened, runs=runs, recipe=recipe)
     else:
         raise InputError("nothing to draw: name a dataset (`mltbench data list` shows them), or give --labels FILE")
     with console().status("drawing") as status:
@@ -73,11 +78,3 @@ def draw(
         f"{len(found.drawn)} figures in {escape(str(to))}, each as .svg, .pdf, .png and .csv", soft_wrap=True
     )
     return 0 if found.drawn and not found.failed else 1
-
-
-def _source_of_dataset(name: str, recipe: str | None, options: StoreOptions, data: DataOptions) -> FigureSource:
-    get_dataset_entry(name)
-    there = options.tracking_uri or (options.root / "mlflow.db").exists()
-    store = options.open(create=False) if there else None
-    runs = runs_frame(store) if store else None
-    return dataset_source(name, data_root=data.data_root, store=store, runs=runs, recipe=recipe)

@@ -3,12 +3,12 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 from cyclopts import Parameter
-from rich.progress import Progress
 from rich.text import Text
 
 from ...benchmark.commands.options import StoreOptions
@@ -18,9 +18,9 @@ from ...benchmark.tracking.store import TAG, Store, require_results
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
-from ...terminal import console
+from ...terminal import console, progress_bars
 from ..figures.registry import draw_figures
-from ..figures.source import dataset_source
+from ..figures.source import FigureSource
 from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
 from ..results.bootstrap import Results, bootstrap_runs
@@ -113,15 +113,16 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> 
 
 
 def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamples: int) -> dict[str, Results]:
-    with Progress(console=console()) as progress:
-        task = progress.add_task("bootstrap over test images", total=int((runs.state == "finished").sum()))
-        return bootstrap_runs(store, runs, per_class, resamples=resamples, on_run=lambda: progress.advance(task))
+    number = int((runs.state == "finished").sum())
+    with progress_bars() as advance:
+        on_run = partial(advance, "bootstrap over test images", 1, number)
+        return bootstrap_runs(store, runs, per_class, resamples=resamples, on_run=on_run)
 
 
 def _with_figures(
     entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path, recipe: str | None
 ) -> DatasetReport:
-    source = dataset_source(entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
+    source = FigureSource(dataset=entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
     with console().status("drawing figures") as status:
         found = draw_figures(source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}"))
     adapt_figures(folder / entry.folder)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics, as_label_matrix
 from ...methods.samplers import ClassAware
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import classes_frame
-from .style import BLACK, BLUE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure, style, width_for
+from .style import BLACK, BLUE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure, width_for
 
 EPOCHS = 10
 
@@ -39,7 +39,26 @@ def class_distribution(
     )
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    before, after = (frame[column].max() / frame[column].min() for column in ("original", "expected"))
+    error = (frame.sampled - frame.expected).abs().max()
+    return (
+        f"Share of drawn images that hold each of {len(frame)} classes. The most frequent class is drawn {before:,.0f} "
+        f"times as often as the rarest without re-sampling and {after:.0f} times as often with it. "
+        f"The sampler's draws and Eq. 1 differ by at most {error:.1e}."
+    )
+
+
+@register_figure(
+    name="class-distribution",
+    title="Class distribution before and after re-sampling (Fig. 2 and 5)",
+    caption="Share of drawn images of {dataset} that hold each class (logarithmic): without re-sampling, with "
+    "class-aware re-sampling by Eq. 1, and in epochs that the suite's sampler drew (bars: standard deviation "
+    "between epochs). An even distribution would lie on the dashed line.",
+    describe=_describe,
+    part="labels",
+    collect=lambda source: class_distribution(*source.training, dataset=source.dataset),
+)
 def draw_class_distribution(frame: pd.DataFrame) -> Figure:
     """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses."""
     figure, axes = new_figure(width_for(len(frame)), 4.2)
@@ -56,27 +75,3 @@ def draw_class_distribution(frame: pd.DataFrame) -> Figure:
     name_classes(axes, frame)
     legend_above(axes, 2 if len(frame) <= 40 else 4)
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    before, after = (frame[column].max() / frame[column].min() for column in ("original", "expected"))
-    error = (frame.sampled - frame.expected).abs().max()
-    return (
-        f"Share of drawn images that hold each of {len(frame)} classes. The most frequent class is drawn {before:,.0f} "
-        f"times as often as the rarest without re-sampling and {after:.0f} times as often with it. "
-        f"The sampler's draws and Eq. 1 differ by at most {error:.1e}."
-    )
-
-
-FigureEntry(
-    name="class-distribution",
-    title="Class distribution before and after re-sampling (Fig. 2 and 5)",
-    caption="Share of drawn images of {dataset} that hold each class (logarithmic): without re-sampling, with "
-    "class-aware re-sampling by Eq. 1, and in epochs that the suite's sampler drew (bars: standard deviation "
-    "between epochs). An even distribution would lie on the dashed line.",
-    describe=_describe,
-    part="labels",
-    collect=lambda source: class_distribution(*source.training, dataset=source.dataset),
-    draw=draw_class_distribution,
-    place=20,
-).register()

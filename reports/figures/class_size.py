@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import need_rows, of_one_dataset
-from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers, style
+from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers
 
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")
 
@@ -39,7 +39,23 @@ def class_size(
     return pd.concat([_trends(runs) for runs in chosen], ignore_index=True)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    ends = [
+        f"{method} {own.trend.iloc[0]:.1f} at the largest classes, {own.trend.iloc[-1]:.1f} at the smallest"
+        for method, own in frame.groupby("method", sort=False)
+    ]
+    return f"Average precision against class size (running mean). {'; '.join(ends)}."
+
+
+@register_figure(
+    name="class-size",
+    title="Average precision against class size",
+    caption="Each point is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
+    "classes, bands go from the lowest to the highest seed's running mean.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: class_size(source.per_class),
+)
 def draw_class_size(frame: pd.DataFrame) -> Figure:
     """Draw a point per class, a line for the trend and a band from the lowest to the highest seed."""
     figure, axes = new_figure(8, 4.8)
@@ -71,24 +87,3 @@ def _trends(runs: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(lowest=trends.min(axis=1), highest=trends.max(axis=1), seeds=seeds.shape[1])
     frame.insert(2, "class_name", frame.index)
     return frame
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    ends = [
-        f"{method} {own.trend.iloc[0]:.1f} at the largest classes, {own.trend.iloc[-1]:.1f} at the smallest"
-        for method, own in frame.groupby("method", sort=False)
-    ]
-    return f"Average precision against class size (running mean). {'; '.join(ends)}."
-
-
-FigureEntry(
-    name="class-size",
-    title="Average precision against class size",
-    caption="Each point is a class of {dataset} (mean over seeds); lines are running means over a quarter of the "
-    "classes, bands go from the lowest to the highest seed's running mean.",
-    describe=_describe,
-    part="results",
-    collect=lambda source: class_size(source.per_class),
-    draw=draw_class_size,
-    place=30,
-).register()

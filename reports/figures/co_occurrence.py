@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics
-from .registry import FigureEntry
-from .style import SEQUENTIAL, heat_map, new_figure, plain, style, width_for
+from .registry import register_figure
+from .style import SEQUENTIAL, heat_map, new_figure, plain, width_for
 
 
 def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
@@ -27,17 +27,6 @@ def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels
     return pd.DataFrame({"dataset": dataset, **pairs, "probability": statistics.conditional[shown, given]})
 
 
-@style("white")
-def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
-    """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5."""
-    side = width_for(frame.given.nunique(), least=6.6, each=0.15)
-    figure, axes = new_figure(side + 0.6, side)
-    heat_map(axes, frame, "probability", SEQUENTIAL, label="p(i|j)", shrink=0.7)
-    axes.set(xlabel="class i, largest first", ylabel="given class j, largest first")
-    axes.set_title(f"{plain(frame.dataset.iloc[0])}: how often class i is there when class j is")
-    return figure
-
-
 def _describe(frame: pd.DataFrame) -> str:
     others = frame[frame.given != frame.class_name]
     mean = others.groupby("class_name").probability.mean().sort_values(ascending=False)
@@ -48,7 +37,7 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-FigureEntry(
+@register_figure(
     name="co-occurrence",
     title="Co-occurrence (Fig. 5)",
     caption="Conditional probabilities p(i|j) of the training labels of {dataset}: column i, row j, largest "
@@ -56,6 +45,13 @@ FigureEntry(
     describe=_describe,
     part="labels",
     collect=lambda source: co_occurrence(*source.training, dataset=source.dataset),
-    draw=draw_co_occurrence,
-    place=10,
-).register()
+    axes="white",
+)
+def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
+    """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5."""
+    side = width_for(frame.given.nunique(), least=6.6, each=0.15)
+    figure, axes = new_figure(side + 0.6, side)
+    heat_map(axes, frame, "probability", SEQUENTIAL, label="p(i|j)", shrink=0.7)
+    axes.set(xlabel="class i, largest first", ylabel="given class j, largest first")
+    axes.set_title(f"{plain(frame.dataset.iloc[0])}: how often class i is there when class j is")
+    return figure

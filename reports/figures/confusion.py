@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from .co_occurrence import co_occurrence
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource, MissingDataError
-from .style import DIVERGING, GREY, GRID, REFERENCE, heat_map, legend_above, line_style, new_figure, plain, style
+from .style import DIVERGING, GREY, GRID, REFERENCE, heat_map, legend_above, line_style, new_figure, plain
 
 METHODS = ("erm", "rs", "r-bce", "db")
 LEAST_IMAGES = 5
@@ -74,7 +74,35 @@ def confusion(
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-@style("white")
+def _collect(source: FigureSource) -> pd.DataFrame:
+    scores = dict(found for name in METHODS if (found := source.test_scores(name)))
+    if not scores:
+        raise MissingDataError(f"none of {', '.join(METHODS)} has a finished run on {source.dataset}")
+    return confusion(scores, source.test.labels, *source.training, dataset=source.dataset)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    pairs = co_occurring_pairs(frame)[["given", "class_name"]]
+    chosen = frame.merge(pairs, on=["given", "class_name"])
+    means = chosen.groupby("method", sort=False).confusion.mean()
+    parts = ", ".join(f"{method} {value:.2f}" for method, value in means.items())
+    return (
+        "How much the presence of one class lifts the score of another that is absent (.5: not at all). "
+        f"Mean over the {len(pairs)} pairs that co-occur most in training: {parts}."
+    )
+
+
+@register_figure(
+    name="confusion",
+    title="Confusion of co-occurring classes",
+    caption="On test images of {dataset} without class i: the probability that an image with class j scores higher "
+    "for i than one without j (means over seeds; grey: fewer than 5 images). Above .5, class j is taken for a sign "
+    "of i, as training on co-occurring classes teaches.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+    axes="white",
+)
 def draw_confusion(frame: pd.DataFrame) -> Figure:
     """Draw the last method's heat map, and all methods on the pairs that co-occur most in training."""
     last = frame[frame.method == frame.method.iloc[-1]]
@@ -110,35 +138,3 @@ def co_occurring_pairs(frame: pd.DataFrame, number: int = PAIRS_SHOWN) -> pd.Dat
     """Pairs with the highest training p(i|j) for which confusion is known, of one method."""
     own: pd.DataFrame = frame[(frame.method == frame.method.iloc[0]) & frame.confusion.notna()]
     return own.sort_values("co_occurrence", ascending=False, kind="stable").head(number)
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    scores = dict(found for name in METHODS if (found := source.test_scores(name)))
-    if not scores:
-        raise MissingDataError(f"none of {', '.join(METHODS)} has a finished run on {source.dataset}")
-    return confusion(scores, source.test.labels, *source.training, dataset=source.dataset)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    pairs = co_occurring_pairs(frame)[["given", "class_name"]]
-    chosen = frame.merge(pairs, on=["given", "class_name"])
-    means = chosen.groupby("method", sort=False).confusion.mean()
-    parts = ", ".join(f"{method} {value:.2f}" for method, value in means.items())
-    return (
-        "How much the presence of one class lifts the score of another that is absent (.5: not at all). "
-        f"Mean over the {len(pairs)} pairs that co-occur most in training: {parts}."
-    )
-
-
-FigureEntry(
-    name="confusion",
-    title="Confusion of co-occurring classes",
-    caption="On test images of {dataset} without class i: the probability that an image with class j scores higher "
-    "for i than one without j (means over seeds; grey: fewer than 5 images). Above .5, class j is taken for a sign "
-    "of i, as training on co-occurring classes teaches.",
-    describe=_describe,
-    part="results",
-    collect=_collect,
-    draw=draw_confusion,
-    place=40,
-).register()

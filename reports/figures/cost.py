@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import IsotonicRegression
 
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import need_rows
-from .style import GREY, line_style, new_figure, plain, style
+from .style import GREY, line_style, new_figure, plain
 
 # Names beside the figure are this far apart, as a share of its height.
 LEAST_DISTANCE = 0.055
@@ -34,7 +34,25 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("total", ascending=False, ignore_index=True)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    best, cheapest = frame.iloc[0], frame.sort_values("seconds").iloc[0]
+    return (
+        f"Total mAP against training time of {len(frame)} methods. Best: {best.method}, {best.total:.1f} in "
+        f"{best.seconds:.0f} s. Cheapest: {cheapest.method}, {cheapest.total:.1f} in {cheapest.seconds:.0f} s."
+    )
+
+
+@register_figure(
+    name="cost",
+    title="Training cost against mAP",
+    caption="Total mAP on {dataset} over the training time of one run, evaluation left out: means, and standard "
+    "deviations over seeds. Times of runs that shared a machine with others are longer.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: need_rows(
+        cost(source.standard_runs), f"no run on {source.dataset} has its training time in MLflow"
+    ),
+)
 def draw_cost(frame: pd.DataFrame) -> Figure:
     """Draw one point per method with its spread over seeds; names are in a column beside, tied to their points."""
     figure, axes = new_figure(8, max(4.2, 0.27 * len(frame) + 0.8))
@@ -66,26 +84,3 @@ def spread_out(heights: np.ndarray, distance: float) -> np.ndarray:
     # Moving apart by `distance` is isotonic regression of the heights with the distances added back.
     levels = IsotonicRegression(increasing=False).fit_transform(np.arange(number), heights + steps)
     return np.asarray(np.clip(levels, steps[-1] if number else 0, 1) - steps)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    best, cheapest = frame.iloc[0], frame.sort_values("seconds").iloc[0]
-    return (
-        f"Total mAP against training time of {len(frame)} methods. Best: {best.method}, {best.total:.1f} in "
-        f"{best.seconds:.0f} s. Cheapest: {cheapest.method}, {cheapest.total:.1f} in {cheapest.seconds:.0f} s."
-    )
-
-
-FigureEntry(
-    name="cost",
-    title="Training cost against mAP",
-    caption="Total mAP on {dataset} over the training time of one run, evaluation left out: means, and standard "
-    "deviations over seeds. Times of runs that shared a machine with others are longer.",
-    describe=_describe,
-    part="results",
-    collect=lambda source: need_rows(
-        cost(source.standard_runs), f"no run on {source.dataset} has its training time in MLflow"
-    ),
-    draw=draw_cost,
-    place=70,
-).register()

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results.significance import average_ranks, cliques_of
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import MissingDataError
-from .style import BLACK, VERMILLION, new_figure, plain, style
+from .style import BLACK, VERMILLION, new_figure, plain
 
 LINE = 0.55
 CLAIM = (
@@ -39,7 +39,24 @@ def ranks_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return frame.assign(dataset=dataset, **constant, critical_difference=found.critical_difference)
 
 
-@style("white")
+def _describe(frame: pd.DataFrame) -> str:
+    ranks = ", ".join(f"{row.method} {row.rank:.2f}" for row in frame[["method", "rank"]].itertuples(index=False))
+    first = frame.iloc[0]
+    return f"Average ranks, best first: {ranks}. Critical difference {first.critical_difference:.2f}."
+
+
+@register_figure(
+    name="critical-difference",
+    title="Critical difference",
+    caption="Average ranks of the methods over the classes of {dataset}, 1 is best; a bar joins methods that "
+    "Nemenyi's test at 5 % does not distinguish (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
+    "their images, and every class counts alike: read it as how evenly a method wins over these classes. It claims "
+    "nothing about other datasets, and seeds are averaged, not counted.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: ranks_frame(source.per_class, source.dataset),
+    axes="white",
+)
 def draw_critical_difference(frame: pd.DataFrame) -> Figure:
     """Draw average ranks on one line; a bar joins methods whose ranks are closer than the critical difference."""
     ranks = dict(zip(frame.method, frame["rank"], strict=True))
@@ -79,24 +96,3 @@ def _scale(axes: Axes, number: int, critical: float) -> None:
     end = 1 + min(critical, number - 1)
     axes.plot([1, 1, 1, end, end, end], [1.05, 1.25, 1.15, 1.15, 1.25, 1.05], color=BLACK, linewidth=1)
     axes.text((1 + end) / 2, 1.3, f"critical difference {critical:.2f} (Nemenyi, 5 %)", **above)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    ranks = ", ".join(f"{row.method} {row.rank:.2f}" for row in frame[["method", "rank"]].itertuples(index=False))
-    first = frame.iloc[0]
-    return f"Average ranks, best first: {ranks}. Critical difference {first.critical_difference:.2f}."
-
-
-FigureEntry(
-    name="critical-difference",
-    title="Critical difference",
-    caption="Average ranks of the methods over the classes of {dataset}, 1 is best; a bar joins methods that "
-    "Nemenyi's test at 5 % does not distinguish (Demšar, JMLR 2006). The blocks are classes of one dataset sharing "
-    "their images, and every class counts alike: read it as how evenly a method wins over these classes. It claims "
-    "nothing about other datasets, and seeds are averaged, not counted.",
-    describe=_describe,
-    part="results",
-    collect=lambda source: ranks_frame(source.per_class, source.dataset),
-    draw=draw_critical_difference,
-    place=15,
-).register()

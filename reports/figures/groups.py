@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from ...benchmark.training.metrics import SCORE_NAMES
 from ..tables.build import build_table
 from ..tables.result_table import ResultTable
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource
-from .style import group_style, legend_above, name_rows, new_figure, plain, style
+from .style import group_style, legend_above, name_rows, new_figure, plain
 
 
 def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
@@ -25,7 +25,26 @@ def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-@style()
+def _collect(source: FigureSource) -> pd.DataFrame:
+    runs = source.standard_runs
+    return groups_frame(build_table(runs, 1, source.dataset, recipe=source.recipe), runs)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    means = frame.groupby(["group", "method"]).value.mean()
+    best = {group: means[group] for group in SCORE_NAMES if group in means.index}
+    parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
+    return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."
+
+
+@register_figure(
+    name="groups",
+    title="mAP by group",
+    caption="mAP of every method on {dataset} in total, head, medium and tail: every seed, and their mean.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+)
 def draw_groups(frame: pd.DataFrame) -> Figure:
     """Draw one line per method: small points are seeds, large ones their mean."""
     names = list(frame.method.unique())
@@ -39,27 +58,3 @@ def draw_groups(frame: pd.DataFrame) -> Figure:
     axes.set_xlabel(f"mAP on {plain(frame.dataset.iloc[0])}, percent (small points: seeds; large: their mean)")
     legend_above(axes, 4)
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    runs = source.standard_runs
-    return groups_frame(build_table(runs, 1, source.dataset, recipe=source.recipe), runs)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    means = frame.groupby(["group", "method"]).value.mean()
-    best = {group: means[group] for group in SCORE_NAMES if group in means.index}
-    parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
-    return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."
-
-
-FigureEntry(
-    name="groups",
-    title="mAP by group",
-    caption="mAP of every method on {dataset} in total, head, medium and tail: every seed, and their mean.",
-    describe=_describe,
-    part="results",
-    collect=_collect,
-    draw=draw_groups,
-    place=10,
-).register()

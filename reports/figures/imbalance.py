@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..results.runs import local_artifact
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource, MissingDataError
-from .style import curve_with_band, legend_above, line_style, new_figure, plain, style
+from .style import curve_with_band, legend_above, line_style, new_figure, plain
 
 SHARE_OF_RAREST = 0.4
 
@@ -28,25 +28,6 @@ def imbalance_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
         means = (ordered.ap.mean(), ordered.ap[:split].mean(), ordered.ap[split:].mean())
         rows.append((dataset, title, seed, own.class_size.max() / own.class_size.min(), *means))
     return pd.DataFrame(rows, columns=["dataset", "title", "seed", "ratio", "total", "rarest", "frequent"])
-
-
-@style()
-def draw_imbalance(frame: pd.DataFrame) -> Figure:
-    """Draw a panel for all, the rarest and the other classes: mean over seeds against the ratio, with bands."""
-    names = {"total": "all classes", "rarest": "rarest 40 % of classes", "frequent": "other classes"}
-    figure, panels = new_figure(11, 3.8, 1, 3, sharey=True)
-    ratios = sorted(frame.ratio.unique())
-    for axes, (column, name) in zip(panels, names.items(), strict=True):
-        for i, (title, own) in enumerate(frame.groupby("title", sort=False)):
-            curve_with_band(axes, own, "ratio", column, markersize=5, label=plain(title), **line_style(i))
-        axes.set_xscale("log")
-        axes.set_xticks(ratios, [f"{ratio:.0f}" for ratio in ratios])
-        axes.minorticks_off()
-        axes.set_xlabel("largest class / smallest class")
-        axes.set_title(name, loc="right", pad=24)  # above the legend of the first panel
-    panels[0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
-    legend_above(panels[0], 4)
-    return figure
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
@@ -73,7 +54,7 @@ def _describe(frame: pd.DataFrame) -> str:
     return f"Total mAP {ends}: {parts}."
 
 
-FigureEntry(
+@register_figure(
     name="imbalance",
     title="The same methods as the tail gets longer",
     caption="mAP on the validation split of {dataset} against the ratio of the largest to the smallest training "
@@ -81,6 +62,20 @@ FigureEntry(
     describe=_describe,
     part="studies",
     collect=_collect,
-    draw=draw_imbalance,
-    place=30,
-).register()
+)
+def draw_imbalance(frame: pd.DataFrame) -> Figure:
+    """Draw a panel for all, the rarest and the other classes: mean over seeds against the ratio, with bands."""
+    names = {"total": "all classes", "rarest": "rarest 40 % of classes", "frequent": "other classes"}
+    figure, panels = new_figure(11, 3.8, 1, 3, sharey=True)
+    ratios = sorted(frame.ratio.unique())
+    for axes, (column, name) in zip(panels, names.items(), strict=True):
+        for i, (title, own) in enumerate(frame.groupby("title", sort=False)):
+            curve_with_band(axes, own, "ratio", column, markersize=5, label=plain(title), **line_style(i))
+        axes.set_xscale("log")
+        axes.set_xticks(ratios, [f"{ratio:.0f}" for ratio in ratios])
+        axes.minorticks_off()
+        axes.set_xlabel("largest class / smallest class")
+        axes.set_title(name, loc="right", pad=24)  # above the legend of the first panel
+    panels[0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
+    legend_above(panels[0], 4)
+    return figure

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import BLACK, curve_with_band, group_style, new_figure, plain, round_numbers, style
+from .style import BLACK, curve_with_band, group_style, new_figure, plain, round_numbers
 
 LOSS = "train/loss"
 TOTAL, *OTHERS = (f"validation/{group}" for group in SCORE_NAMES)
@@ -33,7 +33,44 @@ def learning_curves(store: Store, runs: pd.DataFrame, *, measures: tuple[str, ..
     return frame.drop_duplicates(["experiment_id", "measure", "epoch"], keep="last", ignore_index=True)
 
 
-@style()
+def _collect_validation(source: FigureSource) -> pd.DataFrame:
+    store, runs = source.need_store(), source.standard_runs
+    # Most runs are evaluated once: the total alone shows that, and the groups' curves need not be read.
+    total = learning_curves(store, runs, measures=(TOTAL,))
+    points = total.groupby("experiment_id").epoch.nunique()
+    lacking = "the runs were evaluated after their last epoch alone; `mltbench run --evaluate-every 1`"
+    several = need_rows(runs[runs.experiment_id.isin(points[points > 1].index)], lacking)
+    groups = learning_curves(store, several, measures=tuple(OTHERS))
+    return pd.concat([total[total.experiment_id.isin(several.experiment_id)], groups], ignore_index=True)
+
+
+def _describe_loss(frame: pd.DataFrame) -> str:
+    last = frame.sort_values("epoch").groupby(["method", "seed"], sort=False).value.last().groupby("method").mean()
+    return f"Training loss over epochs. At the end: {', '.join(f'{m} {last[m]:.3g}' for m in frame.method.unique())}."
+
+
+def _describe_validation(frame: pd.DataFrame) -> str:
+    total = frame[frame.measure == TOTAL]
+    means = 100 * total.groupby(["method", "epoch"], sort=False).value.mean()
+    parts = []
+    for method in total.method.unique():
+        curve = means[method].sort_index()
+        parts.append(f"{method} ends at {curve.iloc[-1]:.1f}, best {curve.max():.1f} after epoch {curve.idxmax()}")
+    return f"Validation mAP over epochs. Total: {'; '.join(parts)}."
+
+
+@register_figure(
+    name="training-loss",
+    title="Learning curves: training loss",
+    caption="Mean training loss of each epoch on {dataset}; bands from the lowest to the highest seed. The losses "
+    "of different methods are not comparable with each other.",
+    describe=_describe_loss,
+    part="results",
+    collect=lambda source: need_rows(
+        learning_curves(source.need_store(), source.standard_runs),
+        f"the runs on {source.dataset} have no training loss in MLflow",
+    ),
+)
 def draw_training_loss(frame: pd.DataFrame) -> Figure:
     """Draw the training loss of each method in a panel of its own: mean over seeds, band from lowest to highest."""
     figure, panels = _panels(frame)
@@ -45,7 +82,15 @@ def draw_training_loss(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style()
+@register_figure(
+    name="validation-curves",
+    title="Learning curves: validation mAP",
+    caption="mAP on the validation split of {dataset} over epochs, by group; bands from the lowest to the highest "
+    "seed. The tables show the last epoch, never the best.",
+    describe=_describe_validation,
+    part="results",
+    collect=_collect_validation,
+)
 def draw_validation_curves(frame: pd.DataFrame) -> Figure:
     """Draw validation mAP of each method by group, in a panel of its own: mean over seeds, and their range.
 
@@ -79,56 +124,3 @@ def _panels(frame: pd.DataFrame, **grid: Any) -> tuple[Figure, list[Any]]:
 def _draw_curve(axes: Any, own: pd.DataFrame, **line: Any) -> None:
     every = max(own.epoch.nunique() // 5, 1)
     curve_with_band(axes, own, "epoch", "value", band="range", linewidth=1.3, markevery=every, **line)
-
-
-def _collect_validation(source: FigureSource) -> pd.DataFrame:
-    store, runs = source.need_store(), source.standard_runs
-    # Most runs are evaluated once: the total alone shows that, and the groups' curves need not be read.
-    total = learning_curves(store, runs, measures=(TOTAL,))
-    points = total.groupby("experiment_id").epoch.nunique()
-    lacking = "the runs were evaluated after their last epoch alone; `mltbench run --evaluate-every 1`"
-    several = need_rows(runs[runs.experiment_id.isin(points[points > 1].index)], lacking)
-    groups = learning_curves(store, several, measures=tuple(OTHERS))
-    return pd.concat([total[total.experiment_id.isin(several.experiment_id)], groups], ignore_index=True)
-
-
-def _describe_loss(frame: pd.DataFrame) -> str:
-    last = frame.sort_values("epoch").groupby(["method", "seed"], sort=False).value.last().groupby("method").mean()
-    return f"Training loss over epochs. At the end: {', '.join(f'{m} {last[m]:.3g}' for m in frame.method.unique())}."
-
-
-def _describe_validation(frame: pd.DataFrame) -> str:
-    total = frame[frame.measure == TOTAL]
-    means = 100 * total.groupby(["method", "epoch"], sort=False).value.mean()
-    parts = []
-    for method in total.method.unique():
-        curve = means[method].sort_index()
-        parts.append(f"{method} ends at {curve.iloc[-1]:.1f}, best {curve.max():.1f} after epoch {curve.idxmax()}")
-    return f"Validation mAP over epochs. Total: {'; '.join(parts)}."
-
-
-FigureEntry(
-    name="training-loss",
-    title="Learning curves: training loss",
-    caption="Mean training loss of each epoch on {dataset}; bands from the lowest to the highest seed. The losses "
-    "of different methods are not comparable with each other.",
-    describe=_describe_loss,
-    part="results",
-    collect=lambda source: need_rows(
-        learning_curves(source.need_store(), source.standard_runs),
-        f"the runs on {source.dataset} have no training loss in MLflow",
-    ),
-    draw=draw_training_loss,
-    place=80,
-).register()
-FigureEntry(
-    name="validation-curves",
-    title="Learning curves: validation mAP",
-    caption="mAP on the validation split of {dataset} over epochs, by group; bands from the lowest to the highest "
-    "seed. The tables show the last epoch, never the best.",
-    describe=_describe_validation,
-    part="results",
-    collect=_collect_validation,
-    draw=draw_validation_curves,
-    place=81,
-).register()

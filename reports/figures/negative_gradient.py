@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from .registry import FigureEntry
-from .style import legend_above, line_style, new_figure, style
+from .registry import register_figure
+from .style import legend_above, line_style, new_figure
 
 POSITIVE_LOGITS = (-2.0, 0.0, 2.0, 4.0)
 NEGATIVE_SCALES = (1.0, 2.0, 5.0, 10.0)
@@ -38,7 +38,28 @@ def negative_gradient(
     return pd.concat([pd.DataFrame(dict(zip(columns, row, strict=True))) for row in rows], ignore_index=True)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    at = frame[np.isclose(frame.negative_logit, -2)]
+    tolerant = at[at.loss == "NT-BCE"]
+    values = ", ".join(f"{row.gradient:.4f} at lambda {row.negative_scale:g}" for row in tolerant.itertuples())
+    ce = at[at.loss == "CE"].set_index("positive_logit").gradient
+    return (
+        "Gradients to a negative logit. Cross-entropy: the higher the positive logit, the smaller "
+        f"(at a negative logit of -2: {ce.iloc[0]:.3f} beside a positive logit of {ce.index[0]:g}, {ce.iloc[-1]:.4f} "
+        f"beside {ce.index[-1]:g}). BCE: the positive logit changes nothing. NT-BCE at -2: {values}."
+    )
+
+
+@register_figure(
+    name="negative-gradient",
+    title="Gradient to a negative logit (Fig. 3)",
+    caption="(a) With CE a high positive logit makes the gradient small; (b) with BCE it depends on the negative "
+    "logit alone, so that suppression continues; (c) NT-BCE drops sharply below the threshold, the more so the "
+    "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
+    describe=_describe,
+    part="equations",
+    collect=lambda source: negative_gradient(),
+)
 def draw_negative_gradient(frame: pd.DataFrame) -> Figure:
     """Draw three panels: cross-entropy and BCE over positive logits, NT-BCE over lambda."""
     figure, panels = new_figure(10.5, 3.7, 1, 3, sharey=True)
@@ -54,29 +75,3 @@ def draw_negative_gradient(frame: pd.DataFrame) -> Figure:
         legend_above(axes, 2)
     panels[0].set_ylabel("gradient to the negative logit")
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    at = frame[np.isclose(frame.negative_logit, -2)]
-    tolerant = at[at.loss == "NT-BCE"]
-    values = ", ".join(f"{row.gradient:.4f} at lambda {row.negative_scale:g}" for row in tolerant.itertuples())
-    ce = at[at.loss == "CE"].set_index("positive_logit").gradient
-    return (
-        "Gradients to a negative logit. Cross-entropy: the higher the positive logit, the smaller "
-        f"(at a negative logit of -2: {ce.iloc[0]:.3f} beside a positive logit of {ce.index[0]:g}, {ce.iloc[-1]:.4f} "
-        f"beside {ce.index[-1]:g}). BCE: the positive logit changes nothing. NT-BCE at -2: {values}."
-    )
-
-
-FigureEntry(
-    name="negative-gradient",
-    title="Gradient to a negative logit (Fig. 3)",
-    caption="(a) With CE a high positive logit makes the gradient small; (b) with BCE it depends on the negative "
-    "logit alone, so that suppression continues; (c) NT-BCE drops sharply below the threshold, the more so the "
-    "larger lambda. By Eq. 5-7, to which the suite's losses are tested.",
-    describe=_describe,
-    part="equations",
-    collect=lambda source: negative_gradient(),
-    draw=draw_negative_gradient,
-    place=10,
-).register()

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry
-from .style import BLACK, new_figure, plain, style
+from .registry import register_figure
+from .style import BLACK, new_figure, plain
 
 LOGARITHMIC_FROM = 30
 
@@ -26,7 +26,21 @@ def coordinates_frame(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*labels, "key", "value"])
 
 
-@style("white")
+def _describe(frame: pd.DataFrame) -> str:
+    best = frame.drop_duplicates(["title", "trial"]).groupby("title", sort=False).total
+    return "Trials of a tuning, best total: " + ", ".join(f"{title} {value:.1f}" for title, value in best.max().items())
+
+
+@register_figure(
+    name="parallel-coordinates",
+    title="What the trials of a tuning tried, and reached",
+    caption="One line per complete trial of the last tuning on {dataset}: its settings from left to right (the "
+    "ends of each axis are its smallest and largest tried value), its colour the mAP on the validation split.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: coordinates_frame(source.tuning()),
+    axes="white",
+)
 def draw_coordinates(frame: pd.DataFrame) -> Figure:
     """Draw a panel per method; the defaults are a black line."""
     number = frame.title.nunique()
@@ -69,21 +83,3 @@ def _places(values: "pd.Series[Any]") -> tuple[dict[str, float], list[tuple[floa
     scaled = np.log(numbers) if low > 0 and high / low >= LOGARITHMIC_FROM else numbers
     heights = (scaled - scaled.min()) / max(float(np.ptp(scaled)), 1e-12)
     return dict(zip(values.index, heights.tolist(), strict=True)), [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    best = frame.drop_duplicates(["title", "trial"]).groupby("title", sort=False).total
-    return "Trials of a tuning, best total: " + ", ".join(f"{title} {value:.1f}" for title, value in best.max().items())
-
-
-FigureEntry(
-    name="parallel-coordinates",
-    title="What the trials of a tuning tried, and reached",
-    caption="One line per complete trial of the last tuning on {dataset}: its settings from left to right (the "
-    "ends of each axis are its smallest and largest tried value), its colour the mAP on the validation split.",
-    describe=_describe,
-    part="studies",
-    collect=lambda source: coordinates_frame(source.tuning()),
-    draw=draw_coordinates,
-    place=40,
-).register()

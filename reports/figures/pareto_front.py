@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import need_rows
-from .style import legend_above, line_style, new_figure, plain, style
+from .style import legend_above, line_style, new_figure, plain
 
 
 def front_frame(trials: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +24,21 @@ def front_frame(trials: pd.DataFrame) -> pd.DataFrame:
     return own.assign(front=front)[columns].reset_index(drop=True)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    sizes = frame[frame.front].groupby("title", sort=False).size()
+    parts = ", ".join(f"{title} {size}" for title, size in sizes.items())
+    return f"Total against tail mAP of all trials. Trials on the Pareto front: {parts}"
+
+
+@register_figure(
+    name="pareto-front",
+    title="Total against tail: Pareto fronts of tuned methods",
+    caption="Complete trials of the last tuning on {dataset} (small points), the front that no other trial of the "
+    "method surpasses in both (lines), and the defaults (rings). Validation split.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: need_rows(front_frame(source.tuning()), f"no trial on {source.dataset} has a tail to show"),
+)
 def draw_front(frame: pd.DataFrame) -> Figure:
     """Draw every trial as a small point, each method's front as a line, its defaults as a large ring."""
     figure, axes = new_figure(7, 5)
@@ -39,22 +53,3 @@ def draw_front(frame: pd.DataFrame) -> Figure:
     axes.set_ylabel("tail mAP, percent")
     legend_above(axes, 5)
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    sizes = frame[frame.front].groupby("title", sort=False).size()
-    parts = ", ".join(f"{title} {size}" for title, size in sizes.items())
-    return f"Total against tail mAP of all trials. Trials on the Pareto front: {parts}"
-
-
-FigureEntry(
-    name="pareto-front",
-    title="Total against tail: Pareto fronts of tuned methods",
-    caption="Complete trials of the last tuning on {dataset} (small points), the front that no other trial of the "
-    "method surpasses in both (lines), and the defaults (rings). Validation split.",
-    describe=_describe,
-    part="studies",
-    collect=lambda source: need_rows(front_frame(source.tuning()), f"no trial on {source.dataset} has a tail to show"),
-    draw=draw_front,
-    place=41,
-).register()

@@ -1,6 +1,6 @@
 """What a figure is, which there are, and how they are drawn into a folder.
 
-A file in `reports/figures/` that registers a `FigureEntry` adds one; nothing else changes.
+A file in `reports/figures/` whose drawing function is decorated with `register_figure` adds one; nothing else changes.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,11 +18,20 @@ from matplotlib.figure import Figure
 from ...errors import InputError
 from ...files import replacing
 from ...registry import NamedEntries
-from ..tables.result_table import spreadsheet_text
+from ..tables.result_table import csv_text
 from .source import FigureSource, MissingDataError
-from .style import DOTS_PER_INCH, arrange, as_svg
+from .style import DOTS_PER_INCH, arrange, as_svg, style
 
-PARTS = ("results", "studies", "labels", "equations")
+# The parts of a report, and the order of their figures; those that are not named come last in theirs.
+PARTS = {
+    "results": ("groups", "critical-difference", "step-wise", "class-size", "confusion", "score-distributions", "cost",
+                "training-loss", "validation-curves"),
+    "studies": ("sweep-beta", "sweep-lambda", "sweep-kappa", "sweep-mu", "sweep-alpha", "sweep-ntr-on-positives",
+                "imbalance", "parallel-coordinates", "pareto-front", "sensitivity", "tuned-winners"),
+    "labels": ("co-occurrence", "class-distribution", "sampling-variance"),
+    "equations": ("negative-gradient", "weight-function"),
+}  # fmt: skip
+Draw = TypeVar("Draw", bound=Callable[[pd.DataFrame], Figure])
 MANIFEST = "figures.json"
 FORMATS = ("svg", "pdf", "png", "csv")
 
@@ -42,11 +51,6 @@ class FigureEntry:
     part: Literal["results", "studies", "labels", "equations"]  # finished runs, trials, training labels, nothing
     collect: Callable[[FigureSource], pd.DataFrame]  # tidy data, which is written as CSV; may raise `MissingDataError`
     draw: Callable[[pd.DataFrame], Figure]
-    place: int = 100  # smaller ones come first within their part
-
-    def register(self) -> None:
-        """Add this figure; raises `InputError` if its name is taken."""
-        _REGISTERED.add(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +77,28 @@ _REGISTERED = NamedEntries[FigureEntry]("figure", str(__package__))
 get_figure = _REGISTERED.get
 
 
+def register_figure(*, axes: str = "whitegrid", **about: Any) -> Callable[[Draw], Draw]:
+    """Decorate the drawing function of a figure, which then draws in the suite's style on such `axes` of seaborn's.
+
+    `about` are the other fields of its `FigureEntry`. Raises `InputError` if its name is taken.
+    """
+
+    def decorate(draw: Draw) -> Draw:
+        styled = style(axes)(draw)
+        _REGISTERED.add(FigureEntry(draw=styled, **about))
+        return styled
+
+    return decorate
+
+
 def list_figures() -> list[FigureEntry]:
     """All figures, in the order in which reports show them."""
-    return sorted(_REGISTERED.load().values(), key=lambda entry: (PARTS.index(entry.part), entry.place, entry.name))
+
+    def place(entry: FigureEntry) -> tuple[int, int, str]:
+        names = PARTS[entry.part]
+        return list(PARTS).index(entry.part), (*names, entry.name).index(entry.name), entry.name
+
+    return sorted(_REGISTERED.load().values(), key=place)
 
 
 def draw_figures(
@@ -136,10 +159,8 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
     Raises:
         UnwritableError: if it cannot be written.
     """
-    texts = [column for column in data if data[column].dtype.kind not in "iufb"]
-    safe = data.assign(**{str(column): [spreadsheet_text(str(value)) for value in data[column]] for column in texts})
     with _writing(path.parent), replacing(path) as file:
-        file.write(safe.to_csv(index=False, lineterminator="\n").encode())
+        file.write(csv_text(data).encode())
 
 
 def update_manifest(folder: Path, drawn: Sequence[Mapping[str, Any]], asked: Collection[str] | None = None) -> None:

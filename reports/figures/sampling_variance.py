@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics, within_class_sampling_variance
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import classes_frame
-from .style import group_bars, legend_above, name_classes, new_figure, style, width_for
+from .style import group_bars, legend_above, name_classes, new_figure, width_for
 
 
 def sampling_variance(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
@@ -19,18 +19,6 @@ def sampling_variance(labels: Any, classes: Sequence[str], *, dataset: str = "la
     """
     statistics = ClassStatistics.from_labels(labels, class_names=classes)
     return classes_frame(statistics, classes, dataset, variance=within_class_sampling_variance(labels))
-
-
-@style()
-def draw_sampling_variance(frame: pd.DataFrame) -> Figure:
-    """Draw one bar per class, by group."""
-    figure, axes = new_figure(width_for(len(frame)), 3.8)
-    means = frame.groupby("group").variance.mean().map("mean {:.2f}".format)
-    group_bars(axes, frame, "variance", label=lambda group: f"{group} ({means.get(group, 'no class')})")
-    axes.set_ylabel("variance of normalised\nsampling times")
-    name_classes(axes, frame)
-    legend_above(axes, 3)
-    return figure
 
 
 def _describe(frame: pd.DataFrame) -> str:
@@ -43,7 +31,7 @@ def _describe(frame: pd.DataFrame) -> str:
     )
 
 
-FigureEntry(
+@register_figure(
     name="sampling-variance",
     title="Imbalance within classes after re-sampling (Fig. 5)",
     caption="For each class of {dataset}, the expected sampling times of its images (Eq. 2) are scaled to a mean "
@@ -51,6 +39,13 @@ FigureEntry(
     describe=_describe,
     part="labels",
     collect=lambda source: sampling_variance(*source.training, dataset=source.dataset),
-    draw=draw_sampling_variance,
-    place=30,
-).register()
+)
+def draw_sampling_variance(frame: pd.DataFrame) -> Figure:
+    """Draw one bar per class, by group."""
+    figure, axes = new_figure(width_for(len(frame)), 3.8)
+    means = frame.groupby("group").variance.mean().map("mean {:.2f}".format)
+    group_bars(axes, frame, "variance", label=lambda group: f"{group} ({means.get(group, 'no class')})")
+    axes.set_ylabel("variance of normalised\nsampling times")
+    name_classes(axes, frame)
+    legend_above(axes, 3)
+    return figure

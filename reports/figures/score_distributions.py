@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource, MissingDataError
-from .style import BLACK, VERMILLION, new_figure, plain, style
+from .style import BLACK, VERMILLION, new_figure, plain
 
 # Methods that differ in negative-tolerant regularization alone.
 PAIRS = (("rs", "nt-bce"), ("r-bce", "db"), ("r-bce-focal", "db-focal"))
@@ -55,7 +55,41 @@ def score_distributions(
     return pd.concat(rows, ignore_index=True)
 
 
-@style()
+def _collect(source: FigureSource) -> pd.DataFrame:
+    frames = []
+    for pair in PAIRS:
+        scores = dict(found for name in pair if (found := source.test_scores(name)))
+        if len(scores) == len(pair):
+            groups = ClassStatistics.from_labels(source.training[0]).group_names
+            frame = score_distributions(scores, source.test.labels, groups, dataset=source.dataset)
+            frames.append(frame.assign(pair=" and ".join(scores)))
+    if not frames:
+        wanted = ", or ".join(f"{before} and {after}" for before, after in PAIRS)
+        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs: {wanted}")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    means = frame.groupby(["pair", "method", "group", "kind"], sort=False)["mean"].first().unstack()
+    parts = []
+    for (_, method), own in means.groupby(level=["pair", "method"], sort=False):
+        by_group = own.reset_index("group").itertuples()
+        of = [f"{row.group} {row.positive:+.2f} and {row.negative:+.2f}" for row in by_group]
+        parts.append(f"{method}: {', '.join(of)}")
+    return f"Densities of raw logits. Mean logit of positives and negatives: {'; '.join(parts)}."
+
+
+@register_figure(
+    name="score-distributions",
+    title="Scores before and after negative-tolerant regularization (Fig. 1)",
+    caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
+    "all seeds together, short dotted strokes at the means. Black (on a dark page: white) is without, red and "
+    "dashed with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two "
+    "methods share no unit: compare the overlap within a method.",
+    describe=_describe,
+    part="results",
+    collect=_collect,
+)
 def draw_score_distributions(frame: pd.DataFrame) -> Figure:
     """Draw one row of panels per pair of methods, one column per group: positives filled, negatives as lines.
 
@@ -90,42 +124,3 @@ def _draw_histogram(axes: Any, part: pd.DataFrame, label: str, *, first: bool) -
     else:
         axes.stairs(part.density, edges, color=colour, linewidth=1.4, linestyle=dashes, label=label)
     axes.axvline(part["mean"].iloc[0], color=colour, linewidth=0.8, linestyle=(0, (1, 2)), ymax=0.06)
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    frames = []
-    for pair in PAIRS:
-        scores = dict(found for name in pair if (found := source.test_scores(name)))
-        if len(scores) == len(pair):
-            groups = ClassStatistics.from_labels(source.training.labels).group_names
-            frame = score_distributions(scores, source.test.labels, groups, dataset=source.dataset)
-            frames.append(frame.assign(pair=" and ".join(scores)))
-    if not frames:
-        wanted = ", or ".join(f"{before} and {after}" for before, after in PAIRS)
-        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs: {wanted}")
-    return pd.concat(frames, ignore_index=True)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    means = frame.groupby(["pair", "method", "group", "kind"], sort=False)["mean"].first().unstack()
-    parts = []
-    for (_, method), own in means.groupby(level=["pair", "method"], sort=False):
-        by_group = own.reset_index("group").itertuples()
-        of = [f"{row.group} {row.positive:+.2f} and {row.negative:+.2f}" for row in by_group]
-        parts.append(f"{method}: {', '.join(of)}")
-    return f"Densities of raw logits. Mean logit of positives and negatives: {'; '.join(parts)}."
-
-
-FigureEntry(
-    name="score-distributions",
-    title="Scores before and after negative-tolerant regularization (Fig. 1)",
-    caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
-    "all seeds together, short dotted strokes at the means. Black (on a dark page: white) is without, red and "
-    "dashed with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two "
-    "methods share no unit: compare the overlap within a method.",
-    describe=_describe,
-    part="results",
-    collect=_collect,
-    draw=draw_score_distributions,
-    place=50,
-).register()

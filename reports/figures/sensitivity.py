@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .registry import FigureEntry
-from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, name_rows, new_figure, style
+from .registry import register_figure
+from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, name_rows, new_figure
 
 BASELINE = "erm"
 MEASURES = {"defaults": (BLACK, "D"), "best": (VERMILLION, "^"), "median": (BLUE, "o"), "lower_quartile": (GREY, "v")}
@@ -31,7 +31,26 @@ def sensitivity_frame(trials: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(baseline=baseline)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    own = frame[(frame.group == "total") & (frame.method != frame.baseline)]
+    lines = [
+        f"{row['title']} is ahead of {row['baseline']} by {row['over_defaults']:.1f} at the defaults, "
+        f"{row['over_best']:.1f} at the best, {row['over_median']:.1f} at the median"
+        for row in own.to_dict("records")
+    ]
+    return "Total mAP in points: " + ("; ".join(lines) or "one method alone") + "."
+
+
+@register_figure(
+    name="sensitivity",
+    title="How much of each method's advantage remains",
+    caption="mAP of each method's complete trials in the last tuning on {dataset}: at its defaults, at its best, "
+    "at the median and the lower quartile of its space; the sampler tries more settings where results are good. "
+    "The data beside the figure hold the differences to ERM.",
+    describe=_describe,
+    part="studies",
+    collect=lambda source: sensitivity_frame(source.tuning()),
+)
 def draw_sensitivity(frame: pd.DataFrame) -> Figure:
     """Draw a panel per group, a row per method, its four measures as points."""
     titles = list(frame.title.unique())
@@ -46,27 +65,3 @@ def draw_sensitivity(frame: pd.DataFrame) -> Figure:
         name_rows(axes, titles)
     legend_above(panels[0], 4)
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    own = frame[(frame.group == "total") & (frame.method != frame.baseline)]
-    lines = [
-        f"{row['title']} is ahead of {row['baseline']} by {row['over_defaults']:.1f} at the defaults, "
-        f"{row['over_best']:.1f} at the best, {row['over_median']:.1f} at the median"
-        for row in own.to_dict("records")
-    ]
-    return "Total mAP in points: " + ("; ".join(lines) or "one method alone") + "."
-
-
-FigureEntry(
-    name="sensitivity",
-    title="How much of each method's advantage remains",
-    caption="mAP of each method's complete trials in the last tuning on {dataset}: at its defaults, at its best, "
-    "at the median and the lower quartile of its space; the sampler tries more settings where results are good. "
-    "The data beside the figure hold the differences to ERM.",
-    describe=_describe,
-    part="studies",
-    collect=lambda source: sensitivity_frame(source.tuning()),
-    draw=draw_sensitivity,
-    place=42,
-).register()

@@ -1,10 +1,10 @@
 """What the figures of one dataset are drawn from, loaded when a figure first asks for it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ...benchmark.tracking.store import TAG, Store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.dataset import Dataset, Split
-from ...datasets.importing.label_files import read_label_file
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.registry import load_dataset
 from ...errors import InputError
@@ -23,6 +22,10 @@ from ..tables.build import usual_recipe
 
 TRIAL_LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method", "title", "trial", "outcome",
                 "default", "parameters", "values", "experiment_id")  # fmt: skip
+
+
+# Labels `(N, C)` uint8 of 0/1 of a training split, and its C class names.
+TrainingLabels: TypeAlias = tuple[NDArray[np.uint8], tuple[str, ...]]
 
 
 class MissingDataError(InputError):
@@ -36,23 +39,14 @@ def need_rows(frame: pd.DataFrame, lacking: str) -> pd.DataFrame:
     return frame
 
 
-class TrainingLabels(NamedTuple):
-    """Labels `(N, C)` uint8 of 0/1 of a training split, and its C class names."""
-
-    labels: NDArray[np.uint8]
-    classes: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FigureSource:
     """Everything that figures of one dataset may ask for; what is missing raises `MissingDataError`."""
 
     dataset: str  # its name, as captions print it
     labels: TrainingLabels | None = None  # where they are all that there is of the dataset
-    open_dataset: Callable[[], Dataset] | None = None
-    runs: pd.DataFrame = field(
-        default_factory=pd.DataFrame
-    )  # finished experiments of the dataset, as `load_runs` returns them
+    data_root: Path | None = None  # where the dataset is
+    runs: pd.DataFrame | None = None  # of the store, as `load_runs` returns them
     store: Store | None = None  # where the runs' artifacts and curves are
     recipe: str | None = None  # of the runs that are compared; None takes the dataset's own
 
@@ -61,7 +55,7 @@ class FigureSource:
         """The training labels."""
         if self.labels is not None:
             return self.labels
-        return TrainingLabels(labels=self._split("train").labels, classes=self._opened.classes)
+        return self._split("train").labels, self._opened.classes
 
     @cached_property
     def test(self) -> Split:
@@ -70,9 +64,9 @@ class FigureSource:
 
     @cached_property
     def _opened(self) -> Dataset:
-        if self.open_dataset is None:
+        if self.labels is not None:
             raise InputError("only its training labels were given")
-        return self.open_dataset()
+        return load_dataset(self.dataset, data_root=self.data_root)
 
     def _split(self, name: str) -> Split:
         try:
@@ -80,11 +74,17 @@ class FigureSource:
         except InputError as error:
             raise MissingDataError(f"the {name} split of {self.dataset} is not available: {error}") from error
 
+    @property
+    def finished_runs(self) -> pd.DataFrame:
+        """Finished runs of the dataset."""
+        runs = self.runs
+        return pd.DataFrame() if runs is None else runs[(runs.dataset == self.dataset) & (runs.state == "finished")]
+
     @cached_property
     def standard_runs(self) -> pd.DataFrame:
         """Finished runs of the recipe without overrides, one configuration per method, in the catalogue's order."""
         lacking = f"no finished run on {self.dataset}"
-        runs = need_rows(self.runs, f"{lacking}; `mltbench run --table 1` makes some")
+        runs = need_rows(self.finished_runs, f"{lacking}; `mltbench run --table 1` makes some")
         recipe = self.recipe or usual_recipe(runs, self.dataset)
         plain = runs[(runs.overrides == "") & (runs.recipe == recipe)]
         return one_configuration_each(need_rows(plain, f"{lacking} with recipe {recipe} and no override"))
@@ -150,33 +150,6 @@ class FigureSource:
                 f"experiment {run.experiment_id} was evaluated on another version of {self.dataset} than is available"
             )
         return np.asarray(arrays["scores"], dtype=np.float32)
-
-
-def labels_source(name: str, file: Path) -> FigureSource:
-    """Figures from a label file alone, `.npz` or CSV, as `mltbench data show --labels` reads it.
-
-    Raises:
-        InputError: if the file cannot be used.
-    """
-    found = read_label_file(file)
-    return FigureSource(dataset=name, labels=TrainingLabels(labels=found.labels, classes=found.classes))
-
-
-def dataset_source(
-    name: str,
-    *,
-    data_root: Path | None = None,
-    runs: pd.DataFrame | None = None,
-    store: Store | None = None,
-    recipe: str | None = None,
-) -> FigureSource:
-    """Figures of a registered dataset, and of its finished runs among those that `load_runs` returned for a store.
-
-    `recipe` is that of the runs that are compared; None takes the dataset's own.
-    """
-    own = runs[(runs.dataset == name) & (runs.state == "finished")] if runs is not None else pd.DataFrame()
-    opening = partial(load_dataset, name, data_root=data_root)
-    return FigureSource(dataset=name, open_dataset=opening, runs=own, store=store, recipe=recipe)
 
 
 def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:

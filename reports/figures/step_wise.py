@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import MissingDataError, of_one_dataset
-from .style import group_bars, legend_above, name_classes, new_figure, plain, style, width_for
+from .style import group_bars, legend_above, name_classes, new_figure, plain, width_for
 
 STEPS = ("erm", "rs", "r-bce", "db")
 
@@ -50,7 +50,25 @@ def step_wise(
     return frame[["dataset", "step", "before", "after", *keys, "increment", "deviation", "seeds"]]
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    means = frame.groupby(["step", "group"], sort=False).increment.mean()
+    parts = [
+        f"{step}: "
+        + ", ".join(f"{group} {means[step, group]:+.1f}" for group in GROUPS if (step, group) in means.index)
+        for step in frame.step.unique()
+    ]
+    return f"Mean change of average precision by group, in percentage points. {'; '.join(parts)}."
+
+
+@register_figure(
+    name="step-wise",
+    title="Step by step (Fig. 6)",
+    caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
+    "both methods have; thin lines: standard deviation between seeds.",
+    describe=_describe,
+    part="results",
+    collect=lambda source: step_wise(source.per_class),
+)
 def draw_step_wise(frame: pd.DataFrame) -> Figure:
     """Draw one panel of bars per step, classes by size; thin lines are the standard deviation between seeds."""
     number = frame.step.nunique()
@@ -69,26 +87,3 @@ def draw_step_wise(frame: pd.DataFrame) -> Figure:
     legend_above(panels[0, 0], 3)
     figure.supylabel("change of average precision, percentage points")
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    means = frame.groupby(["step", "group"], sort=False).increment.mean()
-    parts = [
-        f"{step}: "
-        + ", ".join(f"{group} {means[step, group]:+.1f}" for group in GROUPS if (step, group) in means.index)
-        for step in frame.step.unique()
-    ]
-    return f"Mean change of average precision by group, in percentage points. {'; '.join(parts)}."
-
-
-FigureEntry(
-    name="step-wise",
-    title="Step by step (Fig. 6)",
-    caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
-    "both methods have; thin lines: standard deviation between seeds.",
-    describe=_describe,
-    part="results",
-    collect=lambda source: step_wise(source.per_class),
-    draw=draw_step_wise,
-    place=20,
-).register()

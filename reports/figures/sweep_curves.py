@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...methods.catalogue import get_method
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource
-from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain, style
+from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain
 
 # Sweep: setting on the axis, what the paper calls it, title, and what its text says.
 SWEEPS = {
@@ -41,7 +41,6 @@ def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
     return long.assign(dataset=dataset, paper=long.method.map(paper))[columns].dropna(subset=["value"])
 
 
-@style()
 def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
     """Draw a panel per method: means with bands of one standard deviation over seeds, the paper's choice as a line.
 
@@ -90,8 +89,8 @@ def _describe(frame: pd.DataFrame, *, symbol: str) -> str:
     return f"mAP against {symbol}, {frame.seed.nunique()} seeds. {'; '.join(parts)}."
 
 
-for _place, (_sweep, (_, _symbol, _title, _text)) in enumerate(SWEEPS.items()):
-    FigureEntry(
+for _sweep, (_, _symbol, _title, _text) in SWEEPS.items():
+    register_figure(
         name=f"sweep-{_sweep}",
         title=_title,
         caption="mAP on the validation split of {dataset} by group; bands are one standard deviation over seeds. "
@@ -99,6 +98,4 @@ for _place, (_sweep, (_, _symbol, _title, _text)) in enumerate(SWEEPS.items()):
         describe=partial(_describe, symbol=_symbol),
         part="studies",
         collect=partial(_collect, sweep=_sweep),
-        draw=partial(draw_sweep, symbol=_symbol),
-        place=10 + _place,
-    ).register()
+    )(partial(draw_sweep, symbol=_symbol))

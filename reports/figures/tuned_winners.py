@@ -6,12 +6,35 @@ from matplotlib.figure import Figure
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ..tables.tuned import tuned_frame
-from .registry import FigureEntry
+from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain, style
+from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain
 
 
-@style()
+def _collect(source: FigureSource) -> pd.DataFrame:
+    lacking = f"no winner of a study was tested on {source.dataset}; `mltbench run --from-study NAME --seeds 5` does it"
+    runs = need_rows(source.finished_runs, lacking)
+    return need_rows(tuned_frame(source.need_store(), runs, source.dataset), lacking)
+
+
+def _describe(frame: pd.DataFrame) -> str:
+    parts = [
+        f"{row['title']} {row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}], {row['n']} seeds"
+        for row in frame[frame.group == SCORE_NAMES[0]].to_dict("records")
+    ]
+    return f"Tuned minus default, total mAP in points with 95 % intervals: {'; '.join(parts)}."
+
+
+@register_figure(
+    name="tuned-winners",
+    title="What tuning gave",
+    caption="Test mAP on {dataset} of the settings that a study found best on the validation split, less that of "
+    "the method's defaults; both trained on seeds that the study never used, paired by seed; bars are 95 % "
+    "intervals.",
+    describe=_describe,
+    part="studies",
+    collect=_collect,
+)
 def draw_tuned(frame: pd.DataFrame) -> Figure:
     """Draw a row per winner of `tuned_frame`: the paired difference of each group with its interval."""
     labels = frame.title + " (" + frame.objective + ", " + frame.study + ")"
@@ -28,31 +51,3 @@ def draw_tuned(frame: pd.DataFrame) -> Figure:
     axes.set_xlabel(f"tuned minus default, mAP on {plain(frame.dataset.iloc[0])}, test split, points")
     legend_above(axes, 4)
     return figure
-
-
-def _collect(source: FigureSource) -> pd.DataFrame:
-    lacking = f"no winner of a study was tested on {source.dataset}; `mltbench run --from-study NAME --seeds 5` does it"
-    runs = need_rows(source.runs, lacking)
-    return need_rows(tuned_frame(source.need_store(), runs, source.dataset), lacking)
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    parts = [
-        f"{row['title']} {row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}], {row['n']} seeds"
-        for row in frame[frame.group == SCORE_NAMES[0]].to_dict("records")
-    ]
-    return f"Tuned minus default, total mAP in points with 95 % intervals: {'; '.join(parts)}."
-
-
-FigureEntry(
-    name="tuned-winners",
-    title="What tuning gave",
-    caption="Test mAP on {dataset} of the settings that a study found best on the validation split, less that of "
-    "the method's defaults; both trained on seeds that the study never used, paired by seed; bars are 95 % "
-    "intervals.",
-    describe=_describe,
-    part="studies",
-    collect=_collect,
-    draw=draw_tuned,
-    place=50,
-).register()

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from .registry import FigureEntry
-from .style import legend_above, line_style, new_figure, style
+from .registry import register_figure
+from .style import legend_above, line_style, new_figure
 
 BETAS, MUS = (2.0, 5.0, 10.0, 20.0), (0.1, 0.2, 0.3, 0.5)
 CHOSEN_BETA, CHOSEN_MU = 10.0, 0.3
@@ -30,7 +30,25 @@ def weight_function(*, betas: Sequence[float] = BETAS, mus: Sequence[float] = MU
     return pd.concat(rows, ignore_index=True)
 
 
-@style()
+def _describe(frame: pd.DataFrame) -> str:
+    own = frame[(frame.varied == "mu") & np.isclose(frame.mu, CHOSEN_MU)]
+    low, high = own.weight.iloc[0], own.weight.iloc[-1]
+    return (
+        "Weight of Eq. 4 over the ratio r, for several beta and several mu. It rises from near alpha to alpha + 1: "
+        f"with beta {CHOSEN_BETA:g}, mu {CHOSEN_MU:g} from {low:.2f} at r = {own.ratio.iloc[0]:g} to {high:.2f} at "
+        f"{own.ratio.iloc[-1]:g}. Larger beta makes it steeper; larger mu moves it to the right."
+    )
+
+
+@register_figure(
+    name="weight-function",
+    title="Weight function (Eq. 4)",
+    caption="The weight over the ratio r of expected to actual sampling (alpha = 0.1): beta is its slope, mu its "
+    "centre. The suite's re-balanced loss is tested to weigh so.",
+    describe=_describe,
+    part="equations",
+    collect=lambda source: weight_function(),
+)
 def draw_weight_function(frame: pd.DataFrame) -> Figure:
     """Draw two panels: the weight over r for several beta, and for several mu."""
     figure, panels = new_figure(8.4, 3.7, 1, 2, sharey=True)
@@ -44,26 +62,3 @@ def draw_weight_function(frame: pd.DataFrame) -> Figure:
         legend_above(axes, 4, columnspacing=1, handlelength=2.2)
     panels[0].set_ylabel(r"weight $\hat{r}$ (Eq. 4)")
     return figure
-
-
-def _describe(frame: pd.DataFrame) -> str:
-    own = frame[(frame.varied == "mu") & np.isclose(frame.mu, CHOSEN_MU)]
-    low, high = own.weight.iloc[0], own.weight.iloc[-1]
-    return (
-        "Weight of Eq. 4 over the ratio r, for several beta and several mu. It rises from near alpha to alpha + 1: "
-        f"with beta {CHOSEN_BETA:g}, mu {CHOSEN_MU:g} from {low:.2f} at r = {own.ratio.iloc[0]:g} to {high:.2f} at "
-        f"{own.ratio.iloc[-1]:g}. Larger beta makes it steeper; larger mu moves it to the right."
-    )
-
-
-FigureEntry(
-    name="weight-function",
-    title="Weight function (Eq. 4)",
-    caption="The weight over the ratio r of expected to actual sampling (alpha = 0.1): beta is its slope, mu its "
-    "centre. The suite's re-balanced loss is tested to weigh so.",
-    describe=_describe,
-    part="equations",
-    collect=lambda source: weight_function(),
-    draw=draw_weight_function,
-    place=20,
-).register()

@@ -7,8 +7,14 @@ import pandas as pd
 import pytest
 from mltbench.errors import InputError
 from mltbench.reports.figures import registry
-from mltbench.reports.figures.registry import FigureEntry, draw_figures, get_figure, list_figures
-from mltbench.reports.figures.source import FigureSource, TrainingLabels, dataset_source, labels_source
+from mltbench.reports.figures.registry import (
+    FigureEntry,
+    draw_figures,
+    get_figure,
+    list_figures,
+    register_figure,
+)
+from mltbench.reports.figures.source import FigureSource
 from mltbench.reports.figures.style import NotebookFigure
 
 HOSTILE = ("<script>alert(1)</script>", "=1+1", "$x_$", "a\nb & c")
@@ -17,12 +23,16 @@ FORMATS = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG", "csv": b""}
 
 @pytest.fixture
 def source(small_labels):
-    return FigureSource(dataset="<b>mine</b>", labels=TrainingLabels(labels=small_labels, classes=HOSTILE))
+    return FigureSource(dataset="<b>mine</b>", labels=(small_labels, HOSTILE))
 
 
-def entry(name, *, collect=lambda source: pd.DataFrame({"x": [1]}), draw=lambda frame: NotebookFigure()):
+def about(name, *, collect=lambda source: pd.DataFrame({"x": [1]})):
     texts = {"title": "Mine", "caption": "Of {dataset}", "describe": lambda frame: f"{len(frame)} points."}
-    return FigureEntry(name=name, **texts, part="labels", collect=collect, draw=draw, place=1)
+    return {"name": name, **texts, "part": "labels", "collect": collect}
+
+
+def entry(name, *, draw=lambda frame: NotebookFigure(), **fields):
+    return FigureEntry(**about(name, **fields), draw=draw)
 
 
 def test_figures_with_data_are_written_in_every_format_and_the_others_named(source, tmp_path):
@@ -47,7 +57,7 @@ def test_figures_no_longer_drawn_lose_their_files_and_nothing_else_does(source, 
     draw_figures(source, folder, entries=entries)
     for name in ("own.svg", "co-occurrence.txt"):
         (folder / name).write_text("the user's")
-    draw_figures(dataset_source("nowhere"), folder, entries=entries[:1])
+    draw_figures(FigureSource(dataset="nowhere"), folder, entries=entries[:1])
     kept = {f"weight-function.{ending}" for ending in FORMATS}
     assert {path.name for path in folder.iterdir()} == {"figures.json", "own.svg", "co-occurrence.txt"} | kept
     assert [item["name"] for item in json.loads((folder / "figures.json").read_text())] == ["weight-function"]
@@ -99,19 +109,24 @@ def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):
 
 
 def test_missing_labels_leave_out_the_figures_that_need_them(tmp_path):
-    found = draw_figures(dataset_source("nowhere"), tmp_path)
+    found = draw_figures(FigureSource(dataset="nowhere"), tmp_path)
     assert [figure.name for figure in found.drawn] == ["negative-gradient", "weight-function"]
     assert "unknown dataset 'nowhere'" in found.without["co-occurrence"]
 
 
-def test_a_figure_of_your_own_is_one_call(source, tmp_path, monkeypatch):
-    list_figures()
+def test_a_figure_of_your_own_is_one_decorated_function(source, tmp_path, monkeypatch):
+    last = [figure.name for figure in list_figures() if figure.part == "labels"][-1]
     monkeypatch.setattr(registry._REGISTERED, "by_name", dict(registry._REGISTERED.by_name))
-    entry("mine").register()
+
+    @register_figure(**about("mine"))
+    def draw(frame):
+        return NotebookFigure()
+
+    assert [figure.name for figure in list_figures() if figure.part == "labels"][-2:] == [last, "mine"]
     mine = next(figure for figure in draw_figures(source, tmp_path).drawn if figure.name == "mine")
     assert (mine.caption, mine.alternative_text) == ("Of <b>mine</b>", "1 points.")
     with pytest.raises(InputError, match="'mine' is registered already"):
-        entry("mine").register()
+        register_figure(**about("mine"))(draw)
     with pytest.raises(InputError, match="did you mean 'co-occurrence'"):
         get_figure("co-ocurrence")
 
@@ -127,9 +142,6 @@ def test_what_is_not_missing_data_is_reported_as_a_failure(source, tmp_path):
     assert re.fullmatch(r"KeyError: 'y' \(test_figure_registry.py, line \d+\)", found.failed["undrawn"])
 
 
-def test_labels_come_from_a_file_alone(small_labels, tmp_path):
-    np.savez(tmp_path / "own.npz", ids=np.arange(7), labels=small_labels, classes=["a", "b", "c", "d"])
-    source = labels_source("own", tmp_path / "own.npz")
-    assert source.training.classes == ("a", "b", "c", "d")
+def test_labels_alone_have_no_store(source):
     with pytest.raises(InputError, match="no MLflow store"):
         source.need_store()

@@ -7,7 +7,7 @@ from mltbench.reports.figures.imbalance import draw_imbalance, imbalance_frame
 from mltbench.reports.figures.pareto_front import front_frame
 from mltbench.reports.figures.registry import draw_figures, get_figure
 from mltbench.reports.figures.sensitivity import sensitivity_frame
-from mltbench.reports.figures.source import dataset_source
+from mltbench.reports.figures.source import FigureSource
 from mltbench.reports.results.runs import runs_frame
 from mltbench.reports.tables.tuned import tuned_frame, tuned_table
 
@@ -39,7 +39,7 @@ def put_trial(store, study, method, settings, seed, total, *, trial, sweep="", o
 
 
 def draw(store, folder, *names):
-    source = dataset_source("digits-mlt", runs=runs_frame(store), store=store)
+    source = FigureSource(dataset="digits-mlt", runs=runs_frame(store), store=store)
     return draw_figures(source, folder, entries=[get_figure(name) for name in names])
 
 

@@ -6,7 +6,7 @@ import pytest
 from mltbench.benchmark.tracking.store import Store
 from mltbench.reports.figures.groups import draw_groups, groups_frame
 from mltbench.reports.figures.registry import Drawing, DrawnFigure, draw_figures, get_figure, write_data, write_figure
-from mltbench.reports.figures.source import FigureSource, TrainingLabels
+from mltbench.reports.figures.source import FigureSource
 from mltbench.reports.figures.style import as_svg
 from mltbench.reports.figures.weight_function import draw_weight_function, weight_function
 from mltbench.reports.pages.report import DatasetReport, Report, Section, shown_configurations, write_report
@@ -70,7 +70,7 @@ def test_figures_follow_a_dark_page(open_page, address):
 
 @pytest.mark.parametrize("name", ["class-distribution", "negative-gradient", "weight-function"])
 def test_every_text_of_a_figure_is_bright_in_the_dark_formulas_too(open_page, small_labels, tmp_path, name):
-    training = TrainingLabels(labels=small_labels, classes=("a", "b", "c", "d"))
+    training = (small_labels, ("a", "b", "c", "d"))
     draw_figures(FigureSource(dataset="x", labels=training), tmp_path, entries=[get_figure(name)])
     adapt_figures(tmp_path)
     page = open_page((tmp_path / f"{name}.svg").as_uri(), scheme="dark")
