@@ -21,6 +21,7 @@ from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.datasets import registry
+from mltbench.datasets.dataset import Split
 from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.datasets.registry import DatasetEntry, register_dataset
@@ -99,6 +100,13 @@ def small_labels():
 @pytest.fixture
 def small_statistics(small_labels):
     return ClassStatistics.from_labels(small_labels)
+
+
+@pytest.fixture
+def split(small_labels):
+    """Noise with those labels."""
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3)).astype(np.uint8)
+    return Split(images=images, labels=small_labels, ids=np.array([f"image-{i}" for i in range(7)]))
 
 
 @pytest.fixture

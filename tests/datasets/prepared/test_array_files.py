@@ -14,12 +14,6 @@ from mltbench.datasets.prepared.dataset_folder import Manifest, SplitLabels, rea
 from mltbench.errors import InputError
 
 
-@pytest.fixture
-def split(small_labels):
-    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3)).astype(np.uint8)
-    return Split(images=images, labels=small_labels, ids=np.array([f"image-{i}" for i in range(7)]))
-
-
 def test_a_split_is_read_as_it_was_written_last(split, tmp_path):
     path = tmp_path / "new" / "folder" / "train.npz"
     write_split(Split(images=split.images[:3], labels=split.labels[:3], ids=split.ids[:3]), path)
@@ -48,18 +42,23 @@ def test_what_is_no_split_file_is_refused(split, tmp_path):
             read_split(tmp_path / "train.npz")
 
 
-def flipped(content, at, bits):
-    return content[:at] + bytes([content[at] ^ bits]) + content[at + 1 :]
+def damages(path):
+    """Cut a file everywhere, flip a bit of each of its bytes; give what was done to it."""
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        yield f"cut to {length}"
+    for at, byte in enumerate(whole):
+        path.write_bytes(whole[:at] + bytes([byte ^ 1 << at % 8]) + whole[at + 1 :])
+        yield f"byte {at}"
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy warns of odd headers, and leaves files of odd archives open
-def test_a_flipped_bit_is_refused_or_changes_nothing(split, tmp_path):
-    write_split(split, tmp_path / "whole.npz")
-    whole = (tmp_path / "whole.npz").read_bytes()
-    for position in range(len(whole)):
-        (tmp_path / "flipped.npz").write_bytes(flipped(whole, position, 1))
+def test_a_damaged_split_is_refused_or_is_the_same(split, tmp_path):
+    write_split(split, tmp_path / "split.npz")
+    for damage in damages(tmp_path / "split.npz"):
         with contextlib.suppress(InputError):
-            assert read_split(tmp_path / "flipped.npz").digest == split.digest, f"byte {position}"
+            assert read_split(tmp_path / "split.npz").digest == split.digest, damage
 
 
 ARRAYS = {
@@ -87,15 +86,6 @@ def test_what_cannot_be_mapped_is_an_error(name, tmp_path):
         map_array(tmp_path / "arrays.npz", name)
 
 
-def test_any_cut_and_any_flipped_bit_is_an_error_or_another_content(tmp_path):
-    whole = archive(**ARRAYS)
-    damaged = [whole[:end] for end in range(0, len(whole), 7)]
-    for content in damaged + [flipped(whole, at, 16) for at in range(len(whole))]:
-        (tmp_path / "arrays.npz").write_bytes(content)
-        with contextlib.suppress(*DAMAGE):
-            map_array(tmp_path / "arrays.npz", "labels").tolist()
-
-
 @pytest.mark.parametrize("files", [[], ["ab" * 32] * 7])
 def test_the_digest_of_prepared_labels_in_pieces_is_that_of_the_whole(files, monkeypatch):
     monkeypatch.setattr(dataset_module, "IDS_AT_ONCE", 3)
@@ -106,19 +96,17 @@ def test_the_digest_of_prepared_labels_in_pieces_is_that_of_the_whole(files, mon
     assert split.digest(224) == expected
 
 
-def test_any_flipped_bit_of_prepared_labels_is_noticed(tmp_path):
+def test_damaged_prepared_labels_are_refused_or_are_the_same(tmp_path):
     labels = SplitLabels(ids=np.array(["a", "b"]), labels=np.eye(2, dtype=np.uint8))
     values = {"name": "x", "summary": "", "source": "", "recipe": "", "backbone": "", "classes": ("c", "d")}
     manifest = Manifest(**values, digests={"test": labels.digest(224)}, images={"test": 2}, options={})
     write_prepared(tmp_path, manifest, {"test": labels})
-    whole, errors = (tmp_path / "labels.npz").read_bytes(), []
-    for at in range(len(whole)):
-        (tmp_path / "labels.npz").write_bytes(flipped(whole, at, 1 << at % 8))
+    errors = []
+    for damage in damages(tmp_path / "labels.npz"):
         try:
             found = read_split_labels(tmp_path, manifest, "test")
+            assert (found.ids.tolist(), found.labels.tolist()) == (["a", "b"], [[1, 0], [0, 1]]), damage
         except InputError as error:
             errors.append(str(error))
-        else:
-            assert (found.ids.tolist(), found.labels.tolist()) == (["a", "b"], [[1, 0], [0, 1]])
     assert len(errors) > 100
     assert all(re.search("is damaged|are not those of", text) for text in errors)
