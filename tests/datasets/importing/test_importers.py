@@ -124,14 +124,59 @@ def test_a_validation_split_takes_at_most_half_of_a_class():
     assert sorted(rows["train"] + rows["validation"] + rows["test"]) == list(range(100))
 
 
-@pytest.fixture(scope="module")
-def empty_images(tmp_path_factory):
-    ((folder := tmp_path_factory.mktemp("fuzz")) / "images").mkdir()
-    return folder
+NAMES = st.text(max_size=12) | st.sampled_from(["a.jpg", "../x", "/x", "", "=1+1", "a|b", "\x00", "train"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+HEADER = st.lists(NAMES | st.sampled_from(["image", "labels", "split"]), max_size=5)
+ROWS = st.lists(st.lists(NAMES, max_size=5), max_size=8)
 
 
-def refused(folder, labels):
-    """The command line refuses these labels in one paragraph, and leaves nothing outside of the data root."""
+def entries(**fields):
+    return st.lists(st.fixed_dictionaries({key: value | VALUES for key, value in fields.items()}) | VALUES, max_size=4)
+
+
+ID = st.integers(0, 3)
+JSON_PARTS = {
+    "images": entries(id=ID, file_name=NAMES) | VALUES,
+    "categories": entries(id=ID, name=NAMES) | VALUES,
+    "annotations": entries(image_id=ID, category_id=ID, bbox=VALUES) | VALUES,
+}
+XML_PARTS = (
+    *("<annotation>", "</annotation>", "<object>", "</object>", "<name>", "</name>", "dog", "&amp;", "&x;", "<!--"),
+    *("<!DOCTYPE a>", "<filename>../x.jpg</filename>", "<size><width>x</width><height>1</height></size>", "\x01"),
+    *("<object><name>cat</name></object>", "<?xml version='1.0' encoding='no-such'?>", "]]>"),
+)
+
+
+def table(rows):
+    with contextlib.suppress(csv.Error):
+        csv.writer(file := io.StringIO(newline="")).writerows(rows)
+    return file.getvalue()
+
+
+BYTES = st.binary(max_size=300) | st.text(max_size=300)
+CONTENTS = {
+    "bytes.csv": BYTES,
+    "bytes.json": BYTES,
+    "bytes.npz": BYTES,
+    "table.csv": st.builds(lambda header, rows: table([header, *rows]), HEADER, ROWS),
+    "coco.json": (st.fixed_dictionaries(JSON_PARTS) | VALUES).map(json.dumps),
+    "Annotations/a.xml": st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12).map("".join),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_labels_are_refused_in_one_paragraph_and_leave_nothing_elsewhere(name, data, tmp_path_factory):
+    folder, content = tmp_path_factory.getbasetemp() / "fuzz", data.draw(CONTENTS[name])
+    for path in (folder / "images", (folder / name).parent):
+        path.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
+    labels = folder / name.removesuffix("/a.xml")
     words = ["--images", folder / "images", "--labels", labels, "--workers", 1, "--data-root", folder / "data"]
     before = sorted(folder.rglob("*"))
     status, _, error = call("data", "import", "fuzz", *words)
@@ -141,71 +186,3 @@ def refused(folder, labels):
     left = {path for path in folder.rglob("*") if path not in before}
     assert {path for path in left if (folder / "data") not in (path, *path.parents)} == set()
     assert not (folder / "data" / "fuzz").exists()
-
-
-FUZZ = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-names = st.text(max_size=12) | st.sampled_from(["a.jpg", "../x", "/x", "", "=1+1", "a|b", "\x00", "train"])
-
-
-@FUZZ
-@given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass")))
-def test_any_bytes_are_no_traceback(empty_images, content):
-    for ending in ("csv", "json", "npz"):
-        path = empty_images / f"labels.{ending}"
-        path.write_bytes(content)
-        refused(empty_images, path)
-
-
-@FUZZ
-@given(
-    header=st.lists(names | st.sampled_from(["image", "labels", "split"]), max_size=5),
-    rows=st.lists(st.lists(names, max_size=5), max_size=8),
-)
-def test_any_table_is_no_traceback(empty_images, header, rows):
-    opened = (empty_images / "table.csv").open("w", encoding="utf-8", errors="surrogatepass", newline="")
-    with opened as file, contextlib.suppress(csv.Error):
-        csv.writer(file).writerows([header, *rows])
-    refused(empty_images, empty_images / "table.csv")
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | names,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def entries(**fields):
-    return st.lists(st.fixed_dictionaries({key: value | values for key, value in fields.items()}) | values, max_size=4)
-
-
-ID = st.integers(0, 3)
-JSON_PARTS = {
-    "images": entries(id=ID, file_name=names) | values,
-    "categories": entries(id=ID, name=names) | values,
-    "annotations": entries(image_id=ID, category_id=ID, bbox=values) | values,
-}
-
-
-@FUZZ
-@given(content=st.fixed_dictionaries(JSON_PARTS) | values)
-def test_any_json_is_no_traceback(empty_images, content):
-    (empty_images / "coco.json").write_text(json.dumps(content))
-    refused(empty_images, empty_images / "coco.json")
-
-
-XML_PARTS = (
-    *("<annotation>", "</annotation>", "<object>", "</object>", "<name>", "</name>", "dog", "&amp;", "&x;", "<!--"),
-    *("<!DOCTYPE a>", "<filename>../x.jpg</filename>", "<size><width>x</width><height>1</height></size>", "\x01"),
-    *("<object><name>cat</name></object>", "<?xml version='1.0' encoding='no-such'?>", "]]>"),
-)
-
-
-@FUZZ
-@given(parts=st.lists(st.sampled_from(XML_PARTS) | st.text(max_size=5), max_size=12))
-def test_any_xml_is_no_traceback(empty_images, parts):
-    (folder := empty_images / "Annotations").mkdir(exist_ok=True)
-    (folder / "a.xml").write_text("".join(parts), encoding="utf-8", errors="replace")
-    refused(empty_images, folder)

@@ -38,7 +38,8 @@ def test_npz_gives_the_same_matrix_with_and_without_class_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "needs a header"),
+        ("", "needs a header of at least two columns; its first row is"),
+        ("image;labels\n00.jpg;a\n", "separates its cells"),
         ("image,cat\n", "nothing below it"),
         ("image,cat,dog\na,1\n", r"row 2: 2 cells, the header has 3"),
         ("image,cat,dog\na,1,2\n", "row 2, column 'dog': '2' is not 0 or 1"),

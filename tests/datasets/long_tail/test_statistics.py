@@ -58,7 +58,6 @@ FORMS = {
     "bool": lambda labels: labels.astype(bool),
     "float": lambda labels: labels.astype(float),
     "csr_matrix": scipy.sparse.csr_matrix,
-    "coo_array": scipy.sparse.coo_array,
     "tensor": torch.from_numpy,
     "bool tensor": lambda labels: torch.from_numpy(labels).bool(),
 }

@@ -18,13 +18,13 @@ VOC_DIGEST = "6fa70d5b693700d97657acd03b18b4d198aa59795dc99828db2c21a2abf2133f"
 COCO_DIGEST = "b2fec8ea5085da2dc305e2f1224eed7365151058a34d26f2ca340f582ff55f4c"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def voc_labels(shared_folder):
     """Training and test labels."""
     return read_labels(VOC_MLT, shared_folder / "facts" / "voc_mlt.npz")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def voc_splits(voc_labels):
     return define_splits(VOC_MLT, *voc_labels)[0]
 
@@ -68,7 +68,7 @@ def test_validation_is_disjoint_and_distributed_as_test(voc_splits):
     assert np.abs(validation.labels.mean(0) - test.labels.mean(0)).max() < 0.001
 
 
-def test_a_published_list_wins_over_a_rebuilt_one(voc_labels, voc_facts):
+def test_a_published_list_wins_over_a_rebuilt_one_and_other_labels_are_refused(voc_labels, voc_facts):
     (train, test), listed = voc_labels, voc_facts["train_ids"].tolist()
     other = SplitLabels(ids=train.ids, labels=train.labels.copy())
     other.labels[:500, 0] = 1
@@ -81,6 +81,9 @@ def test_a_published_list_wins_over_a_rebuilt_one(voc_labels, voc_facts):
         define_splits(VOC_MLT, other, test, listed)
     with pytest.raises(InputError, match="does not have digest"):
         define_splits(VOC_MLT, train, test, listed[:-1])
+    test.labels[7, 3] ^= 1
+    with pytest.raises(InputError, match="the test labels have digest"):
+        define_splits(VOC_MLT, train, test)
 
 
 @pytest.mark.parametrize(("name", "images"), [("voc-mlt", "train 1142"), ("coco-mlt", "train 1909")])
@@ -96,12 +99,3 @@ def test_statistics_and_plans_need_labels_alone(name, images, call, own_folder, 
     assert images in shown["images"]
     assert shown["groups"] == {"voc-mlt": "head 6, medium 6, tail 8", "coco-mlt": "head 22, medium 33, tail 25"}[name]
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-
-
-def test_labels_that_are_not_the_published_ones_are_refused(call, own_folder, voc_facts, tmp_path):
-    wrong = voc_facts["test_labels"].copy()
-    wrong[7, 3] ^= 1
-    np.savez(tmp_path / "wrong.npz", **voc_facts | {"test_labels": wrong})
-    status, _, error = call("data", "prepare", "voc-mlt", "--labels", tmp_path / "wrong.npz", "--data-root", tmp_path)
-    assert (status, "the test labels have digest" in error) == (2, True)
-    assert not (tmp_path / "voc-mlt").exists()
