@@ -1,4 +1,3 @@
-import hashlib
 import itertools
 import random
 
@@ -6,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mltbench.datasets.long_tail.selection import head_to_tail_order, ids_digest, pareto_targets, select_head_to_tail
+from mltbench.datasets.long_tail.selection import head_to_tail_order, pareto_targets, select_head_to_tail
 from mltbench.errors import InputError
 
 # A fixed sequence of examples, and no limit for one: the machine may be busy.
@@ -20,11 +19,6 @@ def label_matrices(draw):
     rows = draw(st.lists(st.integers(0, 2**classes - 1), min_size=1, max_size=40))
     bits = [[row >> i & 1 for i in range(classes)] for row in rows]
     return np.vstack([np.array(bits), np.eye(classes)]).astype(np.uint8)
-
-
-def test_digest_is_that_of_the_sorted_lines():
-    assert ids_digest(["b", "10", "9"]) == hashlib.sha256(b"10\n9\nb").hexdigest()
-    assert ids_digest(["b", "10"]) != ids_digest(["b1", "0"])
 
 
 @pytest.mark.parametrize(("classes", "largest"), [(20, 800), (80, 1200), (2, 1), (5, 37)])

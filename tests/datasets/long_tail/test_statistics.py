@@ -15,13 +15,6 @@ def random_labels(seed, images=40, classes=6):
     return np.vstack([drawn, np.eye(classes, dtype=bool)]).astype(np.uint8)
 
 
-def test_counts_and_conditional_of_the_small_matrix(small_statistics):
-    assert (small_statistics.counts.tolist(), small_statistics.counts.dtype) == ([6, 3, 2, 1], np.int64)
-    assert (small_statistics.num_images, small_statistics.num_classes) == (7, 4)
-    # Column j is "given j": class 0 is on 2 of the 3 images of class 1; class 1 on 2 of the 6 of class 0.
-    assert small_statistics.conditional[[0, 1, 0, 3], [1, 0, 3, 0]].tolist() == [2 / 3, 2 / 6, 1, 1 / 6]
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_statistics_match_naive_loops(seed):
     labels = random_labels(seed)
