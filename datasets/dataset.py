@@ -1,9 +1,10 @@
 """Datasets as values: named classes and three splits, each with one digest, opened when first asked for."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,12 @@ class Dataset:
     # For the labels of a split without its images, where that is possible.
     label_openers: Mapping[str, Callable[[], NDArray[np.uint8]]] = field(default_factory=dict)
     _opened: dict[str, Split] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def in_memory(cls, name: str, classes: Iterable[str], splits: Mapping[str, Split]) -> Self:
+        """A dataset of splits that are open already."""
+        openers = {split: partial(splits.__getitem__, split) for split in splits}
+        return cls(name=name, classes=tuple(classes), digests={k: s.digest for k, s in splits.items()}, openers=openers)
 
     def split(self, name: str) -> Split:
         """Open one of `train`, `validation`, `test`.

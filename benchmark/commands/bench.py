@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ...datasets.commands.options import AtLeastOne, DataOptions
 from ...datasets.dataset import Dataset
 from ...datasets.registry import load_dataset
-from ...datasets.word_vectors import hashed_word_vectors
 from ...errors import InputError
 from ...processes import usable_cores
 from ...terminal import console, print_line, table_of
@@ -24,11 +22,8 @@ from ..speed import metrics as average_precision
 from ..speed import rehearsal as gpu
 from ..speed import scale as sizes
 from ..speed.breakdown import break_down
-from ..speed.harness import Place
+from ..speed.harness import Place, Training, Variant, with_threads
 from ..speed.loop import compare_loops
-from ..training.execution import Execution
-from ..training.feed import Feed
-from ..training.learner import Learner
 from .options import DeviceOptions, SettingOptions, ThreadOptions
 
 
@@ -143,15 +138,10 @@ def breakdown(
     """
     to.check()
     dataset, plan, weights = trained.open(method, device)
-    experiment, before = plan.experiments[0].experiment, torch.get_num_threads()
-    with console().status("taking steps"):
-        torch.set_num_threads(device.threads)
-        vectors = hashed_word_vectors(dataset.classes).vectors
-        execution = Execution(device=device.chosen, threads=device.threads)
-        learner = Learner(experiment, dataset, execution, word_vectors=vectors, weights=weights)
-        feed = Feed(experiment, dataset, learner.network, learner.device)
-        found = break_down(plan, feed, learner, steps=steps)
-        torch.set_num_threads(before)
+    experiment, place = plan.experiments[0].experiment, Place(device=device.chosen, weights=weights)
+    with console().status("taking steps"), with_threads(device.threads):
+        training = Training(experiment, dataset, Variant(name="", threads=device.threads), place)
+        found = break_down(plan, training.feed, training.learners[0], steps=steps)
     parts, batch = found["milliseconds"], found["batch"]
     total = sum(parts.values())
     rows = [{"part": part, "ms": spent, "share": f"{100 * spent / total:.1f} %"} for part, spent in parts.items()]
@@ -174,13 +164,10 @@ def metrics(*, small: bool = False, to: JsonOptions = JsonOptions()) -> None:
         small: Only 5,000 images of 80 classes.
     """
     to.check()
-    before = torch.get_num_threads()
-    # As in a run of one per core; scikit-learn uses one in any case.
-    torch.set_num_threads(1)
-    with console().status("scoring"):
+    # One thread, as in a run of one per core; scikit-learn uses one in any case.
+    with console().status("scoring"), with_threads(1):
         chosen = average_precision.SIZES[: 1 if small else None]
         found = [time for size in chosen for time in average_precision.compare_scorers(*size)]
-    torch.set_num_threads(before)
     columns = {
         "images x classes, library": "{images:,} x {classes:,}, {name}",
         "seconds": "{seconds:.3f}",

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...datasets.dataset import Dataset
 from ...errors import InputError
 from ...methods.method import Method
 from ..networks.backbones import InputFormat
+from ..networks.initial_weights import InitialWeights
+from .recipe import Recipe
 
 # Raised by hand whenever a change of the code moves numbers; every experiment then has a new id.
 NUMERICS_VERSION = 3
@@ -30,6 +33,31 @@ class Experiment:
     word_vectors_digest: str | None  # SHA-256 of the class names' vectors, or None where the head needs none
     seed: int
     numerics_version: int = NUMERICS_VERSION
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        method: Method,
+        recipe: Recipe,
+        weights: InitialWeights,
+        *,
+        seed: int = 0,
+        device_type: str = "cpu",
+        word_vectors_digest: str | None = None,
+    ) -> Experiment:
+        """A method on a dataset, by a recipe, from initial weights; `auto` of its precision is that of the device."""
+        return cls(
+            dataset=dataset.name,
+            dataset_digest=dataset.digest,
+            method=method,
+            training=recipe.resolved(method.schedule, device_type=device_type),
+            backbone=weights.backbone,
+            weights_digest=weights.digest,
+            input_format=weights.input,
+            word_vectors_digest=word_vectors_digest,
+            seed=seed,
+        )
 
     def deciding(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain JSON."""

@@ -129,16 +129,14 @@ def build_plan(
     chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
     planned = [
         PlannedExperiment(
-            experiment=Experiment(
-                dataset=dataset.name,
-                dataset_digest=dataset.digest,
-                method=method,
-                training=training.resolved(method.schedule, device_type=device_type),
-                backbone=weights.backbone,
-                weights_digest=weights.digest,
-                input_format=weights.input,
-                word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
+            experiment=Experiment.of(
+                dataset,
+                method,
+                training,
+                weights,
                 seed=seed,
+                device_type=device_type,
+                word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
             ),
             title=method.title,
             recipe=recipe or entry.recipe,

@@ -115,6 +115,11 @@ def choose_weights(choice: BackboneChoice, *, default: str) -> InitialWeights:
     return replace(found, input=pixels, settings=settings)
 
 
+def random_weights(backbone: str = "digits-resnet") -> InitialWeights:
+    """Of a backbone that is to start from random weights."""
+    return choose_weights(BackboneChoice(weights=RANDOM), default=backbone)
+
+
 def _from_file(published: InitialWeights, path: Path) -> InitialWeights:
     outputs, notes = inspect_weights(path, get_backbone(published.backbone))
     digest, pixels = file_digest(path), published.input

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from ...datasets.dataset import Dataset
 from ...datasets.prepared.dataset_folder import SIDES
 from ...methods.samplers import InstanceBalanced
@@ -15,7 +13,7 @@ from ..experiments.plan import PlannedExperiment
 from ..networks.backbones import get_backbone
 from ..networks.initial_weights import RANDOM
 from ..training.execution import Execution
-from .harness import Place, Training, Variant
+from .harness import Place, Training, Variant, with_threads
 from .synthetic import DIFFERENT_IMAGES, Shape, synthetic_dataset
 
 # At least so many steps are timed, after one that is not, and until so many seconds have passed.
@@ -41,7 +39,7 @@ def rate_key(experiment: Experiment) -> tuple[Any, ...]:
 
 def measure_rate(experiment: Experiment, dataset: Dataset, execution: Execution) -> Rate:
     """Time steps of real training and a scoring, on synthetic images of as many classes as the dataset has."""
-    size, before = int(experiment.training["image_size"]), torch.get_num_threads()
+    size = int(experiment.training["image_size"])
     photographs = get_backbone(experiment.backbone).own is None
     side, test_side = (SIDES["train"], SIDES["test"]) if photographs else (size, size)
     images, classes = max(DIFFERENT_IMAGES, int(experiment.training["batch_size"])), len(dataset.classes)
@@ -50,15 +48,13 @@ def measure_rate(experiment: Experiment, dataset: Dataset, execution: Execution)
     # Neither initial weights nor which images are drawn decide the speed.
     timed = replace(experiment, weights_digest=RANDOM, method=replace(experiment.method, sampler=InstanceBalanced()))
     variant = Variant(name="estimate", threads=execution.threads)
-    try:
+    with with_threads(execution.threads):
         place = Place(device=execution.device)
         training = Training(timed, synthetic_dataset(shape, image_size=test_side), variant, place)
         training.take(0)
         taken, started = training.take(SECONDS, least=LEAST_STEPS), time.perf_counter()
         training.learners[0].evaluate("test")
         scoring = SCORED / (time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(before)
     return Rate(training=taken.images / taken.seconds, scoring=scoring, steps=taken.steps, seconds=taken.seconds)
 
 

@@ -217,6 +217,17 @@ def rates_in_turns(variants: Sequence[Callable[[float], float]], *, rounds: int,
 
 
 @contextmanager
+def with_threads(number: int) -> Iterator[None]:
+    """Within, torch uses so many threads in this process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def sampled(read: Callable[[], float], every: float) -> Iterator[list[float]]:
     """Read a value every so many seconds while a block runs, until reading fails; give the values."""
     values, stop = list[float](), threading.Event()

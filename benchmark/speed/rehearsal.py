@@ -18,12 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...datasets.dataset import Dataset
 from ...methods.catalogue import get_method
 from ..experiments.experiment import Experiment
-from ..experiments.recipe import PAPER, with_setting
+from ..experiments.recipe import PAPER
+from ..networks.initial_weights import random_weights
 from ..runs.outcome import peak_memory_mib
 from ..training.devices import wait_for
 from .harness import Place, Taken, Training, Variant, WorkerError, Workers, sampled
 from .plain_loop import write_images
-from .synthetic import DIFFERENT_IMAGES, Shape, experiment_on, synthetic_dataset
+from .synthetic import DIFFERENT_IMAGES, Shape, synthetic_dataset
 
 METHOD = "db-focal"
 ROUNDS, WARM_UP_STEPS = 3, 3
@@ -86,9 +87,9 @@ def small_setting(device: str) -> Setting:
 
 def rehearsed_experiment(setting: Setting, shape: Shape, dataset: Dataset) -> Experiment:
     """DB-Focal with the paper's recipe on a synthetic dataset, in bfloat16 on CUDA."""
-    recipe = with_setting(with_setting(PAPER, "image_size", setting.image_size), "batch_size", setting.batch_size)
-    method = get_method(METHOD, dataset=f"{shape.name}-mlt")
-    return experiment_on(dataset, method, recipe, setting.backbone, setting.device)
+    recipe = replace(PAPER, image_size=setting.image_size, batch_size=setting.batch_size)
+    method, kind = get_method(METHOD, dataset=f"{shape.name}-mlt"), setting.device.partition(":")[0]
+    return Experiment.of(dataset, method, recipe, random_weights(setting.backbone), device_type=kind)
 
 
 class Rehearsed:

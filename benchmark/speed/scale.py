@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from torch import Tensor, nn
+from torch import nn
 
-from ...datasets.dataset import Split
+from ...datasets.dataset import Dataset, Split
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...methods.catalogue import get_method
 from ...methods.samplers import ClassAware
+from ..experiments.experiment import Experiment
 from ..experiments.recipe import RECIPES
+from ..networks.initial_weights import random_weights
 from ..runs.outcome import write_outcome
 from ..training.checkpoint import Header, write_checkpoint
 from ..training.execution import Execution
@@ -26,7 +28,6 @@ from ..training.feed import Feed
 from ..training.learner import Learner
 from ..training.metrics import score
 from .harness import Workers, sampled
-from .synthetic import dataset_of, experiment_on
 
 IMAGES = (1_000, 10_000, 100_000, 1_000_000)
 CLASSES = (20, 80, 1_000, 10_000)
@@ -101,12 +102,13 @@ class _Work:
         with self.piece("open"):
             split = Split(**arrays)
         with self.piece("digest"):
-            dataset = dataset_of("synthetic", [f"class {i}" for i in range(classes)], {"train": split, "test": split})
+            names, splits = (f"class {i}" for i in range(classes)), {"train": split, "test": split}
+            dataset = Dataset.in_memory("synthetic", names, splits)
         with self.piece("statistics"):
             statistics = dataset.statistics
         # Class-aware cycles are the most that a sampler holds; an epoch has about as many draws as images.
         method = replace(get_method("rs"), sampler=ClassAware(epoch_fraction=1.0))
-        experiment = experiment_on(dataset, method, replace(RECIPES["digits"], image_size=SIDE), "digits-resnet")
+        experiment = Experiment.of(dataset, method, replace(RECIPES["digits"], image_size=SIDE), random_weights())
         with self.piece("sampler"):
             learner = Learner(experiment, dataset, Execution())
             feed = Feed(experiment, dataset, learner.network, learner.device)
@@ -121,7 +123,8 @@ class _Work:
             header = Header(experiment="", attempt=0, device="cpu", threads=1, machine="", epochs=0, steps=0)
             write_checkpoint(folder, header, {"trainer": {**learner.state(), **feed.state()}})
         feed.end_epoch()
-        stand_in: Any = _AnyScores(classes)
+        # Stands for a network: logits that cost next to nothing.
+        stand_in: Any = nn.Sequential(nn.AvgPool2d(SIDE), nn.Flatten(), nn.Linear(3, classes))
         learner.network = stand_in
         with self.piece("scores"):
             logits = learner.logits("test", folder=folder)
@@ -150,14 +153,3 @@ def _mapped_arrays(images: int, classes: int, folder: Path) -> dict[str, Any]:
         labels[rows, generator.integers(0, classes, len(rows))] = 1
         ids[rows] = [f"{row:09d}" for row in rows]
     return {"images": pixels, "labels": labels, "ids": ids}
-
-
-class _AnyScores(nn.Module):
-    """Stands for a network: random logits `(N, C)`."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.randn(len(images), self.classes)

@@ -1,8 +1,6 @@
 """What speed is measured on where no image is needed: synthetic data sets with the shape of real ones."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -10,11 +8,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ...datasets.dataset import Dataset, Split
-from ...methods.method import Method
-from ..experiments.experiment import Experiment
-from ..experiments.recipe import Recipe
-from ..networks.backbones import get_backbone
-from ..networks.initial_weights import RANDOM
 
 # Different images of a split; the others repeat them, which makes no difference to a step.
 DIFFERENT_IMAGES = 256
@@ -42,7 +35,7 @@ def synthetic_dataset(shape: Shape, *, image_size: int) -> Dataset:
     """Make a dataset of a shape: smooth random images, and labels whose class sizes fall by a power law."""
     sides = {"train": (shape.images, shape.side), "test": (shape.test_images, image_size)}
     splits = {name: _split(shape, name, *size, seed) for seed, (name, size) in enumerate(sides.items())}
-    return dataset_of(f"{shape.name}-shaped", [f"class {i}" for i in range(shape.classes)], splits)
+    return Dataset.in_memory(f"{shape.name}-shaped", [f"class {i}" for i in range(shape.classes)], splits)
 
 
 def _split(shape: Shape, name: str, images: int, side: int, seed: int) -> Split:
@@ -75,25 +68,3 @@ def long_tailed_labels(shape: Shape, images: int, generator: np.random.Generator
         labels[order[np.arange(start, start + count) % images], column] = 1
         start += count
     return labels
-
-
-def dataset_of(name: str, classes: Sequence[str], splits: Mapping[str, Split]) -> Dataset:
-    """A dataset of splits in memory."""
-    digests = {name: split.digest for name, split in splits.items()}
-    openers = {name: partial(splits.__getitem__, name) for name in splits}
-    return Dataset(name=name, classes=tuple(classes), digests=digests, openers=openers)
-
-
-def experiment_on(dataset: Dataset, method: Method, recipe: Recipe, backbone: str, device: str = "cpu") -> Experiment:
-    """A method on a dataset that is not registered, with random weights."""
-    return Experiment(
-        dataset=dataset.name,
-        dataset_digest=dataset.digest,
-        method=method,
-        training=recipe.resolved(method.schedule, device_type=device.partition(":")[0]),
-        backbone=backbone,
-        weights_digest=RANDOM,
-        input_format=get_backbone(backbone).input,
-        word_vectors_digest=None,
-        seed=0,
-    )

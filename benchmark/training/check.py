@@ -1,7 +1,6 @@
 """The smoke test of a method: two steps and a scoring on a tiny set."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,30 +25,15 @@ COUNTS = (11, 8, 6, 4, 3, 2)
 def tiny_dataset() -> Dataset:
     """Random images of 48 x 48 with six long-tailed classes, in memory."""
     splits = {name: _tiny_split(name, seed) for seed, name in enumerate(("train", "validation", "test"))}
-    return Dataset(
-        name="tiny",
-        classes=tuple(f"class {i}" for i in range(CLASSES)),
-        digests={name: split.digest for name, split in splits.items()},
-        openers={name: partial(splits.__getitem__, name) for name in splits},
-    )
+    return Dataset.in_memory("tiny", [f"class {i}" for i in range(CLASSES)], splits)
 
 
 def tiny_experiment(method: Method, *, seed: int = 0, **settings: Any) -> Experiment:
     """One epoch of a method on the tiny set; `settings` replace those of its recipe."""
-    dataset, once = tiny_dataset(), Schedule(epochs=1, decay_after=())
+    once = Schedule(epochs=1, decay_after=())
     weights = choose_weights(AS_THE_DATASET, default="digits-resnet")
     recipe = replace(RECIPES["digits"], **{"plain": once, "resampled": once, "batch_size": BATCH, **settings})
-    return Experiment(
-        dataset=dataset.name,
-        dataset_digest=dataset.digest,
-        method=method,
-        training=recipe.resolved(method.schedule, device_type="cpu"),
-        backbone=weights.backbone,
-        weights_digest=weights.digest,
-        input_format=weights.input,
-        word_vectors_digest=None,
-        seed=seed,
-    )
+    return Experiment.of(tiny_dataset(), method, recipe, weights, seed=seed)
 
 
 def check_method(method: Method) -> str | None:
