@@ -17,7 +17,7 @@ from ..benchmark.commands.options import (
     TrainingOptions,
     parse_seeds,
 )
-from ..benchmark.commands.plans import show_plan, train_plan
+from ..benchmark.commands.plans import run_plans
 from ..benchmark.executors.settings import RunSettings
 from ..benchmark.experiments.plan import choose_methods
 from ..benchmark.tracking.store import require_results
@@ -182,12 +182,8 @@ def run(
     """
     settings = training.settings(files, data.root)
     plans = plan_sweep(get_sweep(sweep), study.of(settings), seeds=parse_seeds(seeds), name=study.name)
-    store, failed = results.open(), False
-    for plan in plans:
-        if study.dry_run:
-            show_plan(plan, store, settings)
-        else:
-            failed |= train_plan(plan, store, settings)
+    store = results.open()
+    failed = run_plans(plans, store, settings, dry_run=study.dry_run)
     if not study.dry_run:
         for table in sweep_tables(sweep_runs(store), plans[0].name):
             console().print(table)

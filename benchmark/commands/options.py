@@ -1,9 +1,14 @@
-"""The options that several commands share, each declared once, and what they mean to the suite."""
+"""The options that several commands share, each declared once, and what they mean to the suite.
+
+MLflow is imported when a store is opened: in its 2 s, the first worker of `mltbench run` imports torch.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -14,10 +19,12 @@ from ...methods.plugins import load_plugins
 from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, build_plan, choose_methods
 from ..networks.initial_weights import BackboneChoice
-from ..tracking.store import Store, open_store, resolve_results_root
-from ..tracking.winners import winners_plan
+from ..runs.folder import resolve_results_root
 from ..training.devices import cuda_devices, default_workers, resolve_device
 from ..training.execution import Execution
+
+if TYPE_CHECKING:
+    from ..tracking.store import Store
 
 DEFAULT_DATASET = "digits-mlt"
 
@@ -48,6 +55,8 @@ class StoreOptions(ResultsOptions):
 
     def open(self, *, create: bool = True) -> Store:
         """The store; without `create`, it must exist."""
+        from ..tracking.store import open_store
+
         return open_store(self.root, self.tracking_uri, create=create)
 
 
@@ -167,6 +176,8 @@ class PlanOptions(FileOptions, SettingOptions, MethodOptions):
         common: dict[str, Any] = {"seeds": parse_seeds(self.seeds or "1"), "device_type": device_type}
         common |= {"word_vectors": self.word_vectors}
         if self.from_study is not None:
+            from ..tracking.winners import winners_plan
+
             return [winners_plan(open_results(), self.from_study, data_root=data_root, **common)]
         methods = choose_methods(self.table, self.method)
         common |= {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}

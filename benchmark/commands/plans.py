@@ -12,6 +12,7 @@ from rich.table import Table
 from ...datasets.registry import load_dataset, prepare
 from ...errors import without_password
 from ...terminal import console, print_line, table_of
+from ..executors.in_process import Executor
 from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
 from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
@@ -23,6 +24,24 @@ from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
 from ..tracking.store import Store
 from ..training.execution import Execution
 from ..training.metrics import SCORE_NAMES
+
+
+def run_plans(
+    plans: Sequence[Plan],
+    store: Store,
+    settings: RunSettings,
+    *,
+    executor: Executor | None = None,
+    dry_run: bool = False,
+) -> bool:
+    """Train what plans lack, one after the other, or only show them; return whether something failed."""
+    failed = False
+    for plan in plans:
+        if dry_run:
+            show_plan(plan, store, settings)
+        else:
+            failed |= train_plan(plan, store, settings, executor)
+    return failed
 
 
 def show_plan(plan: Plan, store: Store, settings: RunSettings) -> None:
@@ -98,7 +117,7 @@ def _duration(seconds: float) -> str:
     return f"{hours:.1f} hours" + (f" ({hours / 24:.1f} days)" if hours > 48 else "")
 
 
-def train_plan(plan: Plan, store: Store, settings: RunSettings) -> bool:
+def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Executor | None) -> bool:
     """Train what a plan lacks and report it; return whether something failed.
 
     Raises:
@@ -129,7 +148,7 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings) -> bool:
         console().print("nothing to train: every experiment of this plan is finished.")
     try:
         with ended_by_signals(), PlanProgress(missing, store.folders(plan.kind)) as progress:
-            summary = run_plan(plan, store, settings, on_end=progress.end, on_wait=progress.wait)
+            summary = run_plan(plan, store, settings, executor=executor, on_end=progress.end, on_wait=progress.wait)
     except KeyboardInterrupt as stop:
         console().print(
             "[yellow]interrupted[/yellow]: what is finished is kept, what was under way has a checkpoint; "

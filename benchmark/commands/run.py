@@ -1,5 +1,6 @@
 """`mltbench run` and `mltbench check`."""
 
+from contextlib import nullcontext
 from functools import cache
 
 from rich.markup import escape
@@ -7,9 +8,9 @@ from rich.markup import escape
 from ...datasets.commands.options import DataOptions
 from ...methods.catalogue import get_method, list_methods
 from ...terminal import console, print_line
+from ..executors.processes import Processes
 from ..training.check import check_method
 from .options import PlanOptions, PluginOptions, StoreOptions, TrainingOptions
-from .plans import show_plan, train_plan
 
 
 def run(
@@ -37,18 +38,16 @@ def run(
     plan.check()
     open_results = cache(store.open)
     plans = plan.plans(open_results, data_root=data.root, device_type=training.kind)
-    results = open_results()
-    for note in dict.fromkeys(note for each in plans for planned in each.experiments for note in planned.weights.notes):
-        print_line(note)
-    if training.graphed and training.kind != "cuda":
-        console().print(f"--graphed needs CUDA: on {training.chosen} each step is taken without a graph.")
-    failed = False
-    for each in plans:
-        if dry_run:
-            show_plan(each, results, settings)
-        else:
-            failed |= train_plan(each, results, settings)
-    return int(failed)
+    executor = settings.make_executor()
+    with executor.ready() if isinstance(executor, Processes) and not dry_run else nullcontext():
+        from .plans import run_plans
+
+        results = open_results()
+        for note in dict.fromkeys(note for each in plans for one in each.experiments for note in one.weights.notes):
+            print_line(note)
+        if training.graphed and training.kind != "cuda":
+            console().print(f"--graphed needs CUDA: on {training.chosen} each step is taken without a graph.")
+        return int(run_plans(plans, results, settings, executor=executor, dry_run=dry_run))
 
 
 def check(*, method: tuple[str, ...] = (), plugins: PluginOptions = PluginOptions()) -> int:

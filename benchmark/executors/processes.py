@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from typing import Self
 
 from ...errors import InputError
 from ...processes import end_with_parent
@@ -32,6 +33,16 @@ class Processes:
 
     def __init__(self, workers: int, *, devices: Sequence[str] = (), retries: int = 2) -> None:
         self.workers, self.devices, self.retries = workers, devices, retries
+        self._started: list[_Worker] = []
+
+    @contextmanager
+    def ready(self) -> Iterator[Self]:
+        """Within, a first worker imports what it needs, which takes seconds, while its first job is prepared."""
+        self._started.append(_Worker(0))
+        try:
+            yield self
+        finally:
+            _end(self._started)
 
     def run(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
         """Run all jobs; yield each when it has ended. A worker that dies takes no other job with it.
@@ -40,7 +51,7 @@ class Processes:
             InputError: if no worker can be started.
         """
         source, again, deaths = iter(jobs), deque[Job](), dict[str, int]()
-        workers: list[_Worker] = []
+        workers = self._started
         try:
             while True:
                 self._employ(workers, source, again)
@@ -130,8 +141,8 @@ def _death(worker: _Worker, times: int) -> str:
     )
 
 
-def _end(workers: Sequence[_Worker]) -> None:
-    """End the workers, and return when no process writes any more."""
+def _end(workers: list[_Worker]) -> None:
+    """End the workers, take them from the list, and return when no process writes any more."""
     for worker in workers:
         worker.connection.close()
         if worker.job is not None:
@@ -141,6 +152,7 @@ def _end(workers: Sequence[_Worker]) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+    workers.clear()
 
 
 @contextmanager

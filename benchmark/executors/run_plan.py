@@ -13,9 +13,7 @@ from ..runs.folder import RunFolder, State
 from ..runs.job import Job
 from ..tracking.store import TAG, Store
 from ..tracking.upload import PATIENCE_SECONDS, UploadThread
-from .in_process import Executor, InProcess
-from .processes import Processes
-from .ray_cluster import RayCluster
+from .in_process import Executor
 from .settings import RunSettings
 
 # How often a plan that has nothing left but what other processes train looks whether they have ended.
@@ -143,7 +141,7 @@ class _Work:
         """Train what nobody trains, round after round, until everything has ended."""
         for planned in missing:
             self._folder(planned).announce(planned, self.plan.name)
-        executor = self.executor or make_executor(self.settings, len(missing))
+        executor = self.executor or self.settings.make_executor()
         largest = self.settings.largest_cohort(len(missing))
         while missing:
             busy: list[PlannedExperiment] = []
@@ -196,11 +194,3 @@ class _Work:
 
     def _folder(self, planned: PlannedExperiment) -> RunFolder:
         return folder_of(planned, self.plan, self.store)
-
-
-def make_executor(settings: RunSettings, experiments: int) -> Executor:
-    """The executor that settings name, with no more workers than experiments."""
-    workers = min(settings.workers, max(experiments, 1))
-    if settings.executor == "ray":
-        return RayCluster(workers, address=settings.address, gpus=settings.gpus, wheel=settings.wheel)
-    return Processes(workers, devices=settings.devices) if settings.executor == "local" else InProcess()

@@ -9,6 +9,9 @@ from ..experiments.plan import PlannedExperiment
 from ..runs.job import Job, Member
 from ..runs.provenance import command_line
 from ..training.execution import Execution
+from .in_process import Executor, InProcess
+from .processes import Processes
+from .ray_cluster import RayCluster
 
 EXECUTORS = ("here", "local", "ray")
 # Each experiment of a cohort keeps its network, gradients and momentum on the device.
@@ -43,6 +46,12 @@ class RunSettings:
     def largest_cohort(self, experiments: int) -> int:
         """How many of so many experiments may be trained together: no worker is left without any."""
         return max(1, min(LARGEST_COHORT, -(-experiments // self.workers))) if self.cohort else 1
+
+    def make_executor(self) -> Executor:
+        """The executor that is named."""
+        if self.executor == "ray":
+            return RayCluster(self.workers, address=self.address, gpus=self.gpus, wheel=self.wheel)
+        return Processes(self.workers, devices=self.devices) if self.executor == "local" else InProcess()
 
     def job(self, experiments: Sequence[PlannedExperiment], runs: Path) -> Job:
         """The job that trains these experiments together, each in its folder under `runs`."""

@@ -36,6 +36,11 @@ PATIENCE_SECONDS = 0.5
 ARTIFACTS = ("experiment.json", "provenance.json", "per_class.json", "test_scores.npz", "weights.pt", "journal.jsonl")
 
 
+def resolve_results_root(given: Path | None = None) -> Path:
+    """Where results live: the given path, else MLTBENCH_HOME, else `mltbench-results` in the current folder."""
+    return given or Path(os.environ.get("MLTBENCH_HOME") or "mltbench-results")
+
+
 class HeldError(InputError):
     """Another process runs this experiment."""
 

@@ -43,11 +43,6 @@ EXPERIMENT_TAGS = {
 }
 
 
-def resolve_results_root(given: Path | None = None) -> Path:
-    """Where results live: the given path, else MLTBENCH_HOME, else `mltbench-results` in the current folder."""
-    return given or Path(os.environ.get("MLTBENCH_HOME") or "mltbench-results")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """An MLflow store, and the results root with the journals of its runs."""

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...benchmark.tracking.store import TAG, Store, open_store, resolve_results_root
+from ...benchmark.runs.folder import resolve_results_root
+from ...benchmark.tracking.store import TAG, Store, open_store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.registry import load_dataset

@@ -23,6 +23,12 @@ ORDER = [name for row in ROWS for name in row.split()]
 EXTRAS = ("optuna_dashboard", "plotly", "psycopg", "ray", "torchmetrics")
 # Any other import inside a function: (module, what it imports) with the reason.
 INSIDE_FUNCTIONS = {
+    (
+        "benchmark.commands.options",
+        "mltbench.benchmark.tracking.store",
+    ): "2 s of MLflow: `mltbench run` starts a worker",
+    ("benchmark.commands.options", "mltbench.benchmark.tracking.winners"): "the same",
+    ("benchmark.commands.run", "mltbench.benchmark.commands.plans"): "the same",
     ("benchmark.networks.backbones", "torchvision"): "2.9 s of CPU, which networks of the suite's own do without",
     ("benchmark.networks.initial_weights", "torchvision"): "the same; only published weights need it",
     ("benchmark.speed.plain_loop", "torchvision.transforms.v2"): "the same",
