@@ -26,6 +26,7 @@ class AnnotatedImage:
     classes: frozenset[str]
     split: str | None = None  # `train`, `validation` or `test`; None where none was given
     shape: tuple[int, int] | None = None  # width and height by its annotation
+    difficult: frozenset[str] = frozenset()  # classes all of whose objects in it are marked difficult, as VOC does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,6 @@ from ..long_tail.statistics import ClassStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongTail:
-    """The Pareto curve that the training set is cut to."""
-
-    max: int  # wanted size of the largest class
-    min: int = 1  # wanted size far out in the tail
-    power: float = 6.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class SplitOptions:
     """How images are divided, as the command line describes it."""
 
@@ -46,25 +37,27 @@ class SplitOptions:
             parse_long_tail(self.long_tail)
 
 
-def parse_long_tail(text: str) -> LongTail:
-    """Read `max=800,min=1` or `max=800,min=1,power=6`; other keys, other values and no max raise `InputError`.
+def parse_long_tail(text: str) -> dict[str, Any]:
+    """Read `max=800,min=1` or `max=800,min=1,power=6` as arguments of `pareto_targets`.
+
+    Other keys, other values and no max raise `InputError`.
 
     >>> parse_long_tail("max=800,min=2")
-    LongTail(max=800, min=2, power=6.0)
+    {'largest': 800, 'smallest': 2}
     """
-    kinds: dict[str, type[int | float]] = {"max": int, "min": int, "power": float}
+    names = {"max": "largest", "min": "smallest", "power": "power"}
     values: dict[str, Any] = {}
     for part in text.split(","):
         key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in kinds:
-            raise unknown_name("key of --long-tail", key, kinds)
+        if key not in names:
+            raise unknown_name("key of --long-tail", key, names)
         try:
-            values[key] = kinds[key](value)
+            values[names[key]] = float(value) if key == "power" else int(value)
         except ValueError as error:
             raise InputError(f"--long-tail {part!r} must be a number, as in max=800,min=1") from error
-    if "max" not in values:
+    if "largest" not in values:
         raise InputError(f"--long-tail {text!r} needs max, as in max=800,min=1")
-    return LongTail(**values)
+    return values
 
 
 def divide(
@@ -101,8 +94,7 @@ def divide(
         raise InputError("no image of the split train has a label")
     ClassStatistics.from_labels(labels[rows["train"]], class_names=class_names)
     if options.long_tail:
-        curve, pool = parse_long_tail(options.long_tail), rows["train"]
-        targets = pareto_targets(labels.shape[1], largest=curve.max, smallest=curve.min, power=curve.power)
+        pool, targets = rows["train"], pareto_targets(labels.shape[1], **parse_long_tail(options.long_tail))
         chosen = select_head_to_tail(labels[pool], targets, random.Random(options.seed), order=sorted)
         rows["train"] = [pool[i] for i in chosen]
         remarks.append(f"train: {len(rows['train'])} of {len(pool)} images make the long tail")

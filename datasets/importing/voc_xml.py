@@ -1,6 +1,6 @@
 """Labels from a folder of VOC XML files, read so that no entity is expanded and nothing outside is fetched."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -14,33 +14,19 @@ from .annotations import AnnotatedImage, Annotations
 MOST_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True, kw_only=True)
-class VocImage:
-    """What one XML file says of an image: its classes, by objects that are marked difficult or not."""
-
-    file: str
-    shape: tuple[int, int] | None  # width and height
-    sure: frozenset[str]
-    difficult: frozenset[str]
-
-
-def read_voc_file(path: Path) -> VocImage:
+def read_voc_file(path: Path) -> AnnotatedImage:
     """Read one annotation; raises `InputError` if it is no VOC annotation, or declares entities."""
     root = _parse(path)
     if root.tag != "annotation":
         raise InputError(f"{path}: the root element is {root.tag!r:.40}, not annotation")
-    classes: dict[bool, set[str]] = {False: set(), True: set()}
+    sure, difficult = set[str](), set[str]()
     for number, entry in enumerate(root.iter("object")):
         name = (entry.findtext("name") or "").strip()
         if not name:
             raise InputError(f"{path}: object number {number} has no name")
-        classes[(entry.findtext("difficult") or "0").strip() == "1"].add(name)
-    return VocImage(
-        file=(root.findtext("filename") or "").strip() or f"{path.stem}.jpg",
-        shape=_shape(root, path),
-        sure=frozenset(classes[False]),
-        difficult=frozenset(classes[True]),
-    )
+        (difficult if (entry.findtext("difficult") or "0").strip() == "1" else sure).add(name)
+    file, held = (root.findtext("filename") or "").strip() or f"{path.stem}.jpg", frozenset(sure | difficult)
+    return AnnotatedImage(file=file, classes=held, difficult=held - sure, shape=_shape(root, path))
 
 
 def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
@@ -56,9 +42,9 @@ def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
     images = []
     for path, image in found:
         if not splits or path.stem in splits:
-            held, split = image.sure | (image.difficult if difficult else frozenset()), splits.get(path.stem)
-            images.append(AnnotatedImage(file=image.file, classes=held, split=split, shape=image.shape))
-    classes = sorted({name for _, image in found for name in image.sure | image.difficult})
+            held = image.classes if difficult else image.classes - image.difficult
+            images.append(replace(image, classes=held, split=splits.get(path.stem)))
+    classes = sorted({name for _, image in found for name in image.classes})
     if missing := sorted(set(splits) - {path.stem for path in files}):
         raise InputError(f"{folder} has no annotation of {missing[0]!r} ({len(missing)} of the image sets' names)")
     unlisted = len(found) - len(images)

@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ...errors import InputError
 from ...files import replacing
 from ..download.archives import read_zip_member
 from ..download.fetching import Download, address, fetch, fetch_all
 from ..images.cache import ImageFile
-from ..importing.annotations import AnnotatedImage, Annotations
+from ..importing.annotations import AnnotatedImage
 from ..importing.coco_json import read_coco_json
-from ..prepared.dataset_folder import Progress, SplitLabels, building
+from ..prepared.dataset_folder import Progress, building
 from .published_set import Place, PublishedSet, prepare_images, register_published
 
 CLASSES = (
@@ -73,19 +71,10 @@ def prepare_coco(published: PublishedSet, place: Place) -> tuple[Path, list[str]
         if place.root is None:
             _fetch_annotations(root, place.on_progress)
         images = {folder: _images(root, folder, published.classes) for folder in ("train2017", "val2017")}
-        sides = []
-        for part in images.values():
-            labels = Annotations(images=tuple(part.values()), classes=published.classes).labels()
-            sides.append(SplitLabels(ids=np.array(list(part)), labels=labels))
-
-        def image(split: str, key: str) -> ImageFile:
-            folder = FOLDERS[split]
-            return ImageFile(id=key, path=str(root / folder / f"{int(key):012d}.jpg"), shape=images[folder][key].shape)
-
-        name, (train, test) = published.name, sides
         download = partial(_fetch_images, place.on_progress) if place.root is None else lambda files: None
         return prepare_images(
-            published, train, test, place, name=name, source="COCO 2017", tested_on="val2017", image=image,
+            published, images["train2017"], images["val2017"], place, name=published.name, source="COCO 2017",
+            tested_on="val2017", path=lambda split, key: root / FOLDERS[split] / f"{int(key):012d}.jpg",
             download=download,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from ...files import file_digest
 from ..dataset import SPLITS, Dataset
 from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
+from ..importing.annotations import AnnotatedImage, Annotations
 from ..importing.label_files import read_label_file
 from ..long_tail.selection import choose_like, ids_digest, pareto_targets, select_head_to_tail
 from ..prepared import dataset_folder
@@ -129,16 +130,22 @@ def read_labels(published: PublishedSet, file: Path) -> tuple[SplitLabels, Split
     return train, test
 
 
+def labels_of(images: Mapping[str, AnnotatedImage], classes: tuple[str, ...]) -> SplitLabels:
+    """Ids and labels of images by id, in their order."""
+    labels = Annotations(images=tuple(images.values()), classes=classes).labels()
+    return SplitLabels(ids=np.array(list(images)), labels=labels)
+
+
 def prepare_images(
     published: PublishedSet,
-    train: SplitLabels,
-    test: SplitLabels,
+    train: Mapping[str, AnnotatedImage],  # by id, in the order that the construction chooses from
+    test: Mapping[str, AnnotatedImage],
     place: Place,
     *,
     name: str,  # of the dataset, which may be a variant of the set
     source: str,  # of labels and images, for people to read
     tested_on: str,
-    image: Callable[[str, str], ImageFile],  # of a split and an id
+    path: Callable[[str, str], Path],  # of the image file of a split and an id
     change: Callable[[dict[str, SplitLabels]], dict[str, SplitLabels]] = lambda splits: splits,  # by the variant
     download: Callable[[Mapping[str, Sequence[ImageFile]]], None] = lambda files: None,  # fetches what is not there
 ) -> tuple[Path, list[str]]:
@@ -147,12 +154,16 @@ def prepare_images(
     Raises `InputError` if labels are not the official ones, or after all images were tried, if some are not whole.
     """
     listed, remarks = _published_list(published, place)
-    splits, more = define_splits(published, train, test, listed)
+    splits, more = define_splits(published, *(labels_of(side, published.classes) for side in (train, test)), listed)
     splits = change(splits)
     folder = place.data_root / name
     manifest = _manifest(name, published, splits, kind=f", tested on {tested_on}", source=source)
     write_prepared(folder, manifest, splits)
-    files = {split: [image(split, key) for key in splits[split].ids.tolist()] for split in place.splits}
+    files = {}
+    for split in place.splits:
+        shapes = {key: image.shape for key, image in (test if split == "test" else train).items()}
+        ids = splits[split].ids.tolist()
+        files[split] = [ImageFile(id=key, path=str(path(split, key)), shape=shapes[key]) for key in ids]
     download(files)
     caches = dataset_folder.decode_splits(
         folder, files, cure=UNUSABLE, workers=place.workers, on_progress=place.on_progress

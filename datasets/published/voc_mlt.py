@@ -5,21 +5,18 @@ Objects marked difficult count as positives, as in the published code; `voc-mlt-
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...files import locked
 from ..download.archives import extract_tar
 from ..download.fetching import Download, address, fetch
-from ..images.cache import ImageFile
+from ..importing.annotations import AnnotatedImage
 from ..importing.voc_xml import read_image_set, read_voc_file
 from ..prepared.dataset_folder import SplitLabels, building
-from .published_set import Place, PublishedSet, prepare_images, register_published
+from .published_set import Place, PublishedSet, labels_of, prepare_images, register_published
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -51,17 +48,6 @@ register_published("voc-mlt", "1,142 images of 20 classes, tested on VOC2007; di
 register_published("voc-mlt-nodifficult", "the same images; objects marked difficult do not count", SOURCE)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class VocYear:
-    """The images of one year's image set, in its order."""
-
-    folder: Path  # such as VOCdevkit/VOC2012
-    labels: SplitLabels  # difficult objects included
-    sure: NDArray[np.uint8]  # (N, C), without difficult objects
-    row: Mapping[str, int]  # by id
-    shapes: Sequence[tuple[int, int] | None]  # width and height
-
-
 def prepare_voc(
     published: PublishedSet,
     place: Place,
@@ -75,44 +61,32 @@ def prepare_voc(
         folders = _on_disk(place.root) if place.root else _downloaded(place, archives)
         years = {year: read_year(folder, IMAGE_SETS[year], published.classes) for year, folder in folders.items()}
 
-        def image(split: str, key: str) -> ImageFile:
-            year = years[YEARS[split]]
-            path = year.folder / "JPEGImages" / f"{key}.jpg"
-            return ImageFile(id=key, path=str(path), shape=year.shapes[year.row[key]])
-
         def without_difficult(splits: dict[str, SplitLabels]) -> dict[str, SplitLabels]:
             changed = {}
             for split, found in splits.items():
-                year = years[YEARS[split]]
-                labels = year.sure[[year.row[name] for name in found.ids.tolist()]]
+                images = {key: years[YEARS[split]][key] for key in found.ids.tolist()}
+                sure = {key: replace(image, classes=image.classes - image.difficult) for key, image in images.items()}
+                labels = labels_of(sure, published.classes).labels
                 # The re-balanced losses divide by a sum over an image's labels: a training image needs one.
                 kept = labels.any(axis=1) | (split != "train")
                 changed[split] = SplitLabels(ids=found.ids[kept], labels=labels[kept])
             return changed
 
-        train, test = (years[year].labels for year in ("VOC2012", "VOC2007"))
         return prepare_images(
-            published, train, test, place, name=name, source="VOC2012 and VOC2007", tested_on="VOC2007", image=image,
+            published, years["VOC2012"], years["VOC2007"], place, name=name, source="VOC2012 and VOC2007",
+            tested_on="VOC2007", path=lambda split, key: folders[YEARS[split]] / "JPEGImages" / f"{key}.jpg",
             change=(lambda splits: splits) if difficult else without_difficult,
         )  # fmt: skip
 
 
-def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> VocYear:
-    """Labels of one year's image set from its XML files; raises `InputError` if one is missing or wrong."""
-    ids = read_image_set(folder / "ImageSets" / "Main" / f"{image_set}.txt")
-    column = {name: i for i, name in enumerate(classes)}
-    labels, sure = np.zeros((2, len(ids), len(classes)), np.uint8)
-    shapes = []
-    for row, name in enumerate(ids):
-        image = read_voc_file(folder / "Annotations" / f"{Path(name).name}.xml")
-        if unknown := (image.sure | image.difficult) - set(classes):
+def read_year(folder: Path, image_set: str, classes: Sequence[str]) -> dict[str, AnnotatedImage]:
+    """Images of one year's image set by id, from its XML files; raises `InputError` if one is missing or wrong."""
+    images = {}
+    for name in read_image_set(folder / "ImageSets" / "Main" / f"{image_set}.txt"):
+        images[name] = read_voc_file(folder / "Annotations" / f"{Path(name).name}.xml")
+        if unknown := images[name].classes - set(classes):
             raise InputError(f"{folder}: {name}.xml names {min(unknown)!r}, which is no class of VOC")
-        sure[row, [column[c] for c in image.sure]] = 1
-        labels[row, [column[c] for c in image.sure | image.difficult]] = 1
-        shapes.append(image.shape)
-    rows = {name: row for row, name in enumerate(ids)}
-    labelled = SplitLabels(ids=np.array(ids), labels=labels)
-    return VocYear(folder=folder, labels=labelled, sure=sure, row=rows, shapes=shapes)
+    return images
 
 
 def _on_disk(root: Path) -> dict[str, Path]:

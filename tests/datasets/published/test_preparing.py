@@ -21,7 +21,7 @@ from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
 from mltbench.datasets.prepared.dataset_folder import SplitLabels, open_prepared, read_manifest
 from mltbench.datasets.published.coco_mlt import prepare_coco
-from mltbench.datasets.published.published_set import Place, PublishedSet, rebuild
+from mltbench.datasets.published.published_set import Place, PublishedSet, labels_of, rebuild
 from mltbench.datasets.published.voc_mlt import IMAGE_SETS, prepare_voc, read_year
 from mltbench.errors import InputError
 from PIL import Image
@@ -67,7 +67,8 @@ def small_set(name, classes, validation, labels):
 
 @pytest.fixture(scope="session")
 def published(devkit):
-    return small_set("voc-mlt", CLASSES, 12, read_year(devkit / "VOC2012", "trainval", CLASSES).labels)
+    train = labels_of(read_year(devkit / "VOC2012", "trainval", CLASSES), CLASSES)
+    return small_set("voc-mlt", CLASSES, 12, train)
 
 
 @contextlib.contextmanager
