@@ -9,7 +9,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
-from .errors import InputError, unknown_name
+from .errors import InputError, require_known
 from .terminal import console
 
 HELP = """The benchmark suite for long-tailed multi-label image recognition.
@@ -71,8 +71,7 @@ def command_line(arguments: Sequence[str]) -> App:
     depth = 2 if words[:1] and words[0] in GROUPS else 1
     for i, word in enumerate(words[:depth]):
         known = dict.fromkeys(name.split()[i] for name in COMMANDS if name.split()[:i] == words[:i])
-        if word not in known:
-            raise unknown_name(" ".join(["command", *words[:i]]), word, known)
+        require_known(" ".join(["command", *words[:i]]), word, known)
     app = App(
         name="mltbench",
         version=__version__,

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class InputError(ValueError):
@@ -19,6 +19,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return InputError(f"unknown {kind} {name!r}{hint} known: {', '.join(choices) or '(none)'}")
+
+
+def require_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Check that a name is among the known ones of its kind.
+
+    Raises:
+        InputError: if it is not, as `unknown_name` says it.
+    """
+    if name not in known:
+        raise unknown_name(kind, name, known)
 
 
 def without_password(text: str) -> str:

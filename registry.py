@@ -5,7 +5,7 @@ import pkgutil
 from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
-from .errors import InputError, unknown_name
+from .errors import InputError, require_known
 
 
 class Named(Protocol):
@@ -52,6 +52,5 @@ class NamedEntries(Generic[Entry]):
     def get(self, name: str) -> Entry:
         """Return one entry; raises `InputError` if there is none of that name."""
         known = self.load()
-        if name not in known:
-            raise unknown_name(self.kind, name, sorted(known))
+        require_known(self.kind, name, sorted(known))
         return known[name]

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import list_datasets
-from ...errors import unknown_name
+from ...errors import require_known
 from ...methods.catalogue import get_method
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
@@ -47,8 +47,7 @@ def status(
         plan: The plan that these options name for `mltbench run`, pending experiments included.
     """
     for name in state:
-        if name not in list(State):
-            raise unknown_name("state", name, [each.value for each in State])
+        require_known("state", name, [each.value for each in State])
     options.load()
     options.check() if plan else options.require_filters()
     results = store.open(create=False)
@@ -124,8 +123,7 @@ def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]
     methods = choose_methods(options.table, options.method) if options.table or options.method else ()
     datasets = sorted({experiment.dataset for experiment in there} | {entry.name for entry in list_datasets()})
     for name in options.dataset:
-        if name not in datasets:
-            raise unknown_name("dataset", name, datasets)
+        require_known("dataset", name, datasets)
     return [
         _row(folder, planned, missing)
         for folder, planned in runs

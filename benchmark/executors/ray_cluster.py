@@ -14,8 +14,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...files import reporting_full_disk, write_durably
-from ..experiments.display_names import LABELS_NAME
-from ..runs.folder import ARTIFACTS, RunFolder
+from ..runs.folder import ARTIFACTS, LABELS_NAME, RunFolder
 from ..runs.job import Job
 from ..runs.journal import JOURNAL_NAME
 from ..runs.run import run_cohort

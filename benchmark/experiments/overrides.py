@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 from ...errors import InputError, unknown_name
@@ -38,15 +37,6 @@ def _parse_value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
-
-
-def override_recipe(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with these settings.
-
-    Raises:
-        InputError: if there is no such setting, or a value does not fit.
-    """
-    return reduce(lambda changed, key: with_setting(changed, key, values[key]), values, recipe)
 
 
 def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> list[tuple[Method, dict[str, Any]]]:

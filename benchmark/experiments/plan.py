@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,8 @@ from ...methods.catalogue import TABLES, get_method, list_methods
 from ...methods.method import Method
 from ..networks.initial_weights import AS_THE_DATASET, BackboneChoice, InitialWeights, choose_weights
 from .experiment import Experiment
-from .overrides import changed_settings, override_methods, override_recipe, parse_overrides, settings_text
-from .recipe import Recipe, get_recipe
+from .overrides import changed_settings, override_methods, parse_overrides, settings_text
+from .recipe import Recipe, get_recipe, with_setting
 
 Kind = Literal["experiment", "trial"]
 
@@ -125,7 +126,7 @@ def build_plan(
     settings = parse_overrides(overrides)
     weights = choose_weights(backbone, default=entry.backbone)
     standard = get_recipe(recipe or entry.recipe)
-    training = override_recipe(standard, settings["recipe"])
+    training = reduce(lambda recipe, setting: with_setting(recipe, *setting), settings["recipe"].items(), standard)
     chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
     planned = [
         PlannedExperiment(

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known, unknown_name
 
 
 def _require(key: str, value: float, *, least: float, above: bool = False) -> None:
@@ -89,8 +89,7 @@ class Recipe:
             raise InputError("recipe.batch_size=1 leaves the neck's BatchNorm nothing to average; take at least 2")
         if self.dropout >= 1:
             raise InputError(f"recipe.dropout={self.dropout!r} must lie in [0, 1)")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise unknown_name("recipe.precision", str(self.precision), ("auto", "float32", "bfloat16"))
+        require_known("recipe.precision", str(self.precision), ("auto", "float32", "bfloat16"))
 
     def resolved(self, schedule: Literal["plain", "re-sampled"], *, device_type: str) -> dict[str, Any]:
         """Return as plain JSON what one experiment uses: one schedule, one precision."""
@@ -148,8 +147,7 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         InputError: if there is none.
     """
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
+    require_known("recipe", name, RECIPES)
     return RECIPES[name]
 
 
@@ -168,9 +166,7 @@ def with_setting(recipe: Recipe, path: str, value: Any) -> Recipe:
 
 def _with_setting(owner: Any, path: list[str], value: Any, prefix: str) -> Any:
     name, *rest = path
-    names = [field.name for field in fields(owner)]
-    if name not in names:
-        raise unknown_name("key", f"{prefix}.{name}", [f"{prefix}.{known}" for known in names])
+    require_known("key", f"{prefix}.{name}", [f"{prefix}.{field.name}" for field in fields(owner)])
     current = getattr(owner, name)
     if is_dataclass(current) != bool(rest):
         inner = [f"{prefix}.{name}.{field.name}" for field in fields(current)] if is_dataclass(current) else []

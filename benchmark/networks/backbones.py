@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ...errors import unknown_name
+from ...errors import require_known
 from .residual_network import digits_resnet
 
 
@@ -128,6 +128,5 @@ def get_backbone(name: str) -> Backbone:
     Raises:
         InputError: if there is none.
     """
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
+    require_known("backbone", name, BACKBONES)
     return BACKBONES[name]

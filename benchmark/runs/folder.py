@@ -22,11 +22,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ...errors import InputError
-from ..experiments.display_names import LABELS_NAME, read_planned, write_labels
+from ...files import replacing
+from ..experiments.experiment import Experiment
 from ..experiments.plan import PlannedExperiment
+from ..networks.initial_weights import InitialWeights
 from .journal import Entry, Journal, read_journal
 
-LOCK_NAME, HEARTBEAT_NAME = "lock", "heartbeat.json"
+LOCK_NAME, HEARTBEAT_NAME, LABELS_NAME = "lock", "heartbeat.json", "labels.json"
 BEAT_SECONDS = 5.0
 # A machine that was suspended or whose disk hangs for a moment is not dead.
 STALE_SECONDS = 60.0
@@ -189,16 +191,57 @@ class RunFolder:
     def announce(self, planned: PlannedExperiment, plan: str) -> None:
         """Keep what is planned here, for `mltbench status` and `mltbench sync`, unless it was kept before."""
         if not (self.path / LABELS_NAME).exists():
-            write_labels(planned, plan, self.path)
+            self.write_labels(planned, plan)
             (self.path / "experiment.json").write_text(planned.experiment.to_json(), encoding="utf-8")
+
+    def write_labels(self, planned: PlannedExperiment, plan: str) -> None:
+        """Write what people call the experiment, so that the folder alone can be uploaded to MLflow."""
+        labels = {
+            "plan": plan,
+            "title": planned.title,
+            "recipe": planned.recipe,
+            "settings": planned.settings,
+            "images": planned.images,
+            "weights_file": str(planned.weights.file) if planned.weights.file else None,
+            "weights_settings": dict(planned.weights.settings),
+            "tags": dict(planned.tags),
+        }
+        with replacing(self.path / LABELS_NAME) as file:
+            file.write(json.dumps(labels, indent=1).encode())
 
     def planned(self) -> tuple[PlannedExperiment, str]:
         """Read the planned experiment, and the name of the plan that asked for it.
 
+        A folder without labels, of an older version, gives what its experiment says.
+
         Raises:
             InputError: if the folder holds no experiment that this version reads.
         """
-        return read_planned(self.path)
+        try:
+            text = (self.path / "experiment.json").read_text(encoding="utf-8")
+            experiment = Experiment.from_json(text)
+            file = self.path / LABELS_NAME
+            labels = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            title = json.loads(text)["labels"]["title"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.path} holds no experiment that this version reads: {error}") from error
+        weights = InitialWeights(
+            backbone=experiment.backbone,
+            digest=experiment.weights_digest,
+            input=experiment.input_format,
+            file=Path(labels["weights_file"]) if labels.get("weights_file") else None,
+            settings=labels.get("weights_settings", {}),
+        )
+        planned = PlannedExperiment(
+            experiment=experiment,
+            title=labels.get("title", title),
+            recipe=labels.get("recipe", "unknown"),
+            settings=tuple(labels.get("settings", ())),
+            images=labels.get("images", 0),
+            weights=weights,
+            tags=labels.get("tags", {}),
+        )
+        return planned, labels.get("plan", f"runs of {experiment.dataset}")
 
     def planned_or_none(self) -> PlannedExperiment | None:
         """The planned experiment, or None where this version cannot read it."""

@@ -94,11 +94,10 @@ class _Work:
     def on_images(self, images: int, classes: int) -> Any:
         """All that a training does with a split of memory-mapped files, in its own code, but for the network."""
         with tempfile.TemporaryDirectory() as folder:
-            self._all_but_the_network(images, classes, Path(folder))
+            self._on_arrays(_mapped_arrays(images, classes, Path(folder)), Path(folder), classes)
         return self.found
 
-    def _all_but_the_network(self, images: int, classes: int, folder: Path) -> None:
-        arrays = _mapped_arrays(images, classes, folder)
+    def _on_arrays(self, arrays: dict[str, Any], folder: Path, classes: int) -> None:
         with self.piece("open"):
             split = Split(**arrays)
         with self.piece("digest"):

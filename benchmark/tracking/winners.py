@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.registry import load_dataset
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ..experiments.plan import Plan, PlannedExperiment, build_plan
 from ..networks.initial_weights import BackboneChoice
 from .store import TAG, Store
@@ -41,29 +41,18 @@ def studies_with_winners(store: Store) -> dict[str, list[Winner]]:
     }
 
 
-def winners_of_study(store: Store, name: str) -> list[Winner]:
-    """Winners of one study.
-
-    Raises:
-        InputError: if there is no such study, or it has none.
-    """
-    found = studies_with_winners(store)
-    if name not in found:
-        raise unknown_name("study with winners in MLflow", name, found)
-    if not found[name]:
-        raise InputError(f"study {name!r} has no winner: none of its trials is complete")
-    return found[name]
-
-
 def winners_plan(
     store: Store, name: str, *, seeds: Sequence[int], data_root: Path, device_type: str, word_vectors: Path | None
 ) -> Plan:
     """Every method of a study with its defaults and with its winning settings, on fresh seeds.
 
     Raises:
-        InputError: if a seed is one that the winners were chosen on.
+        InputError: if there is no such study, it has no winner, or a seed is one that they were chosen on.
     """
-    winners = winners_of_study(store, name)
+    studies = studies_with_winners(store)
+    require_known("study with winners in MLflow", name, studies)
+    if not (winners := studies[name]):
+        raise InputError(f"study {name!r} has no winner: none of its trials is complete")
     used = sorted({seed for winner in winners for seed in winner.seeds} & set(seeds))
     if used:
         raise InputError(

@@ -19,7 +19,7 @@ from rich.table import Table
 from ...benchmark.experiments.plan import Plan, PlannedExperiment
 from ...benchmark.tracking.store import TAG, Store
 from ...benchmark.training.metrics import SCORE_NAMES
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ...terminal import table_of
 from ..tuning.definition import Setting, as_overrides, as_settings, open_dataset, values_of
 
@@ -85,8 +85,7 @@ def get_sweep(name: str) -> Sweep:
     Raises:
         InputError: if there is none of that name.
     """
-    if name not in sweeps():
-        raise unknown_name("sweep", name, sweeps())
+    require_known("sweep", name, sweeps())
     return sweeps()[name]
 
 

@@ -18,7 +18,7 @@ from ...benchmark.experiments.overrides import parse_overrides
 from ...benchmark.experiments.plan import PlannedExperiment, build_plan
 from ...benchmark.networks.initial_weights import AS_THE_DATASET, BackboneChoice
 from ...datasets.registry import get_dataset_entry, load_dataset
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ...methods.catalogue import get_method
 from ...methods.search_space import Choice, Interval, SearchSpace, range_from_json
 
@@ -167,13 +167,11 @@ def tuning(
         InputError: if a name is unknown, an override fits no method, or a method has nothing to search.
     """
     for kind, given, known in (("objective", objective, OBJECTIVES), ("sampler", sampler, SAMPLERS)):
-        if given not in known:
-            raise unknown_name(kind, given, known)
+        require_known(kind, given, known)
     planned = setting.experiments(methods, overrides=setting.overrides, seeds=[FIRST_TUNING_SEED])
     searchable = {key for experiment in planned for key in _whole_space(experiment)}
     for key in parameters:
-        if key not in searchable:
-            raise unknown_name("parameter to search", key, sorted(searchable))
+        require_known("parameter to search", key, sorted(searchable))
     dataset = open_dataset(setting.dataset, data_root=setting.settings.data_root)
     groups = ["total", *sorted(set(dataset.statistics.group_names))]
     for value in OBJECTIVES[objective]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
-from mltbench.benchmark.experiments.display_names import read_planned, write_labels
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import Journal
@@ -111,7 +110,7 @@ def trial(finished, store):
 def test_trials_are_uploaded_with_their_study_and_without_their_weights(trial, store):
     assert find(store) == [], "a trial of an older version is left to its study"
     planned = read_trial(trial, study="mine", trial="erm/3")
-    write_labels(planned, "study mine", trial)
+    RunFolder(trial).write_labels(planned, "study mine")
     assert kinds(store) == ["not in MLflow"]
     assert [reason for _, reason in agree(store, find(store))] == [""]
     assert find(store) == []
@@ -122,12 +121,12 @@ def test_trials_are_uploaded_with_their_study_and_without_their_weights(trial, s
     assert run.info.status == "KILLED"
     names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
     assert names == {"experiment.json", "provenance.json", "per_class.json", "journal.jsonl"}
-    write_labels(read_trial(trial, study="other", trial="erm/0"), "study other", trial)
+    RunFolder(trial).write_labels(read_trial(trial, study="other", trial="erm/0"), "study other")
     assert kinds(store) == ["not in MLflow"], "another study has a run of its own"
 
 
 def read_trial(folder, **tags):
-    return replace(read_planned(folder)[0], tags=tags)
+    return replace(RunFolder(folder).planned()[0], tags=tags)
 
 
 def test_trials_and_studies_that_were_left_open_are_closed(finished, store):
