@@ -79,19 +79,12 @@ def _aside(path: Path, aside: Path, *, durable: bool = False, previous: Path | N
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    if durable:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; Windows has no such call."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if durable and os.name != "nt":  # Windows cannot make the names in a folder durable
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

@@ -1,7 +1,8 @@
 """`mltbench runs list | show | delete`."""
 
 import shutil
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 from mlflow.entities import Run
@@ -16,6 +17,7 @@ from ..training.metrics import SCORE_NAMES
 from .options import StoreOptions
 
 COLUMNS = ("experiment", "dataset", "method", "seed", "state", *SCORE_NAMES, "seconds")
+Item = TypeVar("Item")
 Name = Annotated[str, Parameter(help="Experiment id or MLflow run id; a unique beginning is enough.")]
 
 
@@ -87,15 +89,19 @@ def find_run(store: Store, name: str) -> Run:
     Raises:
         InputError: if there is none, or several.
     """
-    every = store.runs_of()
-    ids = [(run.info.run_id, run.data.tags.get(f"{TAG}experiment_id", "")) for run in every]
-    found = [run for run, names in zip(every, ids, strict=True) if any(each.startswith(name) for each in names)]
+    every = [((run.info.run_id, run.data.tags.get(f"{TAG}experiment_id", "")), run) for run in store.runs_of()]
+    return one_beginning_with(name, every)
+
+
+def one_beginning_with(name: str, runs: Sequence[tuple[Sequence[str], Item]]) -> Item:
+    """The one of several runs, each with its ids, of which an id begins with `name`; errors as those of `find_run`."""
+    found = [(ids, run) for ids, run in runs if any(each.startswith(name) for each in ids)]
     if not found:
-        raise InputError(f"no run begins with {name!r}; `mltbench runs list` shows the {len(every)} that there are")
+        raise InputError(f"no run begins with {name!r}; `mltbench runs list` shows the {len(runs)} that there are")
     if len(found) > 1:
-        first = ", ".join(run.info.run_id for run in found[:4])
-        raise InputError(f"{len(found)} runs begin with {name!r}: MLflow runs {first}; give more of the id")
-    return found[0]
+        first = ", ".join(ids[0] for ids, _ in found[:4])
+        raise InputError(f"{len(found)} runs begin with {name!r}: {first}; give more of the id")
+    return found[0][1]
 
 
 def _summary(run: Run) -> dict[str, Any]:

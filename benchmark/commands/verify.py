@@ -7,12 +7,12 @@ from rich.text import Text
 
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import prepare
-from ...errors import InputError
 from ...terminal import console, print_line, table_of
 from ..runs.folder import RunFolder
 from ..runs.verification import changed_conditions, compare_runs, train_again, verification_job
 from .options import PluginOptions, ResultsOptions
 from .plans import PlanProgress
+from .runs import one_beginning_with
 
 
 def verify(
@@ -33,7 +33,8 @@ def verify(
     Args:
         run: Experiment id; a unique beginning is enough.
     """
-    files, folder = plugins.load(), _find(results.root / "runs", run)
+    files, runs = plugins.load(), results.root / "runs"
+    folder = RunFolder(one_beginning_with(run, [((path.name,), path) for path in runs.glob("*") if path.is_dir()]))
     with tempfile.TemporaryDirectory(prefix="mltbench-verify-") as scratch:
         job = verification_job(folder, Path(scratch), data_root=data.root, plugins=files)
         planned, _ = folder.planned()
@@ -58,12 +59,3 @@ def _verdict(name: str, same: bool, changed: bool) -> str:
         return f"[green]{name}: the bits agree[/green]"
     why = "machine or code have changed, see above" if changed else "machine and code are the same, so this is a defect"
     return f"[red]{name}: the bits do not agree[/red]; {why}"
-
-
-def _find(runs: Path, beginning: str) -> RunFolder:
-    found = sorted(folder for folder in runs.glob("*") if folder.name.startswith(beginning) and folder.is_dir())
-    if len(found) == 1:
-        return RunFolder(found[0])
-    if not found:
-        raise InputError(f"no run under {runs} begins with {beginning!r}; `mltbench runs list` shows those there are")
-    raise InputError(f"{len(found)} runs begin with {beginning!r}: {', '.join(f.name for f in found[:4])}; give more")

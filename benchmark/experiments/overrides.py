@@ -1,7 +1,7 @@
 """Overrides from the command line: `method.KEY=VALUE` and `recipe.KEY=VALUE`, strict in both."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import InputError, unknown_name
@@ -58,6 +58,19 @@ def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> li
             (changed, {name: after[name] for name in values if name in before and after[name] != before[name]})
         )
     return result
+
+
+def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value of nested settings.
+
+    >>> dict(by_dotted_name({"batch_size": 32, "schedule": {"epochs": 8}}))
+    {'batch_size': 32, 'schedule.epochs': 8}
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from by_dotted_name(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def settings_text(**owners: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,9 +7,8 @@ for the attempt, and logs what the journal says; doing it again, or after it was
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -17,6 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_
 
 from ...errors import InputError
 from ..experiments.experiment import Experiment
+from ..experiments.overrides import by_dotted_name
 from ..experiments.plan import Kind, Plan, PlannedExperiment
 from ..runs.folder import ARTIFACTS, HeldError, RunFolder
 from ..runs.journal import Entry
@@ -152,16 +152,8 @@ def _parameters(planned: PlannedExperiment) -> dict[str, str]:
         **{f"input.{name}": str(value) for name, value in experiment.input_format.as_json().items()},
         **{f"recipe.{name}": value for name, value in experiment.training.items()},
     }
-    return dict(_flatten(values))
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            # A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling.
-            yield f"{prefix}{name}", str(tuple(value) if isinstance(value, list) else value)
+    # A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling.
+    return {name: str(tuple(v) if isinstance(v, list) else v) for name, v in by_dotted_name(values)}
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:

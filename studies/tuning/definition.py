@@ -14,7 +14,7 @@ from optuna import Trial
 
 from ...benchmark.executors.settings import RunSettings
 from ...benchmark.experiments.experiment import NUMERICS_VERSION
-from ...benchmark.experiments.overrides import parse_overrides
+from ...benchmark.experiments.overrides import by_dotted_name, parse_overrides
 from ...benchmark.experiments.plan import PlannedExperiment, build_plan
 from ...benchmark.networks.initial_weights import AS_THE_DATASET, BackboneChoice
 from ...datasets.registry import get_dataset_entry, load_dataset
@@ -308,10 +308,4 @@ def _flat(definition: StudyDefinition) -> dict[str, Any]:
     data = definition.as_json()
     del data["weights"]
     data["arms"] = {f"{arm['method']}@{arm['dataset']}": arm for arm in data["arms"]}
-    flat, rest = {"arms": ", ".join(data["arms"])}, [*data.items()]
-    for name, value in rest:
-        if isinstance(value, Mapping):
-            rest += [(f"{name}.{key}", inner) for key, inner in value.items()]
-        else:
-            flat[name] = value
-    return flat
+    return {"arms": ", ".join(data["arms"]), **dict(by_dotted_name(data))}
