@@ -1,18 +1,24 @@
 import dataclasses
 import json
-import subprocess
-import sys
+import re
 
 import numpy as np
 import pytest
+from mltbench import reports
 from mltbench.benchmark.tracking.store import TAG
 from mltbench.benchmark.training.metrics import SCORE_NAMES
-from mltbench.errors import InputError
-from mltbench.reports.results.bootstrap import bootstrap_runs, resample_weights
+from mltbench.reports.results.bootstrap import (
+    bootstrap_runs,
+    group_means,
+    resample_weights,
+    weighted_average_precision,
+)
 from mltbench.reports.results.provenance import configuration_records
 from mltbench.reports.results.runs import load_per_class, load_runs
 from mltbench.reports.tables.build import build_table, pairs_frame
 from sklearn.metrics import average_precision_score
+
+ARTIFACTS = ("per_class.json", "experiment.json", "test_scores.npz")
 
 
 def test_runs_tell_test_and_validation_in_percent_and_how_they_were_made(trained):
@@ -70,41 +76,24 @@ def test_older_runs_without_class_sizes_ask_the_dataset_and_runs_without_artifac
     assert load_per_class(trained.root).empty
 
 
-FIVE_LINES = """
-import sys
-from mltbench import reports
-runs, per_class = reports.load_runs(sys.argv[1]), reports.load_per_class(sys.argv[1])
-table = reports.build_table(runs, 1, "tiny", per_class=per_class, recipe="digits")
-print(table._repr_markdown_())
-print(len(reports.step_wise(per_class.assign(overrides=""), steps=("erm", "rs"))))
-"""
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_table_and_a_figure_take_five_lines_in_a_notebook(trained, dataset):
+    runs, per_class = reports.load_runs(trained.root), reports.load_per_class(trained.root)
+    table = reports.build_table(runs, 1, "tiny", per_class=per_class, recipe="digits")
+    assert "| ERM (" in table._repr_markdown_()
+    steps = reports.step_wise(per_class.assign(overrides=""), steps=("erm", "rs"))
+    assert len(steps) == len(dataset.classes)
 
 
-def test_five_lines_in_a_notebook(trained, dataset):
-    command = [sys.executable, "-W", "error::UserWarning", "-c", FIVE_LINES, str(trained.root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    assert "| ERM (" in done.stdout
-    assert done.stdout.splitlines()[-1] == str(len(dataset.classes))
-
-
-def test_a_bootstrap_is_the_scores_scored_again_and_is_kept(trained):
+def test_a_bootstrap_scores_what_was_stored_and_is_kept(trained):
     runs, per_class = load_runs(trained.root), load_per_class(trained.root)
     found = bootstrap_runs(trained, runs, per_class, resamples=5)
-    weights = resample_weights(18, 5)
     groups = per_class.drop_duplicates("class_name").group.tolist()
     for run in runs.itertuples():
         with np.load(trained.runs / run.experiment_id / "test_scores.npz") as stored:
-            scores, labels = stored["scores"], stored["labels"]
-        for i, counts in enumerate(weights):
-            copies = np.repeat(np.arange(18), counts)
-            aps = [
-                average_precision_score(labels[copies, c], scores[copies, c]) if labels[copies, c].any() else np.nan
-                for c in range(labels.shape[1])
-            ]
-            assert found[run.experiment_id]["total"][i] == pytest.approx(100 * np.nanmean(aps))
-            tail = [ap for ap, group in zip(aps, groups, strict=True) if group == "tail"]
-            assert found[run.experiment_id]["tail"][i] == pytest.approx(100 * np.nanmean(tail))
+            aps = weighted_average_precision(stored["scores"], stored["labels"], resample_weights(18, 5))
+        for name, values in group_means(aps, groups).items():
+            assert found[run.experiment_id][name] == pytest.approx(values)
     for file in trained.root.rglob("*-5*.npz"):  # as a killed process leaves it
         file.write_bytes(file.read_bytes()[:40])
     again = bootstrap_runs(trained, runs, per_class, resamples=5)
@@ -116,20 +105,26 @@ def test_a_bootstrap_is_the_scores_scored_again_and_is_kept(trained):
     assert bootstrap_runs(trained, runs, per_class, resamples=6) == {}
 
 
-@pytest.mark.parametrize("name", ["per_class.json", "experiment.json", "test_scores.npz"])
-def test_a_damaged_artifact_is_named(trained, name):
-    runs, per_class = load_runs(trained.root), load_per_class(trained.root)
+def flipped(content):
+    """With one bit changed, as a failing disk changes it."""
+    place = len(content) // 4
+    return content[:place] + bytes([content[place] ^ (128 if content[:1] == b"{" else 1)]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged", "message"),
+    [
+        *((name, flipped, "cannot be read .*; restore it, or delete its run") for name in ARTIFACTS),
+        ("per_class.json", lambda _: b"{}", "another version of mltbench has written it"),
+        ("per_class.json", lambda _: b"[1]", "another version of mltbench has written it"),
+        ("experiment.json", lambda _: b'{"version": 9}', "another version of mltbench has written it"),
+    ],
+)
+def test_artifacts_that_are_damaged_or_of_another_version_are_named(name, damaged, message, trained, call, own_folder):
     for file in trained.root.rglob(name):
-        content = bytearray(file.read_bytes())
-        content[len(content) // 4] ^= 128 if file.suffix == ".json" else 1
-        file.write_bytes(content)
-    readers = {
-        "per_class.json": lambda: load_per_class(trained.root),
-        "experiment.json": lambda: configuration_records(trained, runs),
-        "test_scores.npz": lambda: bootstrap_runs(trained, runs, per_class, resamples=5),
-    }
-    with pytest.raises(InputError, match=rf"{name} cannot be read .*; restore it, or delete its run"):
-        readers[name]()
+        file.write_bytes(damaged(file.read_bytes()))
+    status, _, error = call("report", "--no-figures", "--bootstrap", 5, "--out", trained.root)
+    assert (status, bool(re.search(rf"{name} .*{message}", error))) == (2, True), error
 
 
 def test_pairs_over_images_average_shared_seeds_in_each_resample(small_runs):
