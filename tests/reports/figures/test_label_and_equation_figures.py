@@ -14,22 +14,11 @@ from mltbench.reports.figures.negative_gradient import draw_negative_gradient, n
 from mltbench.reports.figures.sampling_variance import draw_sampling_variance, sampling_variance
 from mltbench.reports.figures.weight_function import draw_weight_function, weight_function
 
-NAMES = ("a", "b", "c", "d")
-
 
 @pytest.fixture(params=["voc", "coco"])
 def facts(request):
     arrays = request.getfixturevalue(f"{request.param}_facts")
     return arrays["train_labels"], arrays["classes"]
-
-
-def test_conditional_probabilities_of_a_small_matrix_are_counted_by_hand(small_labels):
-    frame = co_occurrence(small_labels[:, ::-1], NAMES)  # d is now the largest
-    table = frame.pivot(index="given", columns="class_name", values="probability")
-    assert list(dict.fromkeys(frame.given)) == ["d", "c", "b", "a"]
-    assert table.loc["c", "d"] == pytest.approx(2 / 3)  # 2 of the 3 images with c hold d
-    assert table.loc["d", "c"] == pytest.approx(2 / 6)
-    assert (table.loc["a", "d"], table.loc["a", "b"]) == (1, 0)
 
 
 def test_eq_1_matches_what_the_sampler_draws(facts):
@@ -47,6 +36,7 @@ def test_eq_1_matches_what_the_sampler_draws(facts):
 def test_the_head_keeps_the_highest_conditional_probabilities(facts):
     """Sec. 4.4: the most frequent classes usually have the highest p(i|j)."""
     frame = co_occurrence(*facts)
+    assert frame.given_size.is_monotonic_decreasing
     others = frame[frame.given != frame.class_name]
     mean = others.groupby(["class_name", "class_size"]).probability.mean().reset_index()
     head, medium, tail = (
@@ -63,13 +53,6 @@ def test_the_variance_of_sampling_times_is_highest_at_the_head(facts):
     means = frame.groupby("group").variance.mean()
     assert means["head"] > 1.9 * means["medium"] > 7.6 * means["tail"]
     assert frame.loc[frame.variance.idxmax(), "group"] == "head"
-
-
-def test_variance_is_that_of_a_plain_loop(small_labels):
-    frame = sampling_variance(small_labels, NAMES).set_index("class_name")
-    for i, name in enumerate(NAMES):
-        times = np.array([(row / small_labels.sum(0)).sum() for row in small_labels if row[i]])
-        assert frame.variance[name] == pytest.approx(np.var(times / times.mean()))
 
 
 def test_eighty_names_do_not_touch(coco_facts):
