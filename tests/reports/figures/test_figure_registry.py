@@ -57,11 +57,12 @@ def test_figures_no_longer_drawn_lose_their_files_and_nothing_else_does(source, 
     draw_figures(source, folder, entries=entries)
     for name in ("own.svg", "co-occurrence.txt"):
         (folder / name).write_text("the user's")
-    found = draw_figures(FigureSource(dataset="nowhere"), folder, entries=entries[:1])
-    assert "unknown dataset 'nowhere'" in found.without["co-occurrence"]
+    nowhere = FigureSource(dataset="nowhere")
+    assert "unknown dataset 'nowhere'" in draw_figures(nowhere, folder, entries=entries[:1]).without["co-occurrence"]
     kept = {f"weight-function.{ending}" for ending in FORMATS}
     assert {path.name for path in folder.iterdir()} == {"figures.json", "own.svg", "co-occurrence.txt"} | kept
     assert [item["name"] for item in json.loads((folder / "figures.json").read_text())] == ["weight-function"]
+    assert [figure.name for figure in draw_figures(nowhere, tmp_path, entries=entries).drawn] == ["weight-function"]
 
 
 @pytest.mark.parametrize(
