@@ -51,7 +51,7 @@ class TestEveryMethod:
         assert method.reference
         assert safe_file_name(name) == name == name.lower()
 
-    def test_loss_is_a_finite_scalar_with_a_finite_gradient_for_every_class(self, name, batch):
+    def test_loss_is_a_finite_scalar_that_pulls_positives_up_and_negatives_down(self, name, batch):
         statistics, logits, labels = batch
         logits.requires_grad_()
         loss = get_method(name).build_loss(statistics).double()(logits, labels)
@@ -59,12 +59,6 @@ class TestEveryMethod:
         assert loss.shape == ()
         assert torch.isfinite(loss)
         assert torch.isfinite(logits.grad).all()
-        assert (logits.grad.abs().sum(dim=0) > 0).all()
-
-    def test_loss_pulls_positives_up_and_negatives_down(self, name, batch):
-        statistics, logits, labels = batch
-        logits.requires_grad_()
-        get_method(name).build_loss(statistics).double()(logits, labels).backward()
         # The signs of Eq. 5; Eq. 7 and Eq. 10 are printed with both flipped. At moderate logits, for a focal term turns
         # its slope far out, where the loss has all but vanished.
         positive = labels.bool()

@@ -9,8 +9,8 @@ def single_label_matrix(*sizes):
     return np.repeat(np.eye(len(sizes), dtype=np.uint8), sizes, axis=0)
 
 
-def draw(labels, epochs, *, seed=0, sampler=None):
-    stream = (sampler or ClassAware()).open(labels, np.random.default_rng(seed))
+def draw(labels, epochs, *, sampler=None):
+    stream = (sampler or ClassAware()).open(labels, np.random.default_rng(0))
     return [stream.next_epoch() for _ in range(epochs)]
 
 

@@ -76,7 +76,6 @@ def serve(folder, site, monkeypatch):
     with serving(folder) as server:
         for name in (site, "LISTS"):
             monkeypatch.setenv(f"MLTBENCH_ADDRESS_{name}", server.address)
-        monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.01)
         yield server
 
 
