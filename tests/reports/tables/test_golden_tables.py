@@ -1,8 +1,8 @@
 """Every format of one small table against files in tests/golden; MLTBENCH_WRITE_GOLDEN=1 writes them anew."""
 
 import io
-import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,17 +22,21 @@ def section(small_runs, quoted_examples):
     return Section(table=table, pairs=pairs_frame(table, small_runs))
 
 
-@pytest.fixture(scope="module")
-def report(section):
+def report_of(section):
     return Report(datasets=(DatasetReport(dataset="digits-mlt", sections=(section,)),), configurations=())
 
 
-def same_as_golden(name, text):
-    text = text.replace(__version__, "VERSION")
-    if os.environ.get("MLTBENCH_WRITE_GOLDEN"):
-        FOLDER.mkdir(exist_ok=True)
-        (FOLDER / name).write_text(text, encoding="utf-8")
-    assert text == (FOLDER / name).read_text(encoding="utf-8")
+def body(section):
+    """Style and script have tests of their own, in a browser."""
+    return render_page(report_of(section)).partition("<body>")[2].partition("<script>")[0]
+
+
+def in_terminal(section, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(terminal(section.table, width=width))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -43,27 +47,14 @@ def same_as_golden(name, text):
         ("table.csv", lambda section: comma_separated(section.table)),
         ("quoted.csv", lambda section: csv_text(quoted_frame(section.table))),
         ("pairs.csv", lambda section: csv_text(section.pairs)),
+        ("results.json", lambda section: results_json(report_of(section))),
+        ("body.html", body),
+        *((f"terminal-{width}.txt", partial(in_terminal, width=width)) for width in (80, 120, 160)),
     ],
 )
-def test_files(name, write, section):
-    same_as_golden(name, write(section))
-
-
-@pytest.mark.parametrize("width", [80, 120, 160])
-def test_terminal(width, section):
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(terminal(section.table, width=width))
-    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
-    assert max(map(len, lines)) <= width
-    same_as_golden(f"terminal-{width}.txt", "\n".join(lines) + "\n")
-
-
-def test_json(report):
-    text = results_json(report)
-    assert json.loads(text)["tables"][0]["rows"][0]["results"]["total"]["mean"] == pytest.approx(51.0416666)
-    same_as_golden("results.json", text)
-
-
-def test_page(report):
-    """The body alone: style and script have tests of their own, in a browser."""
-    same_as_golden("body.html", render_page(report).partition("<body>")[2].partition("<script>")[0])
+def test_every_format_is_as_recorded(name, write, section):
+    text = write(section).replace(__version__, "VERSION")
+    if os.environ.get("MLTBENCH_WRITE_GOLDEN"):
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    assert text == (FOLDER / name).read_text(encoding="utf-8")
