@@ -51,9 +51,7 @@ def test_two_reports_do_not_write_to_one_folder(call, trained):
     (trained.root / "report").mkdir()
     with FileLock(trained.root / "report" / ".report.lock"):
         status, _, error = call("report", "--no-figures", "--out", trained.root)
-    assert status == 2
-    assert "another `mltbench report` is writing to" in error
-    assert "--to" in error
+    assert (status, "another `mltbench report` is writing to" in error, "--to" in error) == (2, True, True)
     assert call("report", "--no-figures", "--out", trained.root)[0] == 0
 
 
@@ -66,9 +64,7 @@ def test_a_folder_in_the_way_is_reported_before_anything_is_drawn(call, trained)
 
 def test_a_store_without_a_run_says_what_makes_one(call, out):
     status, _, error = call("report", "--out", out)
-    assert status == 2
-    assert "no finished run" in error
-    assert "mltbench run --table 1" in error
+    assert (status, "no finished run" in error, "mltbench run --table 1" in error) == (2, True, True)
 
 
 def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, monkeypatch):

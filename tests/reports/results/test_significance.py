@@ -135,11 +135,8 @@ def test_resamples_draw_as_many_images_as_there_are_and_repeat():
 def test_groups_are_means_over_their_classes():
     per_class = np.array([[0.9, 0.5, 0.1, np.nan], [0.8, 0.6, 0.2, 0.4]])
     found = group_means(per_class, ["head", "head", "tail", "tail"])
-    assert {name: values.round(6).tolist() for name, values in found.items()} == {
-        "total": [50, 50],
-        "head": [70, 70],
-        "tail": [10, 30],
-    }
+    expected = {"total": [50, 50], "head": [70, 70], "tail": [10, 30]}
+    assert {name: values.round(6).tolist() for name, values in found.items()} == expected
 
 
 def test_an_interval_holds_the_middle_of_the_resamples():

@@ -55,6 +55,5 @@ def in_terminal(section, width):
 def test_every_format_is_as_recorded(name, write, section):
     text = write(section).replace(__version__, "VERSION")
     if os.environ.get("MLTBENCH_WRITE_GOLDEN"):
-        FOLDER.mkdir(exist_ok=True)
         (FOLDER / name).write_text(text, encoding="utf-8")
     assert text == (FOLDER / name).read_text(encoding="utf-8")
