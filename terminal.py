@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -59,13 +66,20 @@ def _shown(cell: object) -> str:
     return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
 
 
+class Bars(Progress):
+    """Bars of these columns with the time that has passed and remains; in a log file, where they are noise, none."""
+
+    def __init__(self, *columns: str | ProgressColumn) -> None:
+        columns = (*columns, TimeElapsedColumn(), "remaining", TimeRemainingColumn())
+        # Twice a second, for some read files to know how far they are.
+        style: dict[str, Any] = {"transient": True, "refresh_per_second": 2, "disable": not console().is_terminal}
+        super().__init__(*columns, console=console(), **style)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each name that is reported; call it with the name, how much more is done, and the whole."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    remaining = (TextColumn("remaining"), TimeRemainingColumn())
-    # In a log file, bars are noise.
-    with Progress(*columns, *remaining, console=console(), transient=True, disable=not console().is_terminal) as bars:
+    with Bars("{task.description}", BarColumn(), MofNCompleteColumn()) as bars:
         tasks = {}
 
         def advance(name: str, more: int, whole: int) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn
 from rich.table import Table
 
 from ...datasets.registry import load_dataset, prepare
 from ...errors import without_password
-from ...terminal import console, print_line, table_of
+from ...terminal import Bars, console, print_line, table_of
 from ..executors.in_process import Executor
 from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
 from ..executors.settings import RunSettings
@@ -179,7 +179,7 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
         console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
 
 
-class PlanProgress(Progress):
+class PlanProgress(Bars):
     """One bar over the images of experiments, as their journals count them, and one line per experiment that ends.
 
     Args:
@@ -192,19 +192,9 @@ class PlanProgress(Progress):
         self.width = max((len(planned.title) for planned in experiments), default=0)
         self.ended: set[str] = set()
         self.waited_for = 0
-        super().__init__(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.fields[ended]}/{task.fields[of]} experiments"),
-            TimeElapsedColumn(),
-            TextColumn("remaining"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[rate]:,.0f} images/s"),
-            console=console(),
-            transient=True,
-            refresh_per_second=2,
-            disable=not experiments or not console().is_terminal,
-        )
+        counts = "{task.fields[ended]}/{task.fields[of]} experiments", "{task.fields[rate]:,.0f} images/s"
+        super().__init__("training", BarColumn(), *counts)
+        self.disable |= not experiments
         images = sum(planned.images for planned in experiments)
         self.add_task("training", total=max(images, 1), ended=0, of=len(self.experiments), rate=0)
 

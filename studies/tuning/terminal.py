@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich import box
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn
 from rich.table import Table
 
 from ...benchmark.executors.run_plan import BRIEF_PATIENCE_SECONDS
@@ -21,7 +21,7 @@ from ...benchmark.tracking.upload import PATIENCE_SECONDS, UploadThread
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.registry import prepare
 from ...errors import without_password
-from ...terminal import console, table_of
+from ...terminal import Bars, console, table_of
 from .definition import Arm, StudyDefinition
 from .study import OpenStudy, StudyStorage, join_study, result_of, studies_in
 from .winners import best_trial, complete_trials, score_of, trainings_of, upload_winners
@@ -96,16 +96,8 @@ class _Following:
         self.uploaded = {(tag[f"{TAG}trial"], tag[f"{TAG}experiment_id"]) for tag in own}
         self.seen, self.printed = set[str](), {f"{a.name}/{t.number}" for a in arms for t in study.progress(a).finished}
         self.width = max(len(arm.method) for arm in arms)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} % {task.fields[trials]} trials{task.fields[best]}"),
-            TimeElapsedColumn(),
-            TextColumn("remaining"),
-            TimeRemainingColumn(),
-            console=console(),
-            transient=True,
-        )
+        counts = "{task.percentage:3.0f} % {task.fields[trials]} trials{task.fields[best]}"
+        self.bar = Bars("{task.description}", BarColumn(bar_width=24), counts)
         more: dict[str, Any] = {"total": study.budget, "trials": 0, "best": ""}
         self.tasks = {arm.name: self.bar.add_task(f"{arm.method:{self.width}s}", **more) for arm in arms}
 
