@@ -73,6 +73,23 @@ class Part:
         return {"kind": self.kind, **self.parameters}
 
 
+def as_type_of(default: Any, value: Any, name: str) -> Any:
+    """Return a value in the type of a default: whole numbers become floats, or tuples of one, nothing else.
+
+    Raises:
+        InputError: if it has another type.
+    """
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and type(value) is int:
+        return (value,)
+    if isinstance(default, tuple) and isinstance(value, tuple | list) and all(type(item) is int for item in value):
+        return tuple(value)
+    if type(value) is not type(default):
+        raise InputError(f"{name}={value!r} must be of type {type(default).__name__}, as its default {default!r}")
+    return value
+
+
 def _checked(name: str, value: Any, hint: Any, bounds: tuple[float, float] | None) -> Any:
     if choices := get_args(hint):
         if value not in choices:

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, TypeVar
 from torch import nn
 
 from ..datasets.long_tail.statistics import ClassStatistics
-from ..errors import InputError, unknown_name
+from ..errors import InputError, require_known
 from .catalogue import get_method, register_method
-from .part import PARTS
+from .part import PARTS, as_type_of
 from .search_space import SearchSpace
 
 LossClass = TypeVar("LossClass", bound=type[nn.Module])
@@ -131,8 +131,7 @@ class ModuleLoss:
                 )
             parameters[name] = argument.default
         for name, searched in (search_space or {}).items():
-            if name not in parameters:
-                raise unknown_name(f"hyper-parameter in the search space of {loss_class.__name__}", name, parameters)
+            require_known(f"hyper-parameter in the search space of {loss_class.__name__}", name, parameters)
             if parameters[name] not in searched:
                 raise InputError(
                     f"{loss_class.__name__}: the default {name}={parameters[name]!r} lies outside of its search space "
@@ -157,16 +156,10 @@ class ModuleLoss:
     def with_parameters(self, **values: Any) -> ModuleLoss:
         """Return the loss with other hyper-parameters, each of the type of its default."""
         for name, value in values.items():
-            if name not in self.parameters:
-                raise unknown_name(f"hyper-parameter of {self.address}", name, self.parameters)
-            default = self.parameters[name]
-            number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
-            if not number and type(value) is not type(default):
-                kind = type(default).__name__
-                raise InputError(f"{name}={value!r} must be of type {kind}, as its default {default!r}")
-        # 2 and 2.0 are one value, hence one experiment.
-        typed = {name: type(self.parameters[name])(value) for name, value in values.items()}
-        return replace(self, parameters={**self.parameters, **typed})
+            require_known(f"hyper-parameter of {self.address}", name, self.parameters)
+            # 2 and 2.0 are one value, hence one experiment.
+            values[name] = as_type_of(self.parameters[name], value, name)
+        return replace(self, parameters={**self.parameters, **values})
 
     def build(self, statistics: ClassStatistics) -> nn.Module:
         """Build the module."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ...errors import InputError, require_known, unknown_name
+from ...methods.part import as_type_of
+
+Settings = TypeVar("Settings")
 
 
 def _require(key: str, value: float, *, least: float, above: bool = False) -> None:
@@ -151,8 +154,8 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def with_setting(recipe: Recipe, path: str, value: Any) -> Recipe:
-    """Return the recipe with one setting changed; `path` is dotted, such as `augmentation.flip`.
+def with_setting(owner: Settings, path: str, value: Any, *, prefix: str = "recipe") -> Settings:
+    """Return a recipe with one setting changed; `path` is dotted, such as `augmentation.flip`.
 
     Raises:
         InputError: if there is no such setting, or the value has another type.
@@ -160,29 +163,12 @@ def with_setting(recipe: Recipe, path: str, value: Any) -> Recipe:
     >>> with_setting(PAPER, "plain.epochs", 10).plain.epochs
     10
     """
-    changed: Recipe = _with_setting(recipe, path.split("."), value, "recipe")
-    return changed
-
-
-def _with_setting(owner: Any, path: list[str], value: Any, prefix: str) -> Any:
-    name, *rest = path
-    require_known("key", f"{prefix}.{name}", [f"{prefix}.{field.name}" for field in fields(owner)])
+    name, _, rest = path.partition(".")
+    known, key = [f"{prefix}.{field.name}" for field in fields(owner)], f"{prefix}.{name}"  # type: ignore[arg-type]
+    require_known("key", key, known)
     current = getattr(owner, name)
     if is_dataclass(current) != bool(rest):
-        inner = [f"{prefix}.{name}.{field.name}" for field in fields(current)] if is_dataclass(current) else []
-        raise unknown_name("key", ".".join([prefix, *path]), inner or [f"{prefix}.{name}"])
-    key = f"{prefix}.{name}"
-    return replace(owner, **{name: _with_setting(current, rest, value, key) if rest else _like(current, value, key)})
-
-
-def _like(current: Any, value: Any, key: str) -> Any:
-    """Return the value in the type of the current one: whole numbers become floats, or tuples of one, nothing else."""
-    if type(current) is float and type(value) is int:
-        return float(value)
-    if isinstance(current, tuple) and type(value) is int:
-        return (value,)
-    if isinstance(current, tuple) and isinstance(value, tuple | list) and all(type(item) is int for item in value):
-        return tuple(value)
-    if type(value) is not type(current):
-        raise InputError(f"{key}={value!r} must be of type {type(current).__name__}, as its default {current!r}")
-    return value
+        inner = [f"{key}.{field.name}" for field in fields(current)] if is_dataclass(current) else []
+        raise unknown_name("key", f"{prefix}.{path}", inner or [key])
+    changed = with_setting(current, rest, value, prefix=key) if rest else as_type_of(current, value, key)
+    return replace(owner, **{name: changed})  # type: ignore[type-var]
