@@ -29,13 +29,10 @@ class DatasetEntry:
 
 
 _REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.published", f"{__package__}.sources")
+# Adds a dataset; raises `InputError` if the name is taken.
+register_dataset = _REGISTERED.add
 # Imported datasets that were looked up, so that what follows in this process finds them without the data root.
 _IMPORTED: dict[str, DatasetEntry] = {}
-
-
-def register_dataset(entry: DatasetEntry) -> DatasetEntry:
-    """Add a dataset; raises `InputError` if the name is taken."""
-    return _REGISTERED.add(entry)
 
 
 def list_datasets(*, data_root: Path | str | None = None) -> list[DatasetEntry]:

@@ -74,14 +74,8 @@ VALUES: dict[str, dict[str, float]] = {
 DEFAULT_VALUES = "voc-mlt"
 
 
-def register_method(method: Method) -> Method:
-    """Add a method.
-
-    Raises:
-        InputError: if the name is taken.
-    """
-    return METHODS.add(method)
-
+# Adds a method; raises `InputError` if the name is taken.
+register_method = METHODS.add
 
 for row in CATALOGUE:
     register_method(row)

@@ -13,9 +13,7 @@ from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain,
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")
 
 
-def class_size(
-    per_class: pd.DataFrame, *, methods: Sequence[str] = METHODS, dataset: str | None = None, split: str = "test"
-) -> pd.DataFrame:
+def class_size(per_class: pd.DataFrame, *, methods: Sequence[str] = METHODS) -> pd.DataFrame:
     """Average precision of each class over its size, and a running mean over classes of similar size.
 
     One row per method and class, largest class first: dataset, method (title), class_name, class_size, ap (mean over
@@ -23,16 +21,14 @@ def class_size(
     seeds.
 
     Args:
-        per_class: as `load_per_class` returns it; runs with overrides are left out.
+        per_class: as `load_per_class` returns it; test splits of runs without overrides are taken.
         methods: which, in this order; those without runs are left out.
-        dataset: which, where there are several.
-        split: `test` or `validation`.
 
     Raises:
-        InputError: if no method has a run, or it is not clear which dataset is meant.
+        InputError: if no method has a run, or there are several datasets.
     """
-    own = of_one_dataset(per_class, dataset)
-    own = own[(own.split == split) & (own.overrides == "")].dropna(subset=["class_size"])
+    own = of_one_dataset(per_class)
+    own = own[(own.split == "test") & (own.overrides == "")].dropna(subset=["class_size"])
     lacking = f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods"
     own = need_rows(own[own.method.isin(methods)], lacking)
     chosen = [own[own.method == name] for name in methods if name in set(own.method)]

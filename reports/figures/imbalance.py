@@ -1,14 +1,11 @@
 """The same methods as the tail gets longer."""
 
-import json
-
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..results.runs import local_artifact
+from ..results.runs import per_class_frame, runs_frame
 from .registry import register_figure
-from .source import FigureSource, MissingDataError
+from .source import FigureSource, need_rows
 from .style import curve_with_band, legend_above, line_style, new_figure, plain
 
 SHARE_OF_RAREST = 0.4
@@ -19,10 +16,10 @@ def imbalance_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
     `ratio` is that of the largest to the smallest class; `rarest` is the mean AP of the rarest 40 % of the classes and
     `frequent` of the others, whatever their sizes: fixed groups would change their members with the ratio. They are
-    computed from title, seed, variant (of the dataset), class_name, class_size and ap (percent).
+    computed from a frame of `load_per_class` on one split, whose datasets are the variants.
     """
     rows = []
-    for (title, seed, _), own in per_class.groupby(["title", "seed", "variant"], sort=False):
+    for (title, seed, _), own in per_class.groupby(["title", "seed", "dataset"], sort=False):
         ordered = own.sort_values("class_size", kind="stable")
         split = round(SHARE_OF_RAREST * len(ordered))
         means = (ordered.ap.mean(), ordered.ap[:split].mean(), ordered.ap[split:].mean())
@@ -31,20 +28,11 @@ def imbalance_frame(per_class: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
-    trials, store = source.sweep("imbalance"), source.need_store()
-    lines = []
-    for trial in trials.itertuples():
-        path = local_artifact(store, trial, "per_class.json")
-        if path is None:
-            continue
-        data = json.loads(path.read_text(encoding="utf-8"))
-        for name, ap in data["average_precision"]["validation"].items():
-            size = data["training_images_per_class"][name]
-            lines.append((trial.title, trial.seed, trial.dataset, name, size, 100 * ap if ap is not None else np.nan))
-    if not lines:
-        raise MissingDataError("the trainings of the sweep 'imbalance' have no per-class results in MLflow")
-    columns = ["title", "seed", "variant", "class_name", "class_size", "ap"]
-    return imbalance_frame(pd.DataFrame(lines, columns=columns), source.dataset)
+    store, trials = source.need_store(), source.sweep("imbalance")
+    runs = runs_frame(store, kind="trial")
+    per_class = per_class_frame(store, runs[runs.run_id.isin(trials.run_id)])
+    lacking = "the trainings of the sweep 'imbalance' have no per-class results in MLflow"
+    return imbalance_frame(need_rows(per_class[per_class.split == "validation"], lacking), source.dataset)
 
 
 def _describe(frame: pd.DataFrame) -> str:

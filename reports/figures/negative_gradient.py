@@ -1,11 +1,8 @@
 """Fig. 3: the gradient that a negative logit gets from cross-entropy, BCE and NT-BCE."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from .registry import register_figure
@@ -16,12 +13,7 @@ NEGATIVE_SCALES = (1.0, 2.0, 5.0, 10.0)
 LOGITS = np.linspace(-6, 6, 121)
 
 
-def negative_gradient(
-    *,
-    positive_logits: Sequence[float] = POSITIVE_LOGITS,
-    negative_scales: Sequence[float] = NEGATIVE_SCALES,
-    logits: NDArray[np.float64] = LOGITS,
-) -> pd.DataFrame:
+def negative_gradient() -> pd.DataFrame:
     """Gradients to a negative logit beside one positive logit, of the losses of one image, per class.
 
     Cross-entropy is the softmax loss of one label (Eq. 6): exp(n) / (exp(n) + exp(p)) of a negative logit n beside a
@@ -30,11 +22,11 @@ def negative_gradient(
 
     One row per point: loss, positive_logit, negative_scale (lambda), negative_logit, gradient.
     """
-    curves = [("CE", p, np.nan, expit(logits - p)) for p in positive_logits]
-    curves += [("BCE", p, 1.0, expit(logits)) for p in positive_logits]
-    curves += [("NT-BCE", 0.0, scale, expit(scale * logits)) for scale in negative_scales]
+    curves = [("CE", p, np.nan, expit(LOGITS - p)) for p in POSITIVE_LOGITS]
+    curves += [("BCE", p, 1.0, expit(LOGITS)) for p in POSITIVE_LOGITS]
+    curves += [("NT-BCE", 0.0, scale, expit(scale * LOGITS)) for scale in NEGATIVE_SCALES]
     columns = ["loss", "positive_logit", "negative_scale", "negative_logit", "gradient"]
-    rows = [(*names, logits, gradient) for *names, gradient in curves]
+    rows = [(*names, LOGITS, gradient) for *names, gradient in curves]
     return pd.concat([pd.DataFrame(dict(zip(columns, row, strict=True))) for row in rows], ignore_index=True)
 
 

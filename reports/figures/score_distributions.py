@@ -25,7 +25,6 @@ def score_distributions(
     group_names: Sequence[str],
     *,
     dataset: str = "labels",
-    bins: int = BINS,
 ) -> pd.DataFrame:
     """Densities of raw test logits by method, group, and whether the class is there.
 
@@ -38,11 +37,10 @@ def score_distributions(
         labels: `(N, C)` of 0/1.
         group_names: C names, `head`, `medium` or `tail`.
         dataset: name shown in the figure.
-        bins: of the histograms.
     """
     everything = np.concatenate([array.ravel() for arrays in scores.values() for array in arrays])
     low, high = np.quantile(everything, [0.0005, 0.9995]).tolist()
-    edges = np.linspace(low, high, bins + 1)
+    edges = np.linspace(low, high, BINS + 1)
     rows = []
     for method, group, (kind, wanted) in product(scores, GROUPS, (("positive", 1), ("negative", 0))):
         chosen = (np.array(group_names) == group) & (labels == wanted)

@@ -163,7 +163,7 @@ def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:
     return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
 
 
-def of_one_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
+def of_one_dataset(frame: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
     """Rows of the named dataset, or of the only one that there is.
 
     Raises:

@@ -1,7 +1,5 @@
 """Eq. 4: how the smoothing function turns the re-balancing ratio r into a weight."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,13 +13,13 @@ CHOSEN_BETA, CHOSEN_MU = 10.0, 0.3
 RATIOS = np.arange(5, 1000, 10) / 1000
 
 
-def weight_function(*, betas: Sequence[float] = BETAS, mus: Sequence[float] = MUS, alpha: float = 0.1) -> pd.DataFrame:
+def weight_function(*, alpha: float = 0.1) -> pd.DataFrame:
     """The weight of Eq. 4, alpha + sigmoid(beta (r - mu)).
 
     The suite's re-balanced loss, its gradient taken over that of plain BCE, gives the same, which a test checks.
     One row per point: varied (`beta` or `mu`), beta, mu, alpha, ratio (r, Eq. 3), weight.
     """
-    curves = [("beta", beta, CHOSEN_MU) for beta in betas] + [("mu", CHOSEN_BETA, mu) for mu in mus]
+    curves = [("beta", beta, CHOSEN_MU) for beta in BETAS] + [("mu", CHOSEN_BETA, mu) for mu in MUS]
     rows = [
         pd.DataFrame({"varied": varied, "beta": beta, "mu": mu, "alpha": alpha, "ratio": RATIOS,
                       "weight": alpha + expit(beta * (RATIOS - mu))})

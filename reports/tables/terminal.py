@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from ...benchmark.training.metrics import SCORE_NAMES
+from ...terminal import table_of
 from .result_table import NOISE_SIGN, QUOTED_HEADS, STANDING, Cell, ResultTable
 
 WIDTH_WITH_SPACED_SIGNS = 90
 WIDTH_WITH_STANDING = 112
 WIDTH_WITH_IDS = 144
+LEAST_WIDTHS = {"method": 11, "seeds": 6}
 
 
 def terminal(table: ResultTable, *, width: int = 120) -> Group:
@@ -33,33 +34,25 @@ def _framed(title: str, body: Table, sentences: Sequence[str]) -> list[Renderabl
 
 def _measured(table: ResultTable, width: int) -> Table:
     with_standing, with_ids = width >= WIDTH_WITH_STANDING, width >= WIDTH_WITH_IDS
-    rich = Table(box=box.SIMPLE_HEAD, padding=0)
-    rich.add_column("method", overflow="fold", min_width=11)
-    for name in SCORE_NAMES:
-        rich.add_column(name, justify="right", no_wrap=True)
-    if with_standing:
-        rich.add_column(STANDING, overflow="fold")
-    rich.add_column("seeds", justify="right", overflow="fold", min_width=6)
-    if with_ids:
-        rich.add_column("experiments", overflow="fold", style="dim")
+    heads = ["method", *SCORE_NAMES, *[STANDING] * with_standing, "seeds", *["experiments"] * with_ids]
+    rows = []
     for row in table.rows:
-        cells = [escape(row.label), *(_cell(row.cells[name], width) for name in SCORE_NAMES)]
-        cells += [escape(row.cells["total"].standing)] * with_standing
-        rich.add_row(*cells, row.number, *[escape(" ".join(row.short_ids))] * with_ids)
-    return rich
+        cells = [row.label, *(_cell(row.cells[name], width) for name in SCORE_NAMES)]
+        cells += [row.cells["total"].standing] * with_standing
+        rows.append([*cells, row.number, *[Text(" ".join(row.short_ids), style="dim")] * with_ids])
+    found = table_of(heads, rows, numbers=(*SCORE_NAMES, "seeds"), box=box.SIMPLE_HEAD, padding=0)
+    for column in found.columns:
+        column.no_wrap, column.min_width = column.header in SCORE_NAMES, LEAST_WIDTHS.get(str(column.header))
+    return found
 
 
-def _cell(cell: Cell, width: int) -> str:
+def _cell(cell: Cell, width: int) -> Text:
     """The number, with room for a sign behind it, so that numbers stay under each other."""
     gap = " " * (width >= WIDTH_WITH_SPACED_SIGNS)
     sign = gap + (NOISE_SIGN if cell.within_noise else " ")
-    return f"[bold]{cell.text}[/bold]{sign}" if cell.best else f"{cell.text}{sign}"
+    return Text.assemble((cell.text, "bold" if cell.best else ""), sign)
 
 
 def _quoted(table: ResultTable) -> Table:
-    rich = Table(box=box.SIMPLE_HEAD, padding=0)
-    for head in QUOTED_HEADS:
-        rich.add_column(head, justify="right" if head in SCORE_NAMES else "left", overflow="fold", style="dim")
-    for row in table.quoted:
-        rich.add_row(*map(escape, table.quoted_cells(row)))
-    return rich
+    rows = map(table.quoted_cells, table.quoted)
+    return table_of(QUOTED_HEADS, rows, numbers=SCORE_NAMES, box=box.SIMPLE_HEAD, padding=0, row_styles=["dim"])

@@ -10,6 +10,7 @@ from rich.table import Table
 from ...benchmark.tracking.store import Store
 from ...benchmark.tracking.winners import Winner, studies_with_winners
 from ...benchmark.training.metrics import SCORE_NAMES
+from ...terminal import table_of
 from ..results.significance import paired_difference
 
 COLUMNS = ("study", "dataset", "method", "title", "objective", "trial", "group", "default", "default_deviation",
@@ -32,25 +33,21 @@ def tuned_frame(store: Store, runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def tuned_table(frame: pd.DataFrame) -> Table:
     """The frame as a table in the terminal: default and tuned side by side for every group."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"Default against tuned: mAP on {escape(str(frame.dataset.iloc[0]))} (test split, percent)",
-        title_justify="left",
-        caption="tuned minus default, paired by seed, with its 95 % interval; * where the interval leaves out zero",
-        caption_justify="left",
-    )
-    for column in ("study", "method", "best by", "group"):
-        table.add_column(column, overflow="fold")
-    for column in ("default", "tuned", "difference", "seeds"):
-        table.add_column(column, justify="right", no_wrap=True, overflow="fold")
+    rows = []
     for row in frame.to_dict("records"):
-        names = [escape(str(row[name])) for name in ("study", "title", "objective")]
+        names = [row[name] for name in ("study", "title", "objective")]
         scores = [_spread(row[name], row[f"{name}_deviation"]) for name in ("default", "tuned")]
         difference, low, high = (f"{row[name]:+.2f}" for name in ("difference", "low", "high"))
         if math.isfinite(row["low"]):
             difference += f" [{low}, {high}]{'' if row['low'] <= 0 <= row['high'] else ' *'}"
         first = row["group"] == SCORE_NAMES[0]
-        table.add_row(*(names if first else ("", "", "")), row["group"], *scores, difference, str(row["n"]))
+        rows.append((*(names if first else ("", "", "")), row["group"], *scores, difference, row["n"]))
+    columns = ("study", "method", "best by", "group", "default", "tuned", "difference", "seeds")
+    title = f"Default against tuned: mAP on {escape(str(frame.dataset.iloc[0]))} (test split, percent)"
+    caption = "tuned minus default, paired by seed, with its 95 % interval; * where the interval leaves out zero"
+    table = table_of(columns, rows, numbers=columns[4:], box=box.SIMPLE_HEAD, title=title, caption=caption)
+    for column in table.columns[4:]:
+        column.no_wrap = True
     return table
 
 

@@ -279,7 +279,7 @@ def test_imbalance_follows_fixed_shares_of_classes():
         for seed in (0, 2)
         for i, size in enumerate(sizes)
     ]
-    columns = ["title", "seed", "variant", "class_name", "class_size", "ap"]
+    columns = ["title", "seed", "dataset", "class_name", "class_size", "ap"]
     frame = imbalance_frame(pd.DataFrame(lines, columns=columns), "d")
     assert sorted(frame.ratio.unique()) == [5, 25]
     first = frame[(frame.seed == 0) & (frame.ratio == 25)].iloc[0]
