@@ -154,7 +154,8 @@ def prepare_images(
     Raises `InputError` if labels are not the official ones, or after all images were tried, if some are not whole.
     """
     listed, remarks = _published_list(published, place)
-    splits, more = define_splits(published, *(labels_of(side, published.classes) for side in (train, test)), listed)
+    sides = labels_of(train, published.classes), labels_of(test, published.classes)
+    splits, more = define_splits(published, *sides, listed)
     splits = change(splits)
     folder = place.data_root / name
     manifest = _manifest(name, published, splits, kind=f", tested on {tested_on}", source=source)

@@ -137,9 +137,9 @@ def build(folder: Path, /, *, out: Path = Path("leaderboard")) -> None:
     """
     with console().status("checking") as status:
         accepted, rejected = build_site(folder, out, on_page=lambda name: status.update(f"drawing {name}"))
-    for item in rejected:
-        console().print(f"[yellow]left out[/yellow] {escape(ascii(item.file)[1:-1])}", soft_wrap=True)
-        for fault in item.faults:
+    for name, faults in rejected.items():
+        console().print(f"[yellow]left out[/yellow] {escape(ascii(name)[1:-1])}", soft_wrap=True)
+        for fault in faults:
             print_line(f"  {fault}")
     print_line(f"{len(accepted)} submission{'s'[: len(accepted) != 1]}, {len(rejected)} left out: {out / 'index.html'}")
 

@@ -5,10 +5,9 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -29,15 +28,11 @@ FILTERS = {"dataset": "dataset", "backbone": "backbone", "pretraining": "pre-tra
 INDEX_FORMAT = "mltbench-leaderboard-1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """Name of a file that is left out, and why."""
-
-    file: str
-    faults: tuple[str, ...]
+# Why files are left out, by name.
+Rejected: TypeAlias = dict[str, list[str]]
 
 
-def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
+def read_folder(folder: Path) -> tuple[list[Submission], Rejected]:
     """Read and check every `*.json` of a folder; the second of two with one id is rejected.
 
     Raises:
@@ -49,7 +44,7 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
             f"no submission under {folder}: put *.json files there (`mltbench leaderboard submit` makes them)"
         )
     accepted: dict[str, Submission] = {}
-    rejected = []
+    rejected: Rejected = {}
     known = known_datasets(folder)
     for path in paths:
         try:
@@ -60,7 +55,7 @@ def read_folder(folder: Path) -> tuple[list[Submission], list[Rejected]]:
         except InputError as error:
             faults = [error]
         if faults:
-            rejected.append(Rejected(file=path.name, faults=tuple(map(str, faults))))
+            rejected[path.name] = list(map(str, faults))
         else:
             accepted[data["id"]] = Submission(data=data)
     order = sorted(accepted.values(), key=lambda one: (one.data["dataset"], -one.scores["total"].mean()))
@@ -86,7 +81,7 @@ def ranks_within_noise(results: Mapping[str, Mapping[Any, float]]) -> dict[str, 
 
 def build_site(
     folder: Path, site: Path, *, on_page: Callable[[str], None] = lambda name: None
-) -> tuple[list[Submission], list[Rejected]]:
+) -> tuple[list[Submission], Rejected]:
     """Turn a folder of submissions into a site; what was there before is replaced as a whole.
 
     Raises:
@@ -120,7 +115,7 @@ def _is_leaderboard(site: Path) -> bool:
 
 
 def _write_site(
-    site: Path, submissions: Sequence[Submission], rejected: Sequence[Rejected], on_page: Callable[[str], None]
+    site: Path, submissions: Sequence[Submission], rejected: Rejected, on_page: Callable[[str], None]
 ) -> None:
     (site / "methods").mkdir(parents=True)
     for name, text in zip(("page.css", "page.js"), page_files(), strict=True):
@@ -143,7 +138,8 @@ def _write_site(
     _page(site / "index.html", "index", rows=rows, filters=FILTERS, rejected=rejected)
     _page(site / "rules.html", "rules", bounds={"head": HEAD_AT_LEAST, "tail": TAIL_BELOW})
     index = {"format": INDEX_FORMAT, "version": __version__, "submissions": rows}
-    _write_json(site / "index.json", index | {"rejected": [asdict(item) for item in rejected]})
+    left_out = [{"file": name, "faults": faults} for name, faults in rejected.items()]
+    _write_json(site / "index.json", index | {"rejected": left_out})
 
 
 def _row(submission: Submission, rank: str) -> dict[str, Any]:

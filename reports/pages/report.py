@@ -191,7 +191,7 @@ def _section(section: Section) -> dict[str, Any]:
         "quoted": [asdict(row) for row in table.quoted],
         "notes": table.notes,
         "left_out": table.left_out,
-        "summary": [asdict(summary) for summary in summarise(table)],
+        "summary": summarise(table),
     }
 
 

@@ -1,7 +1,6 @@
 """What a table shows, in sentences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from .result_table import DECIMALS, ResultTable, Row
@@ -9,25 +8,18 @@ from .result_table import DECIMALS, ResultTable, Row
 NAMED_AT_MOST = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupSummary:
-    """The best mean of one of `SCORE_NAMES` as tables print it, the labels of its rows, and a sentence on the rest."""
+def summarise(table: ResultTable) -> list[dict[str, str]]:
+    """The best of every group that was measured, and how the others compare with it.
 
-    group: str
-    number: str
-    best: str
-    rest: str
-
-
-def summarise(table: ResultTable) -> list[GroupSummary]:
-    """The best of every group that was measured, and how the others compare with it."""
+    Each has its `group`, the `number` that is its best mean as tables print it, the labels of the `best` rows, and a
+    sentence on the `rest`.
+    """
     summaries = []
     for group in SCORE_NAMES:
         if best := table.best(group):
             others = [row for row in table.measured if not row.cells[group].best and row.cells[group].mean is not None]
-            names = listed([row.short for row in best])
-            number = best[0].cells[group].text
-            summaries.append(GroupSummary(group=group, number=number, best=names, rest=_others(others, group)))
+            names, number = listed([row.short for row in best]), best[0].cells[group].text
+            summaries.append({"group": group, "number": number, "best": names, "rest": _others(others, group)})
     return summaries
 
 
