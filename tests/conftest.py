@@ -1,5 +1,6 @@
 """What the tests of several rooms share: published facts, small labels, rendered scenes, empty stores, PostgreSQL."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.tracking import store as store_module
 from mltbench.benchmark.tracking.store import open_store
@@ -28,6 +30,7 @@ from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.methods.method import METHODS
 from mltbench.reports.results.quoted import QuotedRow
 from mltbench.reports.results.runs import COLUMNS
+from plans import plugin_file, plugin_text, tiny_plan
 
 # Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
 SLOW = """
@@ -196,6 +199,27 @@ def store(out):
 @pytest.fixture
 def settings(data_root):
     return RunSettings(data_root=data_root)
+
+
+@pytest.fixture
+def finished(dataset, store, settings):
+    """A store with one finished run of the tiny set; gives its experiment's id."""
+    plan = tiny_plan()
+    assert run_plan(plan, store, settings).trained == list(plan.experiments)
+    return plan.experiments[0].experiment.id
+
+
+@pytest.fixture
+def plugin(own_registrations, tmp_path):
+    """Write a plugin and load it; forget it afterwards."""
+    with contextlib.ExitStack() as written:
+
+        def plugin(name, body, *texts, folder=".", load=True, **more):
+            file = tmp_path / folder / f"{name if folder == '.' else 'mine'}_plugin.py"
+            file.parent.mkdir(exist_ok=True)
+            return written.enter_context(plugin_file(file, *texts, plugin_text(name, body, **more), load=load))
+
+        yield plugin
 
 
 @pytest.fixture(scope="session")

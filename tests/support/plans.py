@@ -5,6 +5,8 @@ import textwrap
 from contextlib import contextmanager
 
 from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.datasets.registry import load_dataset
 from mltbench.methods import plugins
 
@@ -42,6 +44,7 @@ class Loss_{name}(torch.nn.Module):
 """
 PLAIN = "return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)"
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1")
+SMALL = (*QUICK, "recipe.batch_size=8")
 
 
 def plugin_text(name, body, like="rs"):
@@ -50,19 +53,55 @@ def plugin_text(name, body, like="rs"):
 
 
 @contextmanager
-def plugin_file(path, *texts):
+def plugin_file(path, *texts, load=True):
     """Write a plugin and load it; forget it at the end."""
     path.write_text("".join(texts))
     name = plugins.plugin_module_name(path)
-    plugins.load_plugins([str(path)])
+    if load:
+        plugins.load_plugins([str(path)])
     yield path
-    sys.modules.pop(name)
+    sys.modules.pop(name, None)
 
 
 def make_plan(data_root, methods, **more):
     return build_plan(
         load_dataset("digits-mlt", data_root=data_root), methods, overrides=QUICK, **{"seeds": [0], **more}
     )
+
+
+def tiny_plan(methods=("erm",), *, overrides=SMALL, seeds=(0,)):
+    return build_plan(tiny_dataset(), methods, seeds=seeds, overrides=overrides)
+
+
+def contents(store, kind="experiment"):
+    """What MLflow has, without the ids that it gives: all that uploading could change."""
+    return sorted(
+        (
+            *(run.info.run_name, run.info.status, run.info.start_time, run.info.end_time),
+            *(sorted(some.items()) for some in (run.data.tags, run.data.params)),
+            *(points(store, run), len(run.inputs.dataset_inputs)),
+        )
+        for run in store.runs_of(kind=kind)
+    )
+
+
+def points(store, run):
+    """Every metric point of a run, as often as MLflow has it."""
+    histories = (store.client.get_metric_history(run.info.run_id, name) for name in run.data.metrics)
+    return sorted((p.key, p.step, p.timestamp, float(p.value).hex()) for history in histories for p in history)
+
+
+def require_each_point_once(store, plan):
+    """All runs of a plan are in MLflow once and closed, with every point of their journals once, and their files."""
+    ids = sorted(planned.experiment.id for planned in plan.experiments)
+    runs = [run for run in store.runs_of() if run.data.tags["mltbench.experiment_id"] in ids]
+    assert sorted(run.data.tags["mltbench.experiment_id"] for run in runs) == ids
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        entries = read_journal(store.runs / run.data.tags["mltbench.experiment_id"])
+        assert points(store, run) == sorted((n, e.step, e.time, v.hex()) for e in entries for n, v in e.metrics.items())
+        names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+        assert {"weights.pt", "test_scores.npz", "journal.jsonl"} <= names
 
 
 def numbers(store):

@@ -4,18 +4,7 @@ import json
 import shutil
 
 import pytest
-from mltbench.benchmark.executors.run_plan import run_plan
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.journal import Journal
-
-
-@pytest.fixture
-def finished(dataset, store, settings):
-    """A store with one finished run of the tiny set; gives its experiment's id."""
-    quick = ("recipe.plain.epochs=1", "recipe.batch_size=8")
-    plan = build_plan(dataset, ["erm"], seeds=[0], overrides=quick)
-    assert len(run_plan(plan, store, settings).trained) == 1
-    return plan.experiments[0].experiment.id
 
 
 @pytest.fixture

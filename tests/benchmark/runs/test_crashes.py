@@ -13,11 +13,10 @@ from crashes import KILLED, METHODS, Events, fingerprint, in_child, resumed, run
 from mlflow import MlflowClient
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
-from mltbench.benchmark.experiments.plan import build_plan
-from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.runs.verification import compare_runs
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.execution import Execution
+from plans import require_each_point_once, tiny_plan
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
@@ -42,7 +41,7 @@ def test_a_run_killed_at_its_events_comes_to_the_same_bits(stride, uninterrupted
 
 
 CALLS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "search_runs")
-QUICK = ("recipe.plain.epochs=2", "recipe.plain.decay_after=[]", "recipe.neck_width=8", "recipe.image_size=16")
+TWO_EPOCHS = ("recipe.plain.epochs=2", "recipe.plain.decay_after=[]", "recipe.neck_width=8", "recipe.image_size=16")
 
 
 def plan_is_run(root, plan, kill_at=None):
@@ -57,7 +56,7 @@ def plan_is_run(root, plan, kill_at=None):
 @pytest.mark.parametrize("stride", [15, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_plan_killed_at_calls_to_mlflow_uploads_every_point_once(stride, dataset, empty_database, tmp_path):
     """Kill a plan at calls to MLflow, run it again, and compare every point with the journal."""
-    plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
+    plan = tiny_plan(overrides=TWO_EPOCHS)
 
     def fresh(name):
         (tmp_path / name).mkdir()
@@ -72,16 +71,8 @@ def test_a_plan_killed_at_calls_to_mlflow_uploads_every_point_once(stride, datas
         assert in_child(plan_is_run, root, plan, point) == KILLED
         assert in_child(plan_is_run, root, plan) == 0
         store = open_store(root)
-        finished = [run for run in store.runs_of() if run.info.status == "FINISHED"]
-        assert len(finished) == len(store.runs_of()) == 1, events[point]
-        journal = read_journal(store.runs / plan.experiments[0].experiment.id)
-        expected = {(n, e.step, e.time, v.hex()) for e in journal for n, v in e.metrics.items()}
-        history = [
-            (name, point.step, point.timestamp, float(point.value).hex())
-            for name in finished[0].data.metrics
-            for point in store.client.get_metric_history(finished[0].info.run_id, name)
-        ]
-        assert sorted(history) == sorted(expected), events[point]
+        assert len(store.runs_of()) == 1, events[point]
+        require_each_point_once(store, plan)
 
 
 @pytest.mark.parametrize("statement", [1, 40, 200])

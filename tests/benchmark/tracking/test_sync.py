@@ -5,38 +5,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from mltbench.benchmark.executors.run_plan import run_plan
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import Journal
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.tracking.sync import agree, find
-
-QUICK = ("recipe.plain.epochs=1", "recipe.batch_size=8")
-
-
-@pytest.fixture
-def finished(dataset, store, settings):
-    """A store with one finished run of the tiny set; gives its experiment's id."""
-    plan = build_plan(dataset, ["erm"], seeds=[0], overrides=QUICK)
-    assert len(run_plan(plan, store, settings).trained) == 1
-    return plan.experiments[0].experiment.id
-
-
-def contents(store, kind="experiment"):
-    """What MLflow has, without the ids that it gives."""
-    return sorted(
-        (
-            run.info.run_name,
-            run.info.status,
-            run.info.start_time,
-            run.info.end_time,
-            sorted(run.data.tags.items()),
-            sorted(run.data.params.items()),
-            sorted(run.data.metrics.items()),
-        )
-        for run in store.runs_of(kind=kind)
-    )
+from plans import contents
 
 
 def kinds(store):

@@ -7,12 +7,13 @@ import pytest
 from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.folder import RunFolder
-from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking import upload
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.tracking.sync import agree, find
+from plans import require_each_point_once, tiny_plan
+
+TWO_EPOCHS = ("recipe.plain.epochs=2", "recipe.batch_size=8")
 
 
 @pytest.fixture(scope="module")
@@ -57,32 +58,10 @@ class Failing:
                     time.sleep(0.02)
 
 
-def a_plan(dataset, seeds):
-    return build_plan(dataset, ["erm"], seeds=seeds, overrides=("recipe.plain.epochs=2", "recipe.batch_size=8"))
-
-
-def require_each_point_once(store, plan):
-    """All runs of a plan are in MLflow once and closed, with every point of their journals once, and their files."""
-    ids = {planned.experiment.id for planned in plan.experiments}
-    runs = [run for run in store.runs_of() if run.data.tags["mltbench.experiment_id"] in ids]
-    assert sorted(run.data.tags["mltbench.experiment_id"] for run in runs) == sorted(ids)
-    for run in runs:
-        assert run.info.status == "FINISHED"
-        points = sorted(
-            (name, p.step, p.timestamp, p.value)
-            for name in run.data.metrics
-            for p in store.client.get_metric_history(run.info.run_id, name)
-        )
-        entries = read_journal(store.runs / run.data.tags["mltbench.experiment_id"])
-        assert points == sorted((n, e.step, e.time, v) for e in entries for n, v in e.metrics.items())
-        names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
-        assert {"weights.pt", "test_scores.npz", "journal.jsonl"} <= names
-
-
 def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothing(
     server, dataset, settings, tmp_path, quick
 ):
-    store, plan = open_store(tmp_path / "out", server.uri), a_plan(dataset, range(30, 37))
+    store, plan = open_store(tmp_path / "out", server.uri), tiny_plan(overrides=TWO_EPOCHS, seeds=range(30, 37))
     summary = run_plan(plan, store, settings, executor=Failing(server, [*FAILURES, WELL]))
     assert summary.trained == list(plan.experiments)
     assert summary.not_uploaded == [], "the uploader catches up by itself"
@@ -95,7 +74,7 @@ def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothi
 def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, settings, tmp_path):
     store = open_store(tmp_path / "out", server.uri)
     first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
-    plan = a_plan(dataset, [first, first + 1])
+    plan = tiny_plan(overrides=TWO_EPOCHS, seeds=[first, first + 1])
     before = time.monotonic()
     summary = run_plan(plan, store, settings, executor=Failing(server, [mood]))
     assert time.monotonic() - before < 60
@@ -110,7 +89,7 @@ def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server,
 
 
 def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, store, settings, quick):
-    plan = a_plan(dataset, [0])
+    plan = tiny_plan()
     (planned,) = plan.experiments
     assert run_plan(plan, store, settings).trained == [planned]
     (run,) = store.runs_of()
