@@ -34,11 +34,10 @@ from plans import plugin_file, plugin_text, tiny_plan
 
 # Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
 SLOW = """
-    benchmark/commands/test_command_line benchmark/commands/test_command_line_plugins benchmark/executors/test_ray
-    benchmark/networks/test_backbones benchmark/runs/test_cohort benchmark/runs/test_crashes
-    benchmark/runs/test_failures benchmark/runs/test_resume benchmark/speed/test_bench_commands
-    benchmark/speed/test_harness benchmark/tracking/test_store benchmark/tracking/test_upload
-    benchmark/tracking/test_upload_thread datasets/importing/test_image_import datasets/published/test_preparing
+    benchmark/commands/test_command_line benchmark/executors/test_executors benchmark/networks/test_backbones
+    benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
+    benchmark/tracking/test_store benchmark/tracking/test_upload benchmark/tracking/test_upload_thread
+    datasets/importing/test_image_import datasets/published/test_preparing
     end_to_end/test_frozen_truth end_to_end/test_written_before reports/figures/test_figure_registry
     reports/leaderboard/test_leaderboard reports/pages/test_report_page reports/results/test_loaded_results
     studies/tuning/test_tuning studies/tuning/test_workers

@@ -9,6 +9,7 @@ import pytest
 from mltbench import __version__
 from mltbench.__main__ import COMMANDS
 from mltbench.methods.catalogue import CATALOGUE
+from plans import PLAIN
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -136,3 +137,45 @@ def test_a_deleted_run_is_trained_anew(call, out, monkeypatch):
     assert "0 finished before, 1 to train" in call("run", "--method", "erm", *QUICK, "--out", out)[1]
     (again,) = listed(call, out)
     assert (again["experiment"], again["total"]) == (row["experiment"], row["total"])
+
+
+def test_check_passes_a_good_method(call, plugin):
+    status, shown, _ = call(
+        "check", "--plugin", plugin("good", PLAIN, load=False), "--method", "good", "--method", "ml-gcn"
+    )
+    assert status == 0
+    assert "2 of 2 methods passed" in shown
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('return logits.sum() * float("nan")', "not finite"),
+        ("return logits", "scalar"),
+        ("return torch.zeros(())", "grad"),
+        ("return logits.sum() * 0", "no weight has a gradient"),
+        ('raise ValueError("[/red] no way")', "[/red] no way"),
+    ],
+)
+def test_check_fails_a_bad_method(call, plugin, body, reason):
+    status, shown, _ = call("check", "--plugin", plugin("bad", body, load=False), "--method", "bad", "--method", "erm")
+    assert status == 1
+    assert "1 of 2 methods passed" in shown
+    assert reason in shown
+
+
+def test_a_run_that_fails_says_why_and_exits_with_1(call, plugin, out):
+    file = plugin("bad", 'raise RuntimeError("[/red] no way")', load=False)
+    status, shown, _ = call("run", "--plugin", file, "--method", "bad", "--method", "erm", *QUICK, "--out", out)
+    assert status == 1
+    assert "trained 1, failed 1, skipped 0" in shown
+    assert "RuntimeError: [/red] no way" in shown
+    (row,) = json.loads(call("runs", "list", "--json", "--method", "bad", "--out", out)[1])
+    assert row["state"] == "failed"
+    assert "RuntimeError" in call("runs", "show", row["run_id"], "--out", out)[1]
+
+
+def test_two_plugins_of_one_file_name_are_both_loaded(call, plugin):
+    files = [plugin(name, PLAIN, folder=name, load=False) for name in ("first", "second")]
+    options = [word for file in files for word in ("--plugin", file)]
+    assert call("check", *options, "--method", "first", "--method", "second")[0] == 0

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from mltbench.benchmark.runs import provenance
-from mltbench.benchmark.runs.provenance import PACKAGE_ROOT, ROOMS, code_version, source_digest
+from mltbench.benchmark.runs.provenance import PACKAGE_ROOT, ROOMS, code_version, machine, source_digest
 
 
 @pytest.fixture
@@ -33,3 +33,9 @@ def test_another_byte_or_another_name_is_another_digest(name, installed):
     changed = source_digest(installed)
     file.rename(file.with_name("renamed.py"))
     assert len({whole, changed, source_digest(installed)}) == 3
+
+
+def test_tf32_is_on_record_where_it_is_used(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "a GPU")
+    assert machine("cuda", 1)["float32_matmul"] == "high"
+    assert "float32_matmul" not in machine("cpu", 1)

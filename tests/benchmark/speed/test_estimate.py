@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from mltbench.benchmark.commands.plans import planned_scorings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.speed import estimate
 from mltbench.benchmark.speed.estimate import Rate, expected_seconds, measure_rate, rate_key
 from mltbench.benchmark.training.execution import Execution
+from mltbench.datasets import registry
 from mltbench.datasets.dataset import Dataset
 from mltbench.errors import InputError
 
@@ -54,10 +57,6 @@ def test_validation_is_scored_every_so_many_epochs_and_at_the_end(every, scoring
 
 
 def test_a_dry_run_prints_the_hours_without_images(labels_alone, own_registrations, monkeypatch, call, own_folder, out):
-    from dataclasses import replace
-
-    from mltbench.datasets import registry
-
     entry = replace(registry.get_dataset_entry("tiny"), open=lambda root: labels_alone)
     monkeypatch.setitem(registry._REGISTERED.by_name, "tiny", entry)
     monkeypatch.setattr(estimate, "SECONDS", 0.0)
