@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing_server import free_port
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.tracking import store as store_module
@@ -36,7 +36,7 @@ from plans import plugin_file, plugin_text, tiny_plan
 SLOW = """
     benchmark/commands/test_command_line benchmark/executors/test_executors benchmark/networks/test_backbones
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
-    benchmark/tracking/test_store benchmark/tracking/test_upload benchmark/tracking/test_upload_thread
+    benchmark/tracking/test_store benchmark/tracking/test_upload
     datasets/importing/test_image_import datasets/published/test_preparing
     end_to_end/test_frozen_truth end_to_end/test_written_before reports/figures/test_figure_registry
     reports/leaderboard/test_leaderboard reports/pages/test_report_page reports/results/test_loaded_results
@@ -272,12 +272,6 @@ def _empty_postgresql_database(server):
         connection.execute(f"CREATE DATABASE {name}")
         yield server.removesuffix("postgres") + name
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def free_port():
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 MARKS = {

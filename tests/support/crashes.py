@@ -1,6 +1,5 @@
 """A small run that is killed at its events: what the tests of resuming and of checkpoints share."""
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from frozen_truth import scores_digest, weights_digest
 from mltbench import files
 from mltbench.benchmark.experiments.recipe import Schedule
 from mltbench.benchmark.runs import journal, run
@@ -27,18 +27,20 @@ METHODS = ("erm", "db-focal", "ml-gcn")
 KILLED, TROUBLE = 9, 3
 
 
-def small_experiment(name, *, seed=0, **settings):
-    """Two epochs of two or three steps on the tiny set."""
+def cohort_job(names, folder, *, checkpoint_seconds=0.0, **settings):
+    """Two epochs of two or three steps on the tiny set, validated after each, with a checkpoint after every step."""
     schedule = Schedule(epochs=2, decay_after=(1,))
-    settings = {"batch_size": 6, "image_size": 16, "neck_width": 8, "dropout": 0.5, "warmup_iterations": 3, **settings}
-    return tiny_experiment(get_method(name), seed=seed, plain=schedule, resampled=schedule, **settings)
-
-
-def small_job(folder, name="erm", *, checkpoint_seconds=0.0, **settings):
-    """That run as a job, validated after every epoch, with a checkpoint after every step."""
+    settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "image_size": 16, "neck_width": 8} | settings
+    settings = {"dropout": 0.5, "warmup_iterations": 3} | settings
+    texts = {name: tiny_experiment(get_method(name), **settings).to_json() for name in names}
+    members = tuple(Member(experiment_json=text, folder=str(folder / name)) for name, text in texts.items())
     execution = Execution(evaluate_every=1, checkpoint_seconds=checkpoint_seconds)
-    text = small_experiment(name, **settings).to_json()
-    return Job(members=(Member(experiment_json=text, folder=str(folder)),), data_root="", execution=execution)
+    return Job(members=members, data_root="", execution=execution)
+
+
+def small_job(folder, name="erm", **settings):
+    """A job of that kind for one method, whose run lies in the folder itself."""
+    return in_folder(cohort_job([name], Path(folder), **settings), folder)
 
 
 def in_folder(job, folder):
@@ -48,11 +50,9 @@ def in_folder(job, folder):
 
 
 def fingerprint(folder):
-    """Digest of the weights and of the scores, and the journal's metrics as hex floats, costs apart."""
+    """Digests of the weights and of the scores, and the journal's metrics as hex floats, costs apart."""
     folder = Path(folder)
-    weights = torch.load(folder / "weights.pt", weights_only=True)
-    digest = hashlib.sha256(b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights)))
-    digest.update((folder / "test_scores.npz").read_bytes() + (folder / "per_class.json").read_bytes())
+    digests = weights_digest(folder / "weights.pt"), scores_digest(folder / "test_scores.npz")
     points = [
         (entry.event, entry.step, name, value.hex())
         for entry in read_journal(folder)
@@ -60,7 +60,7 @@ def fingerprint(folder):
         if not name.startswith("cost/")
     ]
     assert not [entry for entry in read_journal(folder) if entry.event == "not repeated"]
-    return digest.hexdigest(), points
+    return (*digests, (folder / "per_class.json").read_text()), points
 
 
 @cache

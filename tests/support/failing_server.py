@@ -1,4 +1,4 @@
-"""A real MLflow server, and a proxy before it that fails in each of five ways."""
+"""A real MLflow server, and a stand-in before it, or alone, that fails in each of five ways or says what it is told."""
 
 import contextlib
 import os
@@ -18,29 +18,34 @@ STARTS_WITHIN_SECONDS, ENDS_WITHIN_SECONDS = 90.0, 20.0
 # Closes a connection by a reset, and not by an orderly end.
 RESET = b"\1\0\0\0\0\0\0\0"
 OOPS = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 class FailingServer(socketserver.ThreadingTCPServer):
     """Passes requests to the server behind it, on another port of 127.0.0.1, and fails as its `mood` says.
 
-    `refused` closes a connection at once, `hanging` reads and never answers, `500` answers so, `reset` lets the server
-    do what was asked and breaks off in the middle of its answer, `slow` takes .3 s for each. Requests are counted in
-    `asked`, by mood.
+    `refused` closes a connection at once, `hanging` reads and never answers, `healthy` does so unless it is asked for
+    its health, `500` answers so, `reset` lets the server do what was asked and breaks off in the middle of its answer,
+    `slow` takes .3 s for each. A mood of bytes is the answer itself. Requests are counted in `asked`, by mood.
     """
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, behind):
+    def __init__(self, behind=None, mood=WELL):
         super().__init__(("127.0.0.1", 0), Connection)
-        self.behind, self.mood, self.asked = behind, WELL, Counter()
+        self.behind, self.mood, self.asked, self.port = behind, mood, Counter(), self.server_address[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
-    @property
-    def uri(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def close(self):
+    def __exit__(self, *_):
+        self.mood = None
         self.shutdown()
         self.server_close()
 
@@ -59,11 +64,13 @@ class Connection(socketserver.BaseRequestHandler):
             self.reset()
             return
         request = self.read()
-        if mood == "hanging":
-            while self.server.mood == "hanging":
+        if mood == "healthy" and request.startswith(b"GET /health"):
+            self.request.sendall(FINE)
+        elif mood in ("hanging", "healthy"):
+            while self.server.mood == mood:
                 time.sleep(0.05)
-        elif mood == "500":
-            self.request.sendall(OOPS)
+        elif mood == "500" or isinstance(mood, bytes):
+            self.request.sendall(OOPS if mood == "500" else mood)
         else:
             time.sleep(0.3 if mood == "slow" else 0)
             with socket.create_connection(("127.0.0.1", self.server.behind)) as there:
@@ -95,8 +102,7 @@ class Connection(socketserver.BaseRequestHandler):
 @contextlib.contextmanager
 def mlflow_server(folder):
     """A real MLflow server on 127.0.0.1 with SQLite in a folder; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     words = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", folder / "files"]
     words += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
     with (folder / "log").open("w") as log:

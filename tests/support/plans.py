@@ -64,9 +64,8 @@ def plugin_file(path, *texts, load=True):
 
 
 def make_plan(data_root, methods, **more):
-    return build_plan(
-        load_dataset("digits-mlt", data_root=data_root), methods, overrides=QUICK, **{"seeds": [0], **more}
-    )
+    options = {"seeds": [0], "overrides": QUICK, **more}
+    return build_plan(load_dataset("digits-mlt", data_root=data_root), methods, **options)
 
 
 def tiny_plan(methods=("erm",), *, overrides=SMALL, seeds=(0,)):

@@ -4,23 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crashes import KILLED, fingerprint, in_child, steps_and_kill
+from crashes import KILLED, cohort_job, fingerprint, in_child, steps_and_kill
 from mltbench.benchmark.executors.run_plan import cohort_key, run_plan
 from mltbench.benchmark.executors.settings import LARGEST_COHORT, RunSettings
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.experiments.recipe import Schedule
 from mltbench.benchmark.runs.folder import RunFolder, State
 from mltbench.benchmark.runs.interruption import Interrupted
-from mltbench.benchmark.runs.job import Job, Member
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.training.check import tiny_experiment
-from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.feed import Feed
 from mltbench.benchmark.training.learner import Learner
-from mltbench.datasets.registry import load_dataset
 from mltbench.methods.catalogue import get_method
-from plans import plugin_file, plugin_text
+from plans import QUICK, make_plan
 
 EPOCHS = Schedule(epochs=3, decay_after=(1,))
 RESAMPLED = ("rs", "r-bce", "db-focal")
@@ -33,14 +29,10 @@ return logits.sum()
 """
 
 
-def job_of(names, folder, **execution):
-    """A cohort of three epochs on the tiny set."""
-    settings = {"plain": EPOCHS, "resampled": EPOCHS, "image_size": 32, "neck_width": 8}
-    members = tuple(
-        Member(experiment_json=tiny_experiment(get_method(name), **settings).to_json(), folder=str(folder / name))
-        for name in names
-    )
-    return Job(members=members, data_root="", execution=Execution(evaluate_every=1, **execution))
+def job_of(names, folder, checkpoint_seconds=60.0):
+    """A cohort of three epochs of two steps, or of three."""
+    settings = {"plain": EPOCHS, "resampled": EPOCHS, "batch_size": 8}
+    return cohort_job(names, folder, checkpoint_seconds=checkpoint_seconds, **settings)
 
 
 def train_alone(names, folder):
@@ -87,11 +79,11 @@ def test_what_agrees_in_all_but_loss_and_head_is_a_cohort():
     assert len({keys["erm"], keys["rs"], *map(cohort_key, others)}) == 5
 
 
-def test_a_member_that_fails_leaves_the_others_alone(dataset, own_registrations, tmp_path):
+def test_a_member_that_fails_leaves_the_others_alone(dataset, plugin, tmp_path):
     names = ("fails", "rs", "diverges", "r-bce")
-    moods = plugin_text("fails", FAILS), plugin_text("diverges", 'return logits.sum() * float("nan")')
-    with plugin_file(tmp_path / "moods.py", *moods):
-        assert not run_cohort(job_of(names, tmp_path / "together"))
+    plugin("fails", FAILS)
+    plugin("diverges", 'return logits.sum() * float("nan")')
+    assert not run_cohort(job_of(names, tmp_path / "together"))
     assert states(tmp_path / "together", names) == ["failed", "finished", "failed", "finished"]
     ends = {name: read_journal(tmp_path / "together" / name)[-1] for name in ("fails", "diverges")}
     assert ends["fails"].details["reason"] == "RuntimeError: in a mood"
@@ -181,8 +173,7 @@ def test_cohorts_leave_no_worker_without_any(tmp_path):
 @pytest.mark.parametrize("executor", ["here", "local"])
 def test_a_plan_is_run_in_cohorts(executor, store, data_root, settings, trunk_passes):
     names = ("rs", "r-bce", "erm")
-    quick = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.image_size=16", "recipe.neck_width=8")
-    plan = build_plan(load_dataset("digits-mlt", data_root=data_root), names, overrides=quick, seeds=[0])
+    plan = make_plan(data_root, names, overrides=(*QUICK, "recipe.image_size=16", "recipe.neck_width=8"))
     ended = []
     summary = run_plan(plan, store, replace(settings, executor=executor), on_end=ended.append)
     for experiments in (summary.trained, ended):

@@ -144,23 +144,15 @@ def test_a_second_ctrl_c_ends_at_once_and_harms_nothing(dataset, expected, tmp_p
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"device": "cuda"}])
 def test_another_execution_is_refused_and_nothing_is_lost(change, killed, tmp_path):
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")}
-    other = replace(killed, execution=replace(killed.execution, **change))
-    if change == {"device": "cuda"} and not torch.cuda.is_available():
-        other = replace(killed, execution=killed.execution)
-        _rewrite_header(tmp_path / "run", device="cuda")
-        before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")}
-    with pytest.raises(ExecutionChangedError, match=r"would not give the same bits.*--restart"):
-        run_cohort(other)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")} == before
-    assert run_cohort(replace(other, restart=True, execution=killed.execution))
-
-
-def _rewrite_header(folder, **changes):
-    for path in folder.glob("checkpoint*"):
+    for path in (tmp_path / "run").glob("checkpoint*"):
         header, _, payload = path.read_bytes().split(b"\n", 2)[2].partition(b"\n")
-        body = json.dumps({**json.loads(header), **changes}).encode() + b"\n" + payload
+        body = json.dumps({**json.loads(header), **change}).encode() + b"\n" + payload
         path.write_bytes(b"mltbench checkpoint 1\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")}
+    with pytest.raises(ExecutionChangedError, match=r"would not give the same bits.*--restart"):
+        run_cohort(killed)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[cj]*")} == before
+    assert run_cohort(replace(killed, restart=True))
 
 
 def test_a_loss_that_was_not_finite_before_the_kill_fails_the_run_after_it(dataset, tmp_path):
@@ -257,23 +249,19 @@ def limited(job, room):
         os._exit(FULL_DISK if "no room left" in str(error) and "resumes from there" in str(error) else TROUBLE)
 
 
-def test_a_checkpoint_that_finds_no_room_leaves_the_old_one(killed, expected, tmp_path):
-    folder = tmp_path / "run"
-    before = {name: (folder / name).read_bytes() for name in ("checkpoint.mlt", "checkpoint.previous.mlt")}
-    assert in_child(limited, killed, 50_000) == FULL_DISK
-    assert {name: (folder / name).read_bytes() for name in before} == before
-    assert not list(folder.glob(".*.new")), "what was half written is taken away"
-    assert RunFolder(folder).state().state == State.INTERRUPTED
-    assert "no room left" in RunFolder(folder).state().reason
-    assert resumed(killed) == expected
-
-
-def test_a_journal_that_finds_no_room_loses_nothing(killed, expected, tmp_path):
-    folder = tmp_path / "run"
-    room = (folder / "journal.jsonl").stat().st_size + 40
-    job = replace(killed, execution=replace(killed.execution, checkpoint_seconds=60))
+@pytest.mark.parametrize("file", ["checkpoint", "journal"])
+def test_a_file_that_finds_no_room_loses_nothing(file, killed, expected, tmp_path):
+    folder, job, room = tmp_path / "run", killed, 50_000
+    if file == "journal":
+        room = (folder / "journal.jsonl").stat().st_size + 40
+        job = replace(killed, execution=replace(killed.execution, checkpoint_seconds=60))
+    before = {path.name: path.read_bytes() for path in folder.glob("checkpoint*")}
     assert in_child(limited, job, room) == FULL_DISK
-    assert RunFolder(folder).state().state == State.INTERRUPTED
+    assert {path.name: path.read_bytes() for path in folder.glob("checkpoint*")} == before
+    assert not list(folder.glob(".*.new")), "what was half written is taken away"
+    found = RunFolder(folder).state()
+    assert found.state == State.INTERRUPTED
+    assert ("no room left" in str(found.reason)) == (file == "checkpoint")
     assert resumed(killed) == expected
 
 

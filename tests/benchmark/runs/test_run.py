@@ -3,27 +3,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from crashes import in_folder
+from crashes import in_folder, small_job
 from mltbench.benchmark.experiments.recipe import Schedule
 from mltbench.benchmark.runs.folder import RunFolder
-from mltbench.benchmark.runs.job import Job, Member
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.runs.run import run_cohort
-from mltbench.benchmark.training.check import tiny_experiment
 from mltbench.benchmark.training.execution import Execution, StoppedEarly
 from mltbench.datasets import registry
-from mltbench.methods.catalogue import get_method
-
-EPOCHS = Schedule(epochs=3, decay_after=())
 
 
 @pytest.fixture
 def job(dataset, tmp_path):
     """Three epochs of ERM on the tiny set, validated after each."""
-    experiment = tiny_experiment(get_method("erm"), plain=EPOCHS, image_size=16, neck_width=8)
-    execution = Execution(evaluate_every=1)
-    member = Member(experiment_json=experiment.to_json(), folder=str(tmp_path / "run"))
-    return Job(members=(member,), data_root="", execution=execution)
+    return small_job(tmp_path / "run", plain=Schedule(epochs=3, decay_after=()))
 
 
 def test_a_callback_sees_every_epoch_as_the_journal_has_it(job, tmp_path):

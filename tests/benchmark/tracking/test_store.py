@@ -1,14 +1,12 @@
 """Opening a store: tracking servers that answer, refuse, hang or are none; SQLite; PostgreSQL; passwords."""
 
-import contextlib
-import http.server
-import socket
 import sqlite3
 import sys
 import threading
 import time
 
 import pytest
+from failing_server import FINE, FailingServer, free_port
 from mltbench.benchmark.runs.provenance import command_line
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.errors import InputError, without_password
@@ -16,63 +14,11 @@ from mltbench.errors import InputError, without_password
 SECRET = "s3cret"
 
 
-@contextlib.contextmanager
-def listening(answer=None):
-    """A port that takes connections, and says `answer` or nothing at all; gives its number."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    with connection:
-                        connection.recv(1000)
-                        connection.sendall(answer)
-
-        if answer is not None:
-            threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-
-
-@contextlib.contextmanager
-def healthy(*, answers=True):
-    """A server that is well, and answers as MLflow's does or never; gives its port and the paths that were asked."""
-    asked, over = [], threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def do_POST(self):
-            if not answers:
-                over.wait(20)
-                return
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port, asked
-        over.set()
-        server.shutdown()
-
-
 @pytest.fixture(params=["closed", "silent"])
 def dead(request):
     """A port at which no tracking server is."""
-    if request.param == "closed":
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            number = server.getsockname()[1]
-        yield number
-    else:
-        with listening() as number:
-            yield number
+    with FailingServer(mood="hanging") as server:
+        yield free_port() if request.param == "closed" else server.port
 
 
 @pytest.mark.parametrize("command", ["runs list", "report", "run --method erm --dry-run"])
@@ -94,19 +40,18 @@ def test_the_error_comes_within_five_seconds_and_keeps_the_password_to_itself(de
 
 
 def test_the_environment_names_the_server_too(monkeypatch, tmp_path):
-    with listening() as port, listening(b"no web server") as given:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        for uri, asked in ((None, port), (f"http://127.0.0.1:{given}", given)):
-            with pytest.raises(InputError, match=f"127.0.0.1:{asked} does not answer"):
+    with FailingServer(mood="hanging") as server, FailingServer(mood=b"no web server") as given:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        for uri, asked in ((None, server), (given.uri, given)):
+            with pytest.raises(InputError, match=f"{asked.uri} does not answer"):
                 open_store(tmp_path, uri)
 
 
 @pytest.mark.parametrize("user", ["", f"user:{SECRET}@"])
 def test_a_server_that_answers_is_taken(user, tmp_path):
-    with healthy() as (port, asked):
-        uri = f"http://{user}127.0.0.1:{port}"
+    with FailingServer(mood=FINE) as server:
+        uri = f"http://{user}127.0.0.1:{server.port}"
         assert open_store(tmp_path, uri).tracking_uri == uri
-    assert asked[0] == "/health"
 
 
 @pytest.mark.parametrize(
@@ -119,14 +64,14 @@ def test_a_server_that_answers_is_taken(user, tmp_path):
     ids=["a login is wanted", "a proxy without its server", "no web server"],
 )
 def test_a_server_that_refuses_is_an_error(answer, message, tmp_path):
-    with listening(answer) as port, pytest.raises(InputError, match=message):
-        open_store(tmp_path, f"http://127.0.0.1:{port}")
+    with FailingServer(mood=answer) as server, pytest.raises(InputError, match=message):
+        open_store(tmp_path, server.uri)
 
 
 def test_a_server_that_is_healthy_but_never_answers_is_an_error_within_five_seconds(tmp_path):
     before = time.monotonic()
-    with healthy(answers=False) as (port, _), pytest.raises(InputError, match="MLflow cannot open"):
-        open_store(tmp_path, f"http://127.0.0.1:{port}")
+    with FailingServer(mood="healthy") as server, pytest.raises(InputError, match="MLflow cannot open"):
+        open_store(tmp_path, server.uri)
     assert time.monotonic() - before < 5
 
 

@@ -1,28 +1,30 @@
-"""What a run is in MLflow, and that it comes there exactly once."""
+"""What a run is in MLflow, and that it comes there exactly once, through a server that fails in each of five ways."""
 
 import json
 import shutil
-import sqlite3
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
+from mltbench.benchmark.tracking import upload as uploading
 from mltbench.benchmark.tracking.store import Store, open_store
-from mltbench.benchmark.tracking.upload import upload
+from mltbench.benchmark.tracking.sync import agree, find
 from mltbench.benchmark.training.execution import Execution
 from mltbench.datasets.registry import load_dataset
-from plans import contents, make_plan, points, require_each_point_once
+from plans import contents, make_plan, points, require_each_point_once, tiny_plan
 from sklearn.metrics import average_precision_score
 
 METHODS = ("erm", "db-focal")
 GROUPS = ("head", "medium", "tail")
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=2")
+TWO_EPOCHS = ("recipe.plain.epochs=2", "recipe.batch_size=8")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,9 @@ def test_the_logged_scores_follow_from_the_stored_logits(trained, run, data_root
     assert list(per_class["average_precision"]["test"].values()) == pytest.approx(precision, abs=1e-12)
 
 
-def test_what_is_finished_is_neither_trained_nor_uploaded_again(store, data_root, settings):
+def test_what_is_finished_is_neither_trained_nor_uploaded_again_but_to_another_store(
+    store, data_root, settings, empty_database, tmp_path
+):
     plan = make_plan(data_root, ["erm"])
     run_plan(plan, store, settings)
     before, folder = contents(store), store.runs / plan.experiments[0].experiment.id
@@ -128,57 +132,102 @@ def test_what_is_finished_is_neither_trained_nor_uploaded_again(store, data_root
     assert contents(store) == before
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == files
     (run,) = store.runs_of()
-    assert [upload(store, plan.experiments[0], plan.name) for _ in range(2)] == [run.info.run_id] * 2
+    assert [uploading.upload(store, plan.experiments[0], plan.name) for _ in range(2)] == [run.info.run_id] * 2
     assert contents(store) == before
 
     store.client.set_terminated(run.info.run_id, "RUNNING")  # an upload that was cut short
     assert run_plan(plan, store, settings).trained == []
     assert contents(store) == before
 
-
-def test_finished_runs_reach_another_store_without_training(store, data_root, settings, empty_database, tmp_path):
-    plan = make_plan(data_root, ["erm"])
-    run_plan(plan, store, settings)
     shutil.copy(empty_database, tmp_path / "other.db")
     other = Store(root=store.root, tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
-    journal = (store.runs / plan.experiments[0].experiment.id / "journal.jsonl").read_text()
     summary = run_plan(plan, other, settings)
     assert (summary.trained, summary.not_uploaded) == ([], [])
-    assert list(other.finished("digits-mlt")) == [plan.experiments[0].experiment.id]
-    assert (store.runs / plan.experiments[0].experiment.id / "journal.jsonl").read_text() == journal
-    (here,), (there,) = store.runs_of(), other.runs_of()
-    assert here.data.metrics == there.data.metrics
+    assert contents(other) == before
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == files
 
 
-class BreaksAfter:
-    """An executor under which the database is gone once `number` jobs have been uploaded."""
+@pytest.fixture(scope="module")
+def server_port(tmp_path_factory, empty_database):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder)
+    with mlflow_server(folder) as port:
+        yield port
 
-    def __init__(self, database, number):
-        self.database, self.number = database, number
+
+@pytest.fixture
+def server(server_port, monkeypatch):
+    """A real MLflow server that fails as its mood says."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with FailingServer(server_port) as failing:
+        yield failing
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Uploads are tried again at once."""
+    monkeypatch.setattr(uploading, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(uploading, "LONGEST_WAIT_SECONDS", 0.2)
+
+
+class Failing:
+    """An executor under which the server is in the next mood after each job, and is asked in each."""
+
+    def __init__(self, server, moods):
+        self.server, self.moods = server, list(moods)
 
     def run(self, jobs):
-        for i, job in enumerate(jobs):
-            if i == self.number:
-                with sqlite3.connect(self.database) as connection:
-                    ended = "SELECT count(*) FROM runs WHERE name LIKE '%seed 0' AND end_time > 0"
-                    while connection.execute(ended).fetchone()[0] < self.number:
-                        time.sleep(0.05)
-                    for table in ("metrics", "tags", "params", "runs"):
-                        connection.execute(f"ALTER TABLE {table} RENAME TO gone_{table}")
+        for job in jobs:
             yield from InProcess().run([job])
+            if self.moods:
+                self.server.mood = self.moods.pop(0)
+                deadline = time.monotonic() + 30
+                while self.server.asked[self.server.mood] < 2:
+                    assert time.monotonic() < deadline, f"nobody asked the server that is {self.server.mood}"
+                    time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_store_that_goes_away_costs_nothing(number, store, data_root, settings):
-    plan, settings = make_plan(data_root, ["erm", "focal"]), replace(settings, cohort=False)
-    summary = run_plan(plan, store, settings, executor=BreaksAfter(store.root / "mlflow.db", number))
+def test_a_server_that_fails_in_all_five_ways_in_one_run_loses_and_doubles_nothing(
+    server, dataset, settings, tmp_path, quick
+):
+    store, plan = open_store(tmp_path / "out", server.uri), tiny_plan(overrides=TWO_EPOCHS, seeds=range(30, 37))
+    summary = run_plan(plan, store, settings, executor=Failing(server, [*FAILURES, WELL]))
     assert summary.trained == list(plan.experiments)
-    assert [planned for planned, _ in summary.not_uploaded] == list(plan.experiments[number:])
-    assert all(read_journal(store.runs / p.experiment.id)[-1].event == "finished" for p in plan.experiments)
+    assert summary.not_uploaded == [], "the uploader catches up by itself"
+    assert min(server.asked[mood] for mood in FAILURES) >= 2
+    require_each_point_once(store, plan)
 
-    with sqlite3.connect(store.root / "mlflow.db") as connection:
-        for table in ("metrics", "tags", "params", "runs"):
-            connection.execute(f"ALTER TABLE gone_{table} RENAME TO {table}")
-    again = run_plan(plan, open_store(store.root), settings)
+
+@pytest.mark.parametrize("mood", ["refused", *(pytest.param(mood, marks=pytest.mark.soak) for mood in FAILURES[1:])])
+def test_a_server_that_fails_in_mid_plan_loses_and_doubles_nothing(mood, server, dataset, settings, tmp_path):
+    store = open_store(tmp_path / "out", server.uri)
+    first = 10 + 2 * FAILURES.index(mood)  # one server keeps the runs of all moods
+    plan = tiny_plan(overrides=TWO_EPOCHS, seeds=[first, first + 1])
+    before = time.monotonic()
+    summary = run_plan(plan, store, settings, executor=Failing(server, [mood]))
+    assert time.monotonic() - before < 60
+    assert summary.trained == list(plan.experiments)
+    assert (len(summary.not_uploaded) == 0) == (mood == "slow")
+
+    server.mood = WELL
+    again = run_plan(plan, store, settings)
     assert (again.trained, again.not_uploaded) == ([], [])
-    assert len(store.finished("digits-mlt")) == 2
+    assert [reason for _, reason in agree(store, find(store, everything=True)) if reason] == []
+    assert find(store) == []
+    require_each_point_once(store, plan)
+
+
+def test_a_run_that_another_process_holds_is_uploaded_when_it_lets_go(dataset, store, settings, quick):
+    plan = tiny_plan()
+    (planned,) = plan.experiments
+    assert run_plan(plan, store, settings).trained == [planned]
+    (run,) = store.runs_of()
+    store.client.delete_run(run.info.run_id)
+    with RunFolder(store.runs / planned.experiment.id).hold():
+        uploads = uploading.UploadThread(store, plan)
+        uploads.put(planned)
+        ((left, reason),) = uploads.finish(patience=3)
+        assert (left, "is being run by process" in reason) == (planned, True)
+    assert uploads.finish() == []
+    require_each_point_once(store, plan)
