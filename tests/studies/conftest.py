@@ -2,9 +2,9 @@
 
 import pytest
 from mltbench.benchmark.executors.settings import RunSettings
-from mltbench.methods.plugins import load_plugins
 from mltbench.studies.tuning.definition import Setting
 from mltbench.studies.tuning.study import StudyStorage
+from plans import plugin_file
 
 PLUGIN = """
 from mltbench.benchmark.training.check import tiny_dataset
@@ -31,11 +31,8 @@ def _closed_databases(monkeypatch):
 
 @pytest.fixture
 def plugin(own_registrations, tmp_path):
-    path = tmp_path / "sealed.py"
-    # Another text is another module: one that an earlier test imported registers nothing again.
-    path.write_text(f"# {tmp_path.name}{PLUGIN}")
-    load_plugins([str(path)])
-    return path
+    with plugin_file(tmp_path / "sealed.py", PLUGIN) as path:
+        yield path
 
 
 @pytest.fixture

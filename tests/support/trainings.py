@@ -52,11 +52,13 @@ class OwnLoss:
         return self.make()
 
 
-def make_training(name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", **recipe):
+def make_training(
+    name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", execution=None, **recipe
+):
     """A training on the tiny set of 18 images, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
     method = replace(get_method(name), loss=loss) if loss else get_method(name)
     settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "neck_width": 8, **recipe}
     experiment = replace(tiny_experiment(method, seed=seed, **settings), backbone=backbone, weights_digest="random")
     vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
-    return Training(experiment, dataset, word_vectors=vectors)
+    return Training(experiment, dataset, execution, word_vectors=vectors)

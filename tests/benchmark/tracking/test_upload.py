@@ -10,7 +10,6 @@ from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
-from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking import upload as uploading
@@ -29,7 +28,7 @@ TWO_EPOCHS = ("recipe.plain.epochs=2", "recipe.batch_size=8")
 
 @pytest.fixture(scope="module")
 def plan(data_root):
-    return build_plan(load_dataset("digits-mlt", data_root=data_root), METHODS, seeds=[0], overrides=QUICK)
+    return make_plan(data_root, METHODS, overrides=QUICK)
 
 
 @pytest.fixture(scope="module")

@@ -11,24 +11,19 @@ from mltbench.benchmark.networks.backbones import BACKBONES
 from mltbench.benchmark.networks.network import fold_normalisation
 from mltbench.benchmark.training import feed as feed_module
 from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisation, augment, parameters_from_draws
-from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.feed import DeviceData
 from mltbench.benchmark.training.graph import warm_up_without_trace
 from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
-from mltbench.methods.catalogue import get_method
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainings import Training
+from trainings import make_training
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
 TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
-
-
-def tiny_training(name, execution=None, **recipe):
-    return Training(tiny_experiment(get_method(name), **recipe), tiny_dataset(), execution)
 
 
 def settled(module):
@@ -99,7 +94,7 @@ def test_weights_that_are_loaded_stay_in_the_buffer():
 @pytest.mark.parametrize("changes", [{}, {"saturation": 0, "hue": 0}, {"channel_permutation": False, "hue": 0}])
 def test_normalisation_within_the_last_step_is_normalisation_after_it(changes):
     augmentation = replace(Augmentation(), **changes)
-    training = tiny_training("erm", augmentation=augmentation)
+    training = make_training("erm", augmentation=augmentation)
     feed = training.feed
     mean, deviation = torch.tensor([100.0, 120, 140])[:, None, None], torch.tensor([50.0, 60, 70])[:, None, None]
     feed.normalisation = Normalisation(mean, deviation)
@@ -119,7 +114,7 @@ def test_batches_drawn_and_prepared_in_pieces_are_those_of_the_whole_epoch(
 ):
     """Of the re-sampled epoch of 15 draws one is left out: its numbers are drawn all the same."""
     monkeypatch.setattr(feed_module, "PREPARED_AT_ONCE", at_once)
-    feed = tiny_training(method, batch_size=batch_size).feed
+    feed = make_training(method, batch_size=batch_size).feed
     feed.begin_epoch(0)
     crops = torch_stream(0, "augmentation")
     whole = torch.rand(len(feed.order), DRAWS_PER_IMAGE, generator=crops)
@@ -156,7 +151,7 @@ class _Asks(TorchDispatchMode):
 def test_a_step_never_asks_the_device(method, monkeypatch):
     # On the CPU alone, where looking is free, a loss looks at its labels.
     monkeypatch.setattr(loss_module, "require_batch", lambda logits, labels, num_classes: None)
-    training = tiny_training(method, augmentation=Augmentation())
+    training = make_training(method, augmentation=Augmentation())
     training.feed.begin_epoch(0)
     with _Asks() as asked:
         for batch in training.feed.batches():
@@ -169,7 +164,7 @@ def test_a_step_never_asks_the_device(method, monkeypatch):
 
 
 def test_warming_up_leaves_no_trace():
-    fresh, warmed = (tiny_training("db-focal") for _ in range(2))
+    fresh, warmed = (make_training("db-focal") for _ in range(2))
     indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
     features, targets = fresh.feed.features(indices, fresh.feed.prepare(draws)), fresh.feed.data.targets(indices)
     losses = []
@@ -189,7 +184,7 @@ def test_warming_up_leaves_no_trace():
 @pytest.mark.parametrize("method", ["erm", "db-focal"])
 def test_graphed_steps_are_the_eager_ones(method):
     eager, graphed = (
-        tiny_training(method, Execution(device="cuda", graphed=graphed), learning_rate=0.002, dropout=0.0)
+        make_training(method, execution=Execution(device="cuda", graphed=graphed), learning_rate=0.002, dropout=0.0)
         for graphed in (False, True)
     )
     for epoch in range(25):
