@@ -183,8 +183,9 @@ def test_warming_up_leaves_no_trace():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("method", ["erm", "db-focal"])
 def test_graphed_steps_are_the_eager_ones(method):
+    smooth = {"learning_rate": 0.002, "dropout": 0.0, "batch_size": 8, "neck_width": 256}
     eager, graphed = (
-        make_training(method, execution=Execution(device="cuda", graphed=graphed), learning_rate=0.002, dropout=0.0)
+        make_training(method, execution=Execution(device="cuda", graphed=graphed), **smooth)
         for graphed in (False, True)
     )
     for epoch in range(25):
