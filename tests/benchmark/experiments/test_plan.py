@@ -1,11 +1,16 @@
+import shlex
 from dataclasses import replace
 
 import pytest
+from mltbench.benchmark.commands.options import parse_seeds
 from mltbench.benchmark.experiments.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.errors import InputError
-from mltbench.methods.catalogue import TABLES, get_method
+from mltbench.methods.catalogue import CATALOGUE, TABLES, get_method
 from trainings import make_training
+
+ALL = [method.name for method in CATALOGUE]
+RESAMPLED = {name for name in ALL if get_method(name).schedule == "re-sampled"}
 
 
 def ids(plan):
@@ -63,3 +68,99 @@ def test_planned_images_are_those_that_training_takes(name, batch_size):
     recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=batch_size)
     taken = sum(training.epoch(epoch)[1] for epoch in range(2))
     assert training_images(get_method(name), recipe, training.dataset) == taken
+
+
+def affected(dataset, override):
+    """Methods whose experiment is another one under the override."""
+    before = ids(build_plan(dataset, ALL, seeds=[0]))
+    after = ids(build_plan(dataset, ALL, seeds=[0], overrides=[override]))
+    return {name for (name, _), value in after.items() if value != before[name, 0]}
+
+
+@pytest.mark.parametrize(
+    ("override", "methods"),
+    [
+        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}),
+        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce"}),
+        ("method.nu=paper", {"db", "db-focal", "db-symmetric", "nt-bce"}),
+        ("method.gamma=1", {name for name in ALL if "focal" in name}),
+        ("method.cb_beta=.99", {"cb-focal", "rs+cb-focal"}),
+        ("method.ldam_margin=.3", {"ldam"}),
+        ("method.graph_width=64", {"ml-gcn"}),
+        ("method.images_per_visit=1", RESAMPLED),
+        ("recipe.plain.epochs=5", set(ALL) - RESAMPLED),
+        ("recipe.resampled.decay_after=(3,4)", RESAMPLED),
+        ("recipe.learning_rate=.1", set(ALL)),
+        ("recipe.augmentation.flip=true", set(ALL)),
+    ],
+)
+def test_one_setting_changes_the_experiments_that_have_it(dataset, override, methods):
+    assert affected(dataset, override) == methods
+
+
+# The id being the standard one, a run so labelled would be found "finished" but leave the table's own row empty.
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("method.mu=.3", "method.images_per_visit=3", "method.nu=published"),
+        *("recipe.learning_rate=.2", "recipe.resampled.epochs=8", "recipe.plain.epochs=3"),
+    ],
+)
+def test_an_override_that_changes_nothing_has_no_label(dataset, override):
+    plan = build_plan(dataset, ["db"], seeds=[0], overrides=[override])
+    assert ids(plan) == ids(build_plan(dataset, ["db"], seeds=[0]))
+    assert [(p.overrides, p.label) for p in plan.experiments] == [("", "DB")]
+
+
+def test_labels_name_what_was_changed_in_each_method(dataset):
+    overrides = ["method.mu=.2", "method.gamma=1", "recipe.learning_rate=.1"]
+    plan = build_plan(dataset, ["rs", "r-bce", "r-bce-focal"], seeds=[0], overrides=overrides)
+    assert [p.label for p in plan.experiments] == [
+        "RS (learning_rate=0.1)",
+        "R-BCE (mu=0.2, learning_rate=0.1)",
+        "R-BCE-Focal (mu=0.2, gamma=1.0, learning_rate=0.1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["method.mu=.25", "method.nu=paper", "recipe.learning_rate=.1", "recipe.augmentation.flip=true"],
+        ["recipe.resampled.decay_after=(3,4)"],
+        ["recipe.resampled.decay_after=(3,)"],
+        ["recipe.resampled.decay_after=()"],
+    ],
+)
+def test_the_recorded_command_plans_the_experiment_again(dataset, overrides):
+    planned = build_plan(dataset, ["db-focal"], seeds=[3], overrides=overrides).experiments[0]
+    words = shlex.split(planned.command)
+    options = [(words[i], words[i + 1]) for i in range(2, len(words), 2)]
+    again = build_plan(
+        dataset,
+        [value for name, value in options if name == "--method"],
+        seeds=parse_seeds(dict(options)["--seeds"]),
+        recipe=dict(options)["--recipe"],
+        overrides=[value for name, value in options if name == "--override"],
+    )
+    assert words[:2] == ["mltbench", "run"]
+    assert dict(options)["--dataset"] == "tiny"
+    assert [again_planned.experiment.id for again_planned in again.experiments] == [planned.experiment.id]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.muu=.2", "unknown key 'method.muu'; did you mean 'method.mu'"),
+        ("recipe.lerning_rate=.2", "unknown key 'recipe.lerning_rate'; did you mean 'recipe.learning_rate'"),
+        ("method.kappa=.2", r"unknown key 'method.kappa'.*known: .*method\.mu"),
+        ("methods.mu=.2", r"method\.KEY=VALUE or recipe\.KEY=VALUE"),
+        ("method.mu", r"method\.KEY=VALUE"),
+        ("method.=3", r"method\.KEY=VALUE"),
+        ("method.mu=high", "mu='high' must be a finite number"),
+        ("recipe.batch_size=many", "recipe.batch_size='many' must be of type int"),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused(dataset, override, message):
+    with pytest.raises(InputError, match=message):
+        build_plan(dataset, ["rs", "r-bce"], seeds=[0], overrides=[override])

@@ -9,6 +9,7 @@ from mltbench.benchmark.networks.same_padding import SameConv2d, pad_same, use_s
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 from torch import nn
+from trainings import settled
 
 FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.own is None]
 SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"]
@@ -17,13 +18,7 @@ SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficien
 def random_model(name):
     """Torchvision's network in evaluation mode, with statistics of BatchNorm that are not those of a new one."""
     torch.manual_seed(0)
-    model = torchvision.models.get_model(name, weights=None).eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
+    return settled(torchvision.models.get_model(name, weights=None))
 
 
 def network_with(name, model, **changes):

@@ -19,22 +19,11 @@ from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainings import make_training
+from trainings import make_training, settled
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
 TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
-
-
-def settled(module):
-    """BatchNorm as after a training: all of its four parts matter."""
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_()
-            layer.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias)
-    return module.eval()
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
