@@ -113,6 +113,18 @@ def reporting_full_disk(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def writing_data(what: str) -> Iterator[None]:
+    """Turn the error of data that cannot be written into an `InputError` that says `what` it is, and the cure."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {what}: {error.strerror or error}; free some space or give another folder with --data-root "
+            "(MLTBENCH_DATA), then give the same command again: what is whole is kept"
+        ) from error
+
+
+@contextmanager
 def locked(lock: Path, activity: str) -> Iterator[None]:
     """Hold a lock; while another process has it, say so once and wait. The lock of a killed process is free.
 

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError, require_known
 from .long_tail.statistics import ClassStatistics, as_label_matrix
 
 SPLITS = ("train", "validation", "test")
@@ -83,8 +83,7 @@ class Dataset:
 
         Raises `InputError` if the split is unknown, or its content does not have the recorded digest.
         """
-        if name not in self.openers:
-            raise unknown_name(f"split of {self.name}", name, self.openers)
+        require_known(f"split of {self.name}", name, self.openers)
         if name not in self._opened:
             split = self.openers[name]()
             if split.digest != self.digests[name]:

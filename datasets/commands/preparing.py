@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..images.cache import find_cache, verify_cache
@@ -51,8 +51,7 @@ def prepare_dataset(
     standard = "train,test" if name == "coco-mlt" else "train,validation,test"
     chosen = tuple(part.strip() for part in (splits or standard).split(","))
     sets = {"voc-mlt": VOC_MLT, "voc-mlt-nodifficult": VOC_MLT, "coco-mlt": COCO_MLT}
-    if name not in sets:
-        raise unknown_name("dataset to prepare", name, sets)
+    require_known("dataset to prepare", name, sets)
     if labels is not None and name == "voc-mlt-nodifficult":
         raise InputError(f"{name} needs the annotations: label files do not say which objects are difficult")
     with progress_bars() as advance:

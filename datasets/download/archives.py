@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
+from ...files import writing_data
 
 MOST_MEMBERS = 1_000_000
 MOST_BYTES = 16 * 2**30
@@ -22,25 +23,21 @@ def extract_tar(archive: Path, target: Path, *, wanted: Sequence[str], on_progre
     if target.exists():
         return
     aside = target.with_name(f".{target.name}.extracting")
-    if aside.exists():
-        shutil.rmtree(aside)
-    aside.mkdir(parents=True)
-    try:
-        _require_end(archive)
-        with tarfile.open(archive, "r:") as tar:
-            tar.extractall(aside, filter=_member_filter(archive, wanted, on_progress))
-        aside.rename(target)
-    except InputError:
-        raise
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise InputError(f"{archive} is damaged: {error}; delete it, it will be downloaded again") from error
-    except OSError as error:
-        raise InputError(
-            f"cannot extract {archive} to {target}: {error.strerror or error}; free some space or give another folder "
-            "with --data-root (MLTBENCH_DATA)"
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with writing_data(f"{target}, extracted from {archive}"):
+        if aside.exists():
+            shutil.rmtree(aside)
+        aside.mkdir(parents=True)
+        try:
+            _require_end(archive)
+            with tarfile.open(archive, "r:") as tar:
+                tar.extractall(aside, filter=_member_filter(archive, wanted, on_progress))
+            aside.rename(target)
+        except InputError:
+            raise
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise InputError(f"{archive} is damaged: {error}; delete it, it will be downloaded again") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_zip_member(archive: Path, member: str, *, most_bytes: int = 2**31) -> bytes:

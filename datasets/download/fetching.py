@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError, unknown_name
-from ...files import file_digest, locked
+from ...errors import InputError, require_known
+from ...files import file_digest, locked, writing_data
 
 SITES = {
     "voc": "https://thor.robots.ox.ac.uk/pascal/VOC",
@@ -45,8 +45,7 @@ def address(site: str, path: str) -> str:
     >>> address("coco", "/val2017/000000000139.jpg")
     'http://images.cocodataset.org/val2017/000000000139.jpg'
     """
-    if site not in SITES:
-        raise unknown_name("site", site, SITES)
+    require_known("site", site, SITES)
     variable = f"MLTBENCH_ADDRESS_{site.upper()}"
     base = os.environ.get(variable) or SITES[site]
     if not base.startswith(("http://", "https://")):
@@ -70,28 +69,22 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
         on_progress(there - reported, whole)
         reported = there
 
-    try:
-        with locked(Path(f"{part}.lock"), f"downloading {download.url}"):
-            if download.path.exists():
-                return download.path
-            for left in reversed(range(TRIES)):
-                try:
-                    _append(download, part, report)
-                    break
-                except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-                    code = error.code if isinstance(error, urllib.error.HTTPError) else 500
-                    if not left or (code < 500 and code not in (408, 429)):
-                        there = f"{part.stat().st_size:,} bytes" if part.exists() else ""
-                        kept = f"; {there} are kept, the same command resumes from there" if there else ""
-                        raise InputError(f"cannot download {download.url}: {error}{kept}") from error
-                    time.sleep(PAUSE_SECONDS)
-            _check(download, part)
-            part.replace(download.path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {download.path}: {error.strerror or error}; free some space or give another folder with "
-            "--data-root (MLTBENCH_DATA). What was downloaded is kept, the same command resumes it"
-        ) from error
+    with writing_data(str(download.path)), locked(Path(f"{part}.lock"), f"downloading {download.url}"):
+        if download.path.exists():
+            return download.path
+        for left in reversed(range(TRIES)):
+            try:
+                _append(download, part, report)
+                break
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+                code = error.code if isinstance(error, urllib.error.HTTPError) else 500
+                if not left or (code < 500 and code not in (408, 429)):
+                    there = f"{part.stat().st_size:,} bytes" if part.exists() else ""
+                    kept = f"; {there} are kept, the same command resumes from there" if there else ""
+                    raise InputError(f"cannot download {download.url}: {error}{kept}") from error
+                time.sleep(PAUSE_SECONDS)
+        _check(download, part)
+        part.replace(download.path)
     Path(f"{part}.lock").unlink(missing_ok=True)
     return download.path
 

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably
+from ...files import locked, open_durably, replacing, write_durably, writing_data
 from ...processes import map_in_processes
 from .decode import DECODER_VERSION, BadImageError, decode_image
 
@@ -85,7 +85,8 @@ def build_cache(
     full or the folder cannot be written.
     """
     try:
-        with locked(Path(f"{path}.lock"), f"decoding into {path}"):
+        needed = f"the image cache {path}, which needs {len(files) * size**2 * 3:,} bytes"
+        with writing_data(needed), locked(Path(f"{path}.lock"), f"decoding into {path}"):
             key = _key(files, size)
             with contextlib.suppress(InputError):  # one that was damaged is built again
                 found = find_cache(path) if read_record(path).get("key") == key else None
@@ -106,12 +107,6 @@ def build_cache(
             'yours that uses processes needs `if __name__ == "__main__":`. Give the same command again; --workers 1 '
             "needs the least memory"
         ) from None
-    except OSError as error:
-        raise InputError(
-            f"cannot write the image cache {path}: {error.strerror or error}; it needs "
-            f"{len(files) * size**2 * 3:,} bytes. Free some space or give another folder with --data-root "
-            "(MLTBENCH_DATA), then give the same command again"
-        ) from error
 
 
 def find_cache(path: Path) -> Cache | None:

@@ -88,6 +88,6 @@ def split_name(text: str, where: str) -> str:
     >>> split_name("val", "row 2")
     'validation'
     """
-    if text.strip().lower() not in SPLIT_NAMES:
+    if (word := text.strip().lower()) not in SPLIT_NAMES:
         raise unknown_name(f"split ({where})", text, SPLIT_NAMES)
-    return SPLIT_NAMES[text.strip().lower()]
+    return SPLIT_NAMES[word]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ..long_tail.statistics import as_label_matrix
 from ..prepared.array_files import DAMAGE
 from .annotations import AnnotatedImage, Annotations, split_name
@@ -52,8 +52,7 @@ def read_csv(path: Path, options: CsvOptions) -> Annotations:
     """Read a CSV in UTF-8 with a header; raises `InputError` if it cannot be read; row and cell are named."""
     header, body = _rows(path, options)
     image_column = header[0] if options.image_column is None else options.image_column
-    if image_column not in header:
-        raise unknown_name(f"--image-column in {path}:", image_column, header)
+    require_known(f"--image-column in {path}:", image_column, header)
     position = {name: i for i, name in enumerate(header)}
     image, split = position[image_column], position.get(options.split_column or "")
     if options.labels_column in header:

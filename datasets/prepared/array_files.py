@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import replacing
+from ...files import replacing, writing_data
 from ..dataset import Split
 
 # Everything that NumPy and zipfile raise on a file that was cut or has a flipped bit.
@@ -27,12 +27,8 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 def write_split(split: Split, path: Path) -> None:
     """Write a split that others see whole or not at all; raises `InputError` if the folder cannot be written."""
-    try:
-        with replacing(path) as file:
-            np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
-    except OSError as error:
-        cure = "give a writable folder with --data-root or MLTBENCH_DATA"
-        raise InputError(f"cannot write the dataset to {path.parent}: {error.strerror}; {cure}") from error
+    with writing_data(f"the dataset to {path.parent}"), replacing(path) as file:
+        np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
 
 
 def read_split(path: Path) -> Split:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably
+from ...files import locked, open_durably, replacing, write_durably, writing_data
 from ..dataset import Dataset, Split, in_pieces
 from ..images import cache as image_cache
 from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, find_cache, open_pixels
@@ -92,14 +92,11 @@ def building(name: str, data_root: Path) -> Iterator[None]:
 
     Raises `InputError` if the data root cannot be written, or the disk gets full.
     """
-    try:
-        with locked(data_root / f".{name}.lock", f"building the dataset {name!r}"):
-            yield
-    except OSError as error:
-        raise InputError(
-            f"cannot write the dataset {name!r} under {data_root}: {error.strerror or error}; free some space or give "
-            "another folder with --data-root (MLTBENCH_DATA), then give the same command again"
-        ) from error
+    with (
+        writing_data(f"the dataset {name!r} under {data_root}"),
+        locked(data_root / f".{name}.lock", f"building the dataset {name!r}"),
+    ):
+        yield
 
 
 def write_prepared(folder: Path, manifest: Manifest, splits: Mapping[str, SplitLabels]) -> None:

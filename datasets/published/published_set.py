@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ...files import file_digest
 from ..dataset import SPLITS, Dataset
 from ..download.fetching import Download, address, fetch
@@ -54,8 +54,7 @@ class Place:
 
     def __post_init__(self) -> None:
         for name in self.splits:
-            if name not in SIDES:
-                raise unknown_name("split", name, SIDES)
+            require_known("split", name, SIDES)
 
     @property
     def downloads(self) -> Path:
