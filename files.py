@@ -20,10 +20,18 @@ LONGEST_NAME = 100
 # No file system and no shell gives these a meaning; `=` marks names that were changed, and is not among them.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+@-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+OTHER_DATA_ROOT = (
+    "free some space or give another folder with --data-root (MLTBENCH_DATA), then give the same command again: "
+    "what is whole is kept"
+)
 # How long another process may hold a lock before a message says so.
 PATIENCE_SECONDS = 0.5
 
 logger = logging.getLogger("mltbench")
+
+
+class UnwritableError(InputError):
+    """A file or a folder cannot be written; the message says why, and what to do about it."""
 
 
 class DiskFullError(InputError):
@@ -113,15 +121,13 @@ def reporting_full_disk(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing_data(what: str) -> Iterator[None]:
-    """Turn the error of data that cannot be written into an `InputError` that says `what` it is, and the cure."""
+def writing(what: str, cure: str = OTHER_DATA_ROOT) -> Iterator[None]:
+    """Turn an error of the file system into an `UnwritableError`: what cannot be written, why, and the cure."""
     try:
         yield
-    except OSError as error:
-        raise InputError(
-            f"cannot write {what}: {error.strerror or error}; free some space or give another folder with --data-root "
-            "(MLTBENCH_DATA), then give the same command again: what is whole is kept"
-        ) from error
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnwritableError(f"cannot write {what}: {reason}; {cure}") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ...errors import InputError, without_password
-from ...files import locked, safe_file_name
+from ...files import locked, safe_file_name, writing
 from ..experiments.plan import Kind
 
 DATABASE = "mlflow.db"
@@ -209,15 +209,11 @@ def _make_database(tracking_uri: str) -> None:
 
 
 def _require_writable(root: Path) -> None:
-    try:
+    with writing(f"results to {root}", "give a writable folder with --out or MLTBENCH_HOME"):
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write results to {root}: {error.strerror}; give a writable folder with --out or MLTBENCH_HOME"
-        ) from error
 
 
 def _require_answer(uri: str) -> None:

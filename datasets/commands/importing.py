@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...errors import InputError
+from ...files import writing
 from ...processes import usable_cores
 from ...terminal import print_line, progress_bars
 from ..importing.importer import ImportOptions, check_dataset_name, import_images, read_annotations
@@ -111,10 +112,8 @@ def select(
     chosen = select_head_to_tail(found.labels, targets, random.Random(seed))
     ids = [found.ids[i] for i in chosen]
     statistics = ClassStatistics.from_labels(found.labels[chosen], class_names=found.classes)
-    try:
+    with writing(f"the ids to {out}", "give a writable file with --out"):
         out.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write the ids to {out}: {error.strerror}; give a writable file with --out") from error
     print_line(f"{len(ids)} of {len(found.ids)} images, {found.labels[chosen].sum() / len(ids):.3f} labels per image")
     print_line(
         f"classes: {statistics.group_sizes}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import InputError
-from ...files import writing_data
+from ...files import writing
 
 MOST_MEMBERS = 1_000_000
 MOST_BYTES = 16 * 2**30
@@ -23,7 +23,7 @@ def extract_tar(archive: Path, target: Path, *, wanted: Sequence[str], on_progre
     if target.exists():
         return
     aside = target.with_name(f".{target.name}.extracting")
-    with writing_data(f"{target}, extracted from {archive}"):
+    with writing(f"{target}, extracted from {archive}"):
         if aside.exists():
             shutil.rmtree(aside)
         aside.mkdir(parents=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError, require_known
-from ...files import file_digest, locked, writing_data
+from ...files import file_digest, locked, writing
 
 SITES = {
     "voc": "https://thor.robots.ox.ac.uk/pascal/VOC",
@@ -69,7 +69,7 @@ def fetch(download: Download, *, on_progress: Callable[[int, int], None] = lambd
         on_progress(there - reported, whole)
         reported = there
 
-    with writing_data(str(download.path)), locked(Path(f"{part}.lock"), f"downloading {download.url}"):
+    with writing(str(download.path)), locked(Path(f"{part}.lock"), f"downloading {download.url}"):
         if download.path.exists():
             return download.path
         for left in reversed(range(TRIES)):

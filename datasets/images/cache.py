@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably, writing_data
+from ...files import locked, open_durably, replacing, write_durably, writing
 from ...processes import map_in_processes
 from .decode import DECODER_VERSION, BadImageError, decode_image
 
@@ -86,7 +86,7 @@ def build_cache(
     """
     try:
         needed = f"the image cache {path}, which needs {len(files) * size**2 * 3:,} bytes"
-        with writing_data(needed), locked(Path(f"{path}.lock"), f"decoding into {path}"):
+        with writing(needed), locked(Path(f"{path}.lock"), f"decoding into {path}"):
             key = _key(files, size)
             with contextlib.suppress(InputError):  # one that was damaged is built again
                 found = find_cache(path) if read_record(path).get("key") == key else None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import replacing, writing_data
+from ...files import replacing, writing
 from ..dataset import Split
 
 # Everything that NumPy and zipfile raise on a file that was cut or has a flipped bit.
@@ -27,7 +27,7 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 def write_split(split: Split, path: Path) -> None:
     """Write a split that others see whole or not at all; raises `InputError` if the folder cannot be written."""
-    with writing_data(f"the dataset to {path.parent}"), replacing(path) as file:
+    with writing(f"the dataset to {path.parent}"), replacing(path) as file:
         np.savez(file, images=split.images, labels=split.labels, ids=split.ids)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably, writing_data
+from ...files import locked, open_durably, replacing, write_durably, writing
 from ..dataset import Dataset, Split, in_pieces
 from ..images import cache as image_cache
 from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, find_cache, open_pixels
@@ -93,7 +93,7 @@ def building(name: str, data_root: Path) -> Iterator[None]:
     Raises `InputError` if the data root cannot be written, or the disk gets full.
     """
     with (
-        writing_data(f"the dataset {name!r} under {data_root}"),
+        writing(f"the dataset {name!r} under {data_root}"),
         locked(data_root / f".{name}.lock", f"building the dataset {name!r}"),
     ):
         yield

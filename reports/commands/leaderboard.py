@@ -12,6 +12,7 @@ from ...benchmark.commands.options import StoreOptions
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import load_dataset
 from ...errors import InputError, unknown_name
+from ...files import writing
 from ...terminal import console, print_line
 from ..figures.source import one_configuration_each
 from ..leaderboard.check import check as faults_of
@@ -57,11 +58,9 @@ def submit(
     if serious:
         raise InputError("the submission would not pass its check:\n" + "\n".join(f"  {fault}" for fault in serious))
     path = to if to and to.suffix == ".json" else (to or Path()) / f"{data['id']}.json"
-    try:
+    with writing(str(path), "give a writable file with --to"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; give a writable file with --to") from error
     print_line(f"{data['method']} on {dataset}, seeds {', '.join(str(run['seed']) for run in data['runs'])}: {path}")
     for fault in faults:
         print_line(f"note: {fault}")

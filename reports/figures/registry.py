@@ -6,8 +6,8 @@ A file in `reports/figures/` whose drawing function is decorated with `register_
 import json
 import re
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...errors import InputError
-from ...files import replacing
+from ...files import UnwritableError, replacing, writing
 from ...registry import NamedEntries
 from ..tables.result_table import csv_text
 from .source import FigureSource, MissingDataError
@@ -34,10 +34,6 @@ PARTS = {
 Draw = TypeVar("Draw", bound=Callable[[pd.DataFrame], Figure])
 MANIFEST = "figures.json"
 FORMATS = ("svg", "pdf", "png", "csv")
-
-
-class UnwritableError(InputError):
-    """The folder of the figures cannot be written, so no other figure can be drawn either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +140,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     Raises:
         UnwritableError: if they cannot be written.
     """
-    with _writing(path.parent):
+    with _writing_to(path.parent):
         arrange(figure)
         for ending, undated in (("png", "Software"), ("pdf", "CreationDate")):
             with replacing(path.with_name(f"{path.name}.{ending}")) as file:
@@ -159,7 +155,7 @@ def write_data(data: pd.DataFrame, path: Path) -> None:
     Raises:
         UnwritableError: if it cannot be written.
     """
-    with _writing(path.parent), replacing(path) as file:
+    with _writing_to(path.parent), replacing(path) as file:
         file.write(csv_text(data).encode())
 
 
@@ -175,12 +171,16 @@ def update_manifest(folder: Path, drawn: Sequence[Mapping[str, Any]], asked: Col
     names = {figure["name"] for figure in drawn}
     before = [figure for figure in _listed(folder / MANIFEST) if figure["name"] not in names]
     kept = [figure for figure in before if asked is not None and figure["name"] not in asked]
-    with _writing(folder):
+    with _writing_to(folder):
         with replacing(folder / MANIFEST) as file:
             file.write(json.dumps([*kept, *drawn], indent=1).encode())
         for figure in before:
             for ending in FORMATS if figure not in kept else ():
                 (folder / f"{figure['name']}.{ending}").unlink(missing_ok=True)
+
+
+def _writing_to(folder: Path) -> AbstractContextManager[None]:
+    return writing(f"figures to {folder}", "give a writable folder with --to")
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:
@@ -191,16 +191,6 @@ def _listed(path: Path) -> list[dict[str, Any]]:
         return []
     figures = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
     return [one for one in figures if isinstance(one.get("name"), str) and re.fullmatch(r"[^/\\\0]+", one["name"])]
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Within, errors of the file system name the folder and the cure."""
-    try:
-        yield
-    except OSError as error:
-        cure = f"{error.strerror or error}; give a writable folder with --to"
-        raise UnwritableError(f"cannot write figures to {folder}: {cure}") from error
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:

@@ -15,6 +15,7 @@ from ... import __version__
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
 from ...errors import InputError
+from ...files import writing
 from ..figures.class_size import class_size, draw_class_size
 from ..figures.groups import draw_groups
 from ..figures.registry import write_data
@@ -90,7 +91,7 @@ def build_site(
     submissions, rejected = read_folder(folder)
     if site.exists() and not _is_leaderboard(site):
         raise InputError(f"{site} holds something that is no leaderboard; give an empty or new folder with --out")
-    try:
+    with writing(f"the site to {site}", "give a writable folder with --out"):
         site.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=site.parent, prefix=".leaderboard-") as made:
             new = Path(made) / "site"
@@ -98,10 +99,6 @@ def build_site(
             if site.exists():
                 site.rename(Path(made) / "old")
             new.rename(site)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the site to {site}: {error.strerror}; give a writable folder with --out"
-        ) from error
     return submissions, rejected
 
 

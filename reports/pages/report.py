@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ... import __version__
 from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
-from ...files import replacing, safe_file_name
+from ...files import replacing, safe_file_name, writing
 from ..figures.registry import Drawing
 from ..results.provenance import configuration_records
 from ..tables.result_table import FORMATS, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
@@ -79,15 +79,14 @@ def own_folder(folder: Path) -> Iterator[None]:
         InputError: if another process does, or the folder cannot be written.
     """
     lock = FileLock(folder / ".report.lock")
-    try:
+    with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"another `mltbench report` is writing to {folder}; wait for it, or give another folder with --to"
-        ) from None
-    except (NotImplementedError, OSError) as error:
-        raise _unwritable(folder, error) from error
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"another `mltbench report` is writing to {folder}; wait for it, or give another folder with --to"
+            ) from None
     try:
         yield
     finally:
@@ -107,12 +106,10 @@ def write_report(report: Report, folder: Path) -> Path:
         if section.table.quoted:
             texts[f"{section.name}-quoted.csv"] = csv_text(quoted_frame(section.table))
     texts |= {"results.json": results_json(report), "index.html": render_page(report)}
-    try:
+    with _writing_to(folder):
         for name, text in texts.items():
             with replacing(folder / name) as file:
                 file.write(text.encode())
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     return folder / "index.html"
 
 
@@ -230,8 +227,5 @@ def _pair_cell(mean: float, low: float, high: float, images_low: float, images_h
     }
 
 
-def _unwritable(folder: Path, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or error
-    return InputError(
-        f"cannot write the report to {folder}: {reason}; give a writable folder with enough room with --to"
-    )
+def _writing_to(folder: Path) -> AbstractContextManager[None]:
+    return writing(f"the report to {folder}", "give a writable folder with enough room with --to")
