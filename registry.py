@@ -52,5 +52,5 @@ class NamedEntries(Generic[Entry]):
     def get(self, name: str) -> Entry:
         """Return one entry; raises `InputError` if there is none of that name."""
         known = self.load()
-        require_known(self.kind, name, sorted(known))
+        require_known(self.kind, name, known)
         return known[name]

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from ..datasets.long_tail.statistics import ClassStatistics
-from ..errors import unknown_name
+from ..errors import require_known
 from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
 from .heads import LabelGraph
 from .loss import Focal
@@ -95,10 +95,7 @@ def get_method(name: str, *, dataset: str | None = None) -> Method:
     >>> get_method("db-focal", dataset="coco-mlt").parameters["mu"]
     0.2
     """
-    known = METHODS.load()
-    if name not in known:
-        raise unknown_name("method", name, known)
-    method = known[name]
+    method = METHODS.get(name)
     values = VALUES.get(dataset or DEFAULT_VALUES, VALUES[DEFAULT_VALUES])
     return method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
 
@@ -121,12 +118,11 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
         >>> mltbench.create_loss("db-focal", statistics, dataset="voc-mlt", nu="paper").focal
         Focal(gamma=2.0, focal_scale=2.0)
     """
-    if dataset is not None and dataset not in VALUES:
-        raise unknown_name("dataset with hyper-parameters of its own", dataset, VALUES)
+    if dataset is not None:
+        require_known("dataset with hyper-parameters of its own", dataset, VALUES)
     method = get_method(name, dataset=dataset)
     for key in parameters:
-        if key not in method.loss_parameters:
-            raise unknown_name(f"hyper-parameter of the {name} loss", key, method.loss_parameters)
+        require_known(f"hyper-parameter of the {name} loss", key, method.loss_parameters)
     assumed = [key for key in VALUES[DEFAULT_VALUES] if key in _paper_parameters(method) and key not in parameters]
     if dataset is None and assumed:
         chosen = ", ".join(f"{key}={method.parameters[key]:g}" for key in assumed)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from ..errors import unknown_name
+from ..errors import require_known
 from ..terminal import Json, console, print_json, table_of
 from .catalogue import DEFAULT_VALUES, VALUES, get_method, list_methods
 from .method import Method
@@ -23,8 +23,8 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
         name: Show one method with its parts and hyper-parameters.
         dataset: Whose hyper-parameters of the paper to show.
     """
-    if dataset is not None and dataset not in VALUES:
-        raise unknown_name("dataset with hyper-parameters of its own", dataset, VALUES)
+    if dataset is not None:
+        require_known("dataset with hyper-parameters of its own", dataset, VALUES)
     names = [name] if name else [method.name for method in list_methods()]
     chosen = [get_method(item, dataset=dataset) for item in names]
     if as_json:

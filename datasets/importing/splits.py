@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ..dataset import SPLITS
 from ..long_tail.selection import choose_like, pareto_targets, select_head_to_tail
 from ..long_tail.statistics import ClassStatistics
@@ -49,8 +49,7 @@ def parse_long_tail(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for part in text.split(","):
         key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in names:
-            raise unknown_name("key of --long-tail", key, names)
+        require_known("key of --long-tail", key, names)
         try:
             values[names[key]] = float(value) if key == "power" else int(value)
         except ValueError as error:

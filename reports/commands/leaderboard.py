@@ -11,7 +11,7 @@ from rich.markup import escape
 from ...benchmark.commands.options import StoreOptions
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import load_dataset
-from ...errors import InputError, unknown_name
+from ...errors import InputError, require_known
 from ...files import writing
 from ...terminal import console, print_line
 from ..figures.source import one_configuration_each
@@ -147,8 +147,7 @@ def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, o
     own = runs[(runs.state == "finished") & (runs.dataset == dataset)]
     if own.empty:
         raise InputError(f"no finished run on {dataset!r}; there are runs on: {', '.join(sorted(set(runs.dataset)))}")
-    if method not in set(own.method):
-        raise unknown_name(f"method with finished runs on {dataset}", method, sorted(set(own.method)))
+    require_known(f"method with finished runs on {dataset}", method, sorted(set(own.method)))
     own = own[own.method == method]
     chosen = own[(own.overrides == overrides) & ((own.recipe == recipe) if recipe else True)]
     if chosen.empty:
