@@ -29,20 +29,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Public names load on first use, so that `import mltbench` and `mltbench --help` need neither torch nor mlflow.
-_HOMES = {
-    "Choice": "methods.search_space",
-    "ClassStatistics": "datasets.long_tail.statistics",
-    "Dataset": "datasets.dataset",
-    "InputError": "errors",
-    "Interval": "methods.search_space",
-    "Split": "datasets.dataset",
-    "create_loss": "methods.catalogue",
-    "get_method": "methods.catalogue",
-    "list_methods": "methods.catalogue",
-    "load_dataset": "datasets.registry",
-    "register_dataset": "datasets.registry",
-    "register_loss": "methods.plugins",
+_NAMES = {
+    "datasets.dataset": ("Dataset", "Split"),
+    "datasets.long_tail.statistics": ("ClassStatistics",),
+    "datasets.registry": ("load_dataset", "register_dataset"),
+    "errors": ("InputError",),
+    "methods.catalogue": ("create_loss", "get_method", "list_methods"),
+    "methods.plugins": ("register_loss",),
+    "methods.search_space": ("Choice", "Interval"),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = ["__version__", *_HOMES]
 

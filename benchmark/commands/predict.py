@@ -58,7 +58,8 @@ def predict(
     silent = as_json or len(files) < 100
     predictions = list(found if silent else track(found, "predicting", total=len(files), console=console()))
     most = top or (len(predictor.classes) if threshold is not None else 5)
-    chosen = [(each, _chosen(each, most, threshold or 0.0)) for each in predictions]
+    least = threshold or 0.0
+    chosen = [(each, [one for one in each.scores if one[1] >= least][:most]) for each in predictions]
     if as_json:
         print_json([_as_json(each, scores) for each, scores in chosen])
     elif any(not each.problem for each in predictions):
@@ -68,10 +69,6 @@ def predict(
     for each in bad:
         sys.stderr.write(f"cannot use {each.image}: {each.problem}\n")
     return 1 if bad else 0
-
-
-def _chosen(prediction: Prediction, most: int, threshold: float) -> Sequence[tuple[str, float]]:
-    return [(name, score) for name, score in prediction.scores if score >= threshold][:most]
 
 
 def _as_json(prediction: Prediction, scores: Iterable[tuple[str, float]]) -> dict[str, object]:

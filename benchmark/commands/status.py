@@ -12,6 +12,7 @@ from ...datasets.registry import list_datasets
 from ...errors import require_known
 from ...methods.catalogue import get_method
 from ...terminal import Json, console, print_json, print_line, table_of
+from ..executors.run_plan import finished_in_mlflow
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
 from ..runs.folder import RunFolder, State
 from ..tracking.store import Store
@@ -136,7 +137,7 @@ def _of_plans(plans: Sequence[Plan], store: Store, missing: set[str]) -> list[Ro
     """Rows of all experiments of plans, in their order, pending ones and those run elsewhere among them."""
     rows = []
     for plan in plans:
-        in_mlflow = store.finished(plan.dataset)
+        in_mlflow = finished_in_mlflow(plan, store)
         for planned in plan.experiments:
             row = _row(RunFolder(store.runs / planned.experiment.id), planned, missing)
             if planned.experiment.id in in_mlflow and row["state"] != State.FINISHED:

@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Self
 
@@ -97,7 +98,7 @@ class Processes:
                 idle = [_Worker(free)]
                 workers += idle
             device = self.devices[idle[0].slot % len(self.devices)] if self.devices else job.execution.device
-            idle[0].give(job, job.on(device))
+            idle[0].give(job, replace(job, execution=replace(job.execution, device=device)))
 
 
 class _Worker:

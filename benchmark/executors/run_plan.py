@@ -148,11 +148,14 @@ class _Work:
             by_id = {planned.experiment.id: planned for planned in missing}
             # Closed before anything else on the way out: no worker may train what nobody waits for.
             with closing(executor.run(self._jobs(form_cohorts(missing, largest=largest), busy))) as ended:
-                for job in ended:
-                    for member in job.members:
-                        self._record(by_id[Path(member.folder).name], busy)
+                for planned in (by_id[Path(member.folder).name] for job in ended for member in job.members):
+                    if self._folder(planned).state().state is State.RUNNING:
+                        busy.append(planned)  # by a process that was quicker
+                    else:
+                        self._end(planned, self.summary.trained)
             if busy:
-                self.on_wait([(planned, self._holder(planned)) for planned in busy])
+                beats = [(planned, self._folder(planned).state().heartbeat) for planned in busy]
+                self.on_wait([(planned, beat.describe() if beat else "another process") for planned, beat in beats])
                 time.sleep(POLL_SECONDS)
             missing = busy
 
@@ -172,12 +175,6 @@ class _Work:
             if ours:
                 yield self.settings.job(ours, runs)
 
-    def _record(self, planned: PlannedExperiment, busy: list[PlannedExperiment]) -> None:
-        if self._folder(planned).state().state is State.RUNNING:
-            busy.append(planned)  # by a process that was quicker
-        else:
-            self._end(planned, self.summary.trained)
-
     def _end(self, planned: PlannedExperiment, finished: list[PlannedExperiment]) -> None:
         found = self._folder(planned).state()
         if found.is_finished:
@@ -187,10 +184,6 @@ class _Work:
         if found.ended:
             self.uploads.put(planned)
         self.on_end(planned)
-
-    def _holder(self, planned: PlannedExperiment) -> str:
-        beat = self._folder(planned).state().heartbeat
-        return beat.describe() if beat else "another process"
 
     def _folder(self, planned: PlannedExperiment) -> RunFolder:
         return folder_of(planned, self.plan, self.store)

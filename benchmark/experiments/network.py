@@ -35,17 +35,13 @@ def build_network(
         trunk, upper = backbone.build()
         if experiment.weights_digest != RANDOM:
             load_weights(backbone, trunk, upper, weights)
-        neck = _neck(backbone.width, width, experiment.training["dropout"])
+        linear = nn.Linear(backbone.width, width)
+        nn.init.kaiming_normal_(linear.weight, mode="fan_out")
+        nn.init.zeros_(linear.bias)
+        neck = nn.Sequential(linear, nn.BatchNorm1d(width), nn.Dropout(experiment.training["dropout"]))
         network = Network(trunk, upper, neck, experiment.method.head.build(width, statistics, word_vectors))
     if experiment.input_format.padding == "same":
         use_same_padding(network.trunk)
         use_same_padding(network.upper)
     network.to(memory_format=torch.channels_last)
     return network.train()
-
-
-def _neck(width: int, neck_width: int, dropout: float) -> nn.Sequential:
-    linear = nn.Linear(width, neck_width)
-    nn.init.kaiming_normal_(linear.weight, mode="fan_out")
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, nn.BatchNorm1d(neck_width), nn.Dropout(dropout))

@@ -35,10 +35,6 @@ class Job:
     command: str = ""  # the command line that asked for it
     restart: bool = False  # train from the beginning what was interrupted
 
-    def on(self, device: str) -> Job:
-        """The same job on another device."""
-        return replace(self, execution=replace(self.execution, device=device))
-
     def one_by_one(self) -> Iterator[Job]:
         """Yield a job for each experiment alone."""
         for member in self.members:

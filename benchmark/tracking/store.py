@@ -134,11 +134,6 @@ class Store:
             ) from error
         return runs
 
-    def finished(self, dataset: str, *, kind: Kind = "experiment") -> set[str]:
-        """Experiment ids of the finished runs of a dataset."""
-        runs = self.runs_of(dataset, kind=kind)
-        return {run.data.tags[f"{TAG}experiment_id"] for run in runs if run.info.status == "FINISHED"}
-
 
 def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
     """Open the store: any tracking URI of MLflow, else MLFLOW_TRACKING_URI, else SQLite under the results root.

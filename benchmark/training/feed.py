@@ -38,7 +38,8 @@ class DeviceData:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
         self.device = device
-        self.images = images.to(device) if _fits(images, device) else images
+        fits = device.type != "cuda" or images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        self.images = images.to(device) if fits else images
         self.labels = labels.to(device)
 
     def __len__(self) -> int:
@@ -58,13 +59,6 @@ class DeviceData:
     def targets(self, indices: Tensor) -> Tensor:
         """Labels `(n, C)` in float32 on the device; `indices` on the device."""
         return self.labels.index_select(0, indices).float()
-
-
-def _fits(images: Tensor, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.numel() < RESIDENT_SHARE * free
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
