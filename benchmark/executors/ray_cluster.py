@@ -144,10 +144,10 @@ def _record_end(ended: Any, job: Job, retries: int) -> None:
         problem = f"the worker process died {retries + 1} times (killed from outside, or out of memory)"
     except ray.exceptions.RayError as error:
         problem = f"Ray could not run it: {str(error).strip().splitlines()[-1]}"
-    for folder in (RunFolder(member.folder) for member in job.members) if problem else ():
+    for folder in (RunFolder(member.folder) for member in job.members):
         folder.path.mkdir(parents=True, exist_ok=True)
         # Of a cohort, some may have ended before the others met it.
-        if not folder.state().is_ended:
+        if problem and not folder.state().is_ended:
             folder.journal.append("failed", reason=problem)
     for member, returned in zip(job.members, files, strict=True) if files else ():
         with reporting_full_disk(Path(member.folder)):
