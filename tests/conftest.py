@@ -30,6 +30,7 @@ from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.methods.method import METHODS
 from mltbench.reports.results.quoted import QuotedRow
 from mltbench.reports.results.runs import COLUMNS
+from mltbench.studies.tuning.study import StudyStorage
 from plans import plugin_file, plugin_text, tiny_plan
 
 # Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
@@ -165,6 +166,16 @@ def dataset(own_registrations):
     )
     register_dataset(entry)
     return tiny
+
+
+@pytest.fixture
+def closed_studies(monkeypatch):
+    """Optuna's databases that a test opens in this process are closed: Python 3.13 warns of those that are not."""
+    opened, open_one = [], StudyStorage.open
+    monkeypatch.setattr(StudyStorage, "open", lambda storage: opened.append(open_one(storage)) or opened[-1])
+    yield
+    for database in opened:
+        database.engine.dispose()
 
 
 @pytest.fixture

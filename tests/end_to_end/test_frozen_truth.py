@@ -60,7 +60,7 @@ def test_training_gives_the_recorded_bits(methods, seeds, cohort, call, own_fold
 
 
 @pytest.mark.soak
-def test_tuning_and_a_sweep_give_the_recorded_trials(call, own_folder, tmp_path):
+def test_tuning_and_a_sweep_give_the_recorded_trials(call, own_folder, closed_studies, tmp_path):
     if frozen_truth.numerics() != RECORD["numerics"]:
         pytest.skip("TPE and Hyperband follow the last bits of scores, which were recorded with other libraries")
     here = [*SMOKE, "--workers", 1, "--out", tmp_path / "out"]

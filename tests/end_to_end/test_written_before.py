@@ -21,7 +21,7 @@ COHORT = ["--method", "db-focal", "--method", "db", "--weights", "thin.pt", "--o
 
 
 @pytest.fixture
-def before(own_folder, dataset, tmp_path):
+def before(own_folder, dataset, closed_studies, tmp_path):
     with tarfile.open(FROZEN / "before.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     with closing(sqlite3.connect(tmp_path / "before" / "mlflow.db")) as database, database:

@@ -3,7 +3,6 @@
 import pytest
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.studies.tuning.definition import Setting
-from mltbench.studies.tuning.study import StudyStorage
 from plans import plugin_file
 
 PLUGIN = """
@@ -21,12 +20,8 @@ register_dataset(DatasetEntry(name="tiny", open=lambda root: tiny, **more))
 
 
 @pytest.fixture(autouse=True)
-def _closed_databases(monkeypatch):
-    opened, open_one = [], StudyStorage.open
-    monkeypatch.setattr(StudyStorage, "open", lambda storage: opened.append(open_one(storage)) or opened[-1])
-    yield
-    for database in opened:
-        database.engine.dispose()
+def _closed(closed_studies):
+    """In every test."""
 
 
 @pytest.fixture
