@@ -186,6 +186,7 @@ def test_a_machine_without_the_results_folder_keeps_checkpoints_and_returns_the_
 
 
 def test_without_ray_the_error_names_the_extra_and_a_wheel_must_be_there(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     with pytest.raises(InputError, match="no wheel at"):
         RayCluster(1, wheel=tmp_path / "nowhere.whl")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
