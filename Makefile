@@ -17,13 +17,13 @@ demo: install
 	$(BIN)/mltbench report
 	@echo
 	@echo "Open mltbench-results/report/index.html in a browser."
-	@echo "Every run, with parameters and curves:"
+	@echo "Every run, with parameters and curves (choose \"Model training\" at the top left):"
 	@echo "  $(BIN)/mlflow ui --backend-store-uri sqlite:///mltbench-results/mlflow.db"
 
 install: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "mltbench needs Python 3.11 or newer; call make with PYTHON=python3.12, say")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11, 4) else "mltbench needs Python 3.11.4 or newer; call make with PYTHON=python3.12, say")'
 	@echo "Installing the environment into .venv (1 to 3 minutes; on Linux 5.5 GB, most of it CUDA for torch)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from rich.markup import escape
 from rich.prompt import Confirm
 
-from ...errors import InputError
+from ...errors import InputError, without_password
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..tracking.store import TAG, Store
@@ -90,14 +90,15 @@ def find_run(store: Store, name: str) -> Run:
         InputError: if there is none, or several.
     """
     every = [((run.info.run_id, run.data.tags.get(f"{TAG}experiment_id", "")), run) for run in store.runs_of()]
-    return one_beginning_with(name, every)
+    return one_beginning_with(name, every, f"in {without_password(store.tracking_uri)}", "mltbench runs list")
 
 
-def one_beginning_with(name: str, runs: Sequence[tuple[Sequence[str], Item]]) -> Item:
+def one_beginning_with(name: str, runs: Sequence[tuple[Sequence[str], Item]], where: str, command: str) -> Item:
     """The one of several runs, each with its ids, of which an id begins with `name`; errors as those of `find_run`."""
     found = [(ids, run) for ids, run in runs if any(each.startswith(name) for each in ids)]
     if not found:
-        raise InputError(f"no run begins with {name!r}; `mltbench runs list` shows the {len(runs)} that there are")
+        cure = f"`{command}` shows them, --out gives another folder"
+        raise InputError(f"none of the {len(runs)} runs {where} begins with {name!r}; {cure}")
     if len(found) > 1:
         first = ", ".join(ids[0] for ids, _ in found[:4])
         raise InputError(f"{len(found)} runs begin with {name!r}: {first}; give more of the id")

@@ -34,7 +34,8 @@ def verify(
         run: Experiment id; a unique beginning is enough.
     """
     files, runs = plugins.load(), results.root / "runs"
-    folder = RunFolder(one_beginning_with(run, [((path.name,), path) for path in runs.glob("*") if path.is_dir()]))
+    known = [((path.name,), path) for path in sorted(runs.glob("*")) if path.is_dir()]
+    folder = RunFolder(one_beginning_with(run, known, f"under {runs}", "mltbench status"))
     with tempfile.TemporaryDirectory(prefix="mltbench-verify-") as scratch:
         job = verification_job(folder, Path(scratch), data_root=data.root, plugins=files)
         planned, _ = folder.planned()

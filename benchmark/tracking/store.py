@@ -31,7 +31,7 @@ OPENED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT":
 # Every tag of the suite starts so.
 TAG = "mltbench."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-# MLflow's own page then opens as one of model training, and says how to read it.
+# Under "Model training", MLflow's own page then lists the runs, and says how to read them.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "One run per experiment: a method, its settings and a seed. "

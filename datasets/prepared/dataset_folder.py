@@ -139,10 +139,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or import it again") -> Dataset:
     """Open the dataset of a folder; labels and images are read when first asked for; `cure` is for missing images."""
-    title, digests = manifest.name, manifest.digests
+    digests = manifest.digests
     openers = {name: partial(_open_split, folder, manifest, name, cure) for name in digests}
     labels = {name: partial(_open_labels, folder, manifest, name) for name in digests}
-    return Dataset(name=title, classes=manifest.classes, digests=digests, openers=openers, label_openers=labels)
+    return Dataset(name=manifest.name, classes=manifest.classes, digests=digests, openers=openers, label_openers=labels)
 
 
 def read_split_labels(folder: Path, manifest: Manifest, name: str) -> SplitLabels:
