@@ -213,7 +213,7 @@ def rehearsal(
     device: DeviceOptions = DeviceOptions(),
     to: JsonOptions = JsonOptions(),
 ) -> None:
-    """Measure every way to train DB-Focal on a GPU, and what both tables on both datasets would take with each.
+    """Measure how fast a GPU trains DB-Focal, alone and in a cohort, and what both tables on both datasets would take.
 
     Synthetic images and labels with the shapes of VOC-MLT and COCO-MLT, ResNet-50 with random weights at 224 pixels,
     bfloat16 on CUDA. Needs no network and no data. Each variant runs in processes of its own; one that fails is
@@ -225,7 +225,7 @@ def rehearsal(
         mltbench bench rehearsal --miniature --device cpu
 
     Args:
-        miniature: The same code with ResNet-18 at 32 pixels, in 1.5 minutes.
+        miniature: The same code with ResNet-18 at 32 pixels, in a minute.
         minutes: Time after which nothing runs any more.
     """
     to.check()

@@ -236,8 +236,6 @@ class TrainingOptions(ThreadOptions):
     cohort: Annotated[bool, Parameter(negative="--no-cohort")] = True
     """Train methods that see the same images and crops together, with one pass through the frozen trunk; the bits are
     the same."""
-    graphed: bool = False
-    """Replay steps as CUDA graphs; see `mltbench bench rehearsal` first."""
     restart: bool = False
     """Train from the beginning what was interrupted."""
     checkpoint_every: Annotated[float, NotNegative] = 60.0
@@ -257,7 +255,6 @@ class TrainingOptions(ThreadOptions):
                 threads=self.threads,
                 evaluate_every=self.evaluate_every,
                 checkpoint_seconds=self.checkpoint_every,
-                graphed=self.graphed,
             ),
             plugins=files.load(),
             word_vectors=files.word_vectors,

@@ -45,8 +45,6 @@ def run(
         results = open_results()
         for note in dict.fromkeys(note for each in plans for one in each.experiments for note in one.weights.notes):
             print_line(note)
-        if training.graphed and training.kind != "cuda":
-            console().print(f"--graphed needs CUDA: on {training.chosen} each step is taken without a graph.")
         return int(run_plans(plans, results, settings, executor=executor, dry_run=dry_run))
 
 

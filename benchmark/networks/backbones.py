@@ -59,6 +59,11 @@ class Backbone:
     input: InputFormat = IMAGENET  # what its published weights expect
     weights: str
 
+    @property
+    def for_photographs(self) -> bool:
+        """Whether it is one of torchvision's, which are large enough that compiling them pays on a GPU."""
+        return self.own is None
+
     def build(self) -> tuple[nn.Module, nn.Module]:
         """Make trunk and upper part with random weights from torch's global generator.
 

@@ -43,11 +43,15 @@ class Network(nn.Module):
         Its BatchNorm is folded into its convolutions, which it could not be in the upper part: there, where it learns,
         folding anew in each step gained nothing (11.8 ms either way, Digits-MLT).
         """
+        features: Tensor = self.folded_trunk()(images)
+        return features
+
+    def folded_trunk(self) -> nn.Module:
+        """The trunk as `frozen_part` uses it, folded by the first use."""
         weight = next(self.trunk.parameters())
         if self._folded is None or self._folded[1:] != (weight.device, weight.dtype):
             self._folded = (fold_normalisation(self.trunk), weight.device, weight.dtype)
-        features: Tensor = self._folded[0](images)
-        return features
+        return self._folded[0]
 
     def learning_part(self, features: Tensor) -> Tensor:
         """Logits from the trunk's feature map."""

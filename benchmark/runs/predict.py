@@ -47,7 +47,7 @@ class Predictor:
         self.classes = tuple(per_class["validation"])
         self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
         # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
-        photographs = get_backbone(self.experiment.backbone).own is None
+        photographs = get_backbone(self.experiment.backbone).for_photographs
         self.size = int(self.experiment.training["image_size"])
         self.side = SIDES["test"] if photographs else self.size
 

@@ -225,7 +225,8 @@ class _Run:
         metrics = {**(test.as_metrics("test") if test else {}), **cost}
         journal.append_once("evaluation", step=progress.epochs, metrics=validation.as_metrics("validation"))
         journal.append_once("test" if test else "cost", step=progress.epochs, metrics=metrics)
-        journal.append("finished", step=progress.epochs, durable=True)
+        why: dict[str, Any] = {"not_graphed": learner.graph} if isinstance(learner.graph, str) else {}
+        journal.append("finished", step=progress.epochs, durable=True, **why)
         remove_checkpoints(path)
 
 
@@ -323,7 +324,7 @@ class _Cohort:
 
     def _end_epoch(self, run: _Run, feed: Feed, epochs: int) -> None:
         learner, progress = run.learner, run.progress
-        metrics = {"train/loss": learner.end_epoch(feed), "train/learning_rate": float(learner.optimiser.learning_rate)}
+        metrics = {"train/loss": learner.end_epoch(feed), "train/learning_rate": learner.optimiser.learning_rate}
         done, every = feed.epoch + 1, self.job.execution.evaluate_every
         # After the last epoch the validation split is scored in any case, later.
         if every and done % every == 0 and done < epochs:

@@ -40,7 +40,7 @@ def rate_key(experiment: Experiment) -> tuple[Any, ...]:
 def measure_rate(experiment: Experiment, dataset: Dataset, execution: Execution) -> Rate:
     """Time steps of real training and a scoring, on synthetic images of as many classes as the dataset has."""
     size = int(experiment.training["image_size"])
-    photographs = get_backbone(experiment.backbone).own is None
+    photographs = get_backbone(experiment.backbone).for_photographs
     side, test_side = (SIDES["train"], SIDES["test"]) if photographs else (size, size)
     images, classes = max(DIFFERENT_IMAGES, int(experiment.training["batch_size"])), len(dataset.classes)
     counts = {"largest": images // 2, "smallest": 1}

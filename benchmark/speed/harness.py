@@ -42,8 +42,6 @@ class Variant:
     workers: int = 0  # loader workers of the plain loop
     runs: int = 1  # independent runs at once, one process each
     cohort: int = 1  # methods trained together on one feed; an image counts once for each
-    compiled: bool = False  # whether augmentation, trunk and upper network go through `torch.compile`
-    graphed: bool = False  # whether what is learnt from a feature map is replayed as a CUDA graph
 
 
 class Taken(NamedTuple):
@@ -73,7 +71,6 @@ class Place:
     presets: str = ""  # name of the dataset whose hyper-parameters a cohort takes
     paths: tuple[Path, ...] = ()  # image files of the training split, for the plain loop
     weights: Path | None = None  # file of the backbone's initial weights, or None
-    compiler: str = "inductor"  # backend of `torch.compile`
 
 
 class Training:
@@ -89,11 +86,9 @@ class Training:
             self.steps: Iterator[int] = (images for _ in count() for images in loop.train_epoch(0))
             return
         cohort = paper_cohort(experiment, presets=place.presets) if variant.cohort > 1 else [experiment]
-        execution = Execution(device=place.device, threads=variant.threads, graphed=variant.graphed)
+        execution = Execution(device=place.device, threads=variant.threads)
         self.learners = [Learner(member, dataset, execution, **more) for member in cohort]
         self.feed = Feed(experiment, dataset, self.learners[0].network, self.device)
-        if variant.compiled:
-            self._compile(place.compiler)
         self.steps = self._learn()
 
     def train(self, seconds: float) -> Taken:
@@ -127,14 +122,6 @@ class Training:
                 except DivergedError:
                     self.finite = False
             self.feed.end_epoch()
-
-    def _compile(self, backend: str) -> None:
-        # The trunk is folded by its first use, outside of what is compiled.
-        self.feed.begin_epoch(0)
-        next(self.feed.batches())
-        self.feed.end_epoch()
-        for owner, name in ((self.feed, "features"), *((one.network, "learning_part") for one in self.learners)):
-            setattr(owner, name, torch.compile(getattr(owner, name), backend=backend, dynamic=False))
 
 
 class WorkerError(RuntimeError):

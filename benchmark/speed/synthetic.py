@@ -26,6 +26,7 @@ class Shape:
     largest: int
     smallest: int
     test_images: int
+    validation_images: int = 0  # none: no such split
     side: int = 280
     runs: int = 14
     paper_images: int = 0
@@ -34,6 +35,7 @@ class Shape:
 def synthetic_dataset(shape: Shape, *, image_size: int) -> Dataset:
     """Make a dataset of a shape: smooth random images, and labels whose class sizes fall by a power law."""
     sides = {"train": (shape.images, shape.side), "test": (shape.test_images, image_size)}
+    sides |= {"validation": (shape.validation_images, image_size)} if shape.validation_images else {}
     splits = {name: _split(shape, name, *size, seed) for seed, (name, size) in enumerate(sides.items())}
     return Dataset.in_memory(f"{shape.name}-shaped", [f"class {i}" for i in range(shape.classes)], splits)
 

@@ -91,9 +91,20 @@ class Prepared(NamedTuple):
     scale: Tensor  # (N, 3, 1, 1), of the last step, scale x + shift, which holds all that is linear
     shift: Tensor  # (N, 3, 1, 1)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them, in the order that `from_tensors` takes."""
+        return (*self.parameters, *self[1:])
+
+    @classmethod
+    def from_tensors(cls, *tensors: Tensor) -> Prepared:
+        """Put `tensors` together again."""
+        *parameters, rows, columns, scale, shift = tensors
+        return cls(Parameters(*parameters), rows, columns, scale, shift)
+
     def of(self, batch: slice) -> Prepared:
         """Those of some images."""
-        return Prepared(Parameters(*(value[batch] for value in self.parameters)), *(value[batch] for value in self[1:]))
+        return Prepared.from_tensors(*(value[batch] for value in self.tensors))
 
 
 def grey_levels(device: torch.device) -> Normalisation:

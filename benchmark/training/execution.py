@@ -14,7 +14,6 @@ class Execution:
     evaluate_every: int = 0  # epochs between evaluations on the validation split; 0 is after the last epoch only
     score_test: bool = True  # whether the test split is opened and scored at the end; a search must not see it
     checkpoint_seconds: float = 60.0  # time between checkpoints; 0 writes one after every step
-    graphed: bool = False  # whether steps on CUDA are replayed as a graph; without meaning elsewhere
 
 
 class ExecutionChangedError(InputError):

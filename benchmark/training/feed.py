@@ -7,16 +7,18 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...datasets.dataset import Dataset, Split
 from ...errors import InputError
 from ..experiments.experiment import Experiment
 from ..experiments.recipe import Augmentation
 from ..experiments.streams import as_arrays, as_tensors, numpy_stream, torch_stream
+from ..networks.backbones import get_backbone
 from ..networks.network import Network
 from .augmentation import DRAWS_PER_IMAGE, Normalisation, Prepared, augment_prepared, parameters_from_draws, prepare
 from .devices import autocast
+from .graph import Graph, capture
 
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.
 PREPARED_AT_ONCE = 32
@@ -82,6 +84,7 @@ class Feed:
 
     def __init__(self, experiment: Experiment, dataset: Dataset, network: Network, device: torch.device) -> None:
         self.training, self.device, self.network = experiment.training, device, network
+        self.fuses = get_backbone(experiment.backbone).for_photographs
         self.augmentation = Augmentation(**self.training["augmentation"])
         self.normalisation = Normalisation.of(experiment.input_format, device)
         self.split = dataset.split("train")
@@ -90,6 +93,8 @@ class Feed:
         self.drop_last = sampler.drop_last
         self.sampling = sampler.open(self.split.labels, numpy_stream(experiment.seed, "sampling"))
         self.crops = torch_stream(experiment.seed, "augmentation")
+        # Of augmentation and trunk of a whole batch on CUDA; before the first one None, or why there is none.
+        self.graph: Graph | str | None = None
         self.order: Tensor | None = None
         self.epoch = self.batches_done = self.images = 0
         self._before = self._streams()
@@ -110,15 +115,14 @@ class Feed:
             InputError: if the epoch is too short for a batch.
         """
         assert self.order is not None
-        on_device = self.order.to(self.device)
+        # Where the images are, for indices that lie on the device would make the host wait for it.
+        order, on_device = (self.order.to(data.device) for data in (self.data.images, self.data.labels))
         for number, (batch, prepared) in enumerate(self.prepared_batches()):
             if number >= self.batches_done:
-                indices = on_device[batch]
-                self.batches_done, self.images = number + 1, self.images + len(indices)
+                targets = self.data.targets(on_device[batch])
+                self.batches_done, self.images = number + 1, self.images + len(targets)
                 # Held by nobody here: two feature maps at once would be memory for nothing.
-                yield Batch(
-                    epoch=self.epoch, features=self.features(indices, prepared), targets=self.data.targets(indices)
-                )
+                yield Batch(epoch=self.epoch, features=self.features(order[batch], prepared), targets=targets)
 
     def prepared_batches(self) -> Iterator[tuple[slice, Prepared]]:
         """Every batch of the epoch with its augmentation, drawn and worked out for many batches at once.
@@ -157,10 +161,31 @@ class Feed:
         return prepare(parameters, self.augmentation, self.normalisation, shape=shape, size=size)
 
     def features(self, indices: Tensor, prepared: Prepared) -> Tensor:
-        """The trunk's feature map of images that are gathered and augmented."""
-        pixels = augment_prepared(self.data.batch(indices), prepared, self.augmentation)
+        """The trunk's feature map of images that are gathered and augmented; on CUDA the next call overwrites it.
+
+        `indices` lie where the images do.
+        """
+        images, graph = self.data.batch(indices), None
+        if images.is_cuda and len(images) == self.training["batch_size"]:
+            graph = self.graph = self.graph or self._capture(images, *prepared.tensors)
+        if isinstance(graph, Graph):
+            return graph(images, *prepared.tensors)
+        return self._features(self.network.folded_trunk(), images, prepared)
+
+    def _capture(self, *inputs: Tensor) -> Graph | str:
+        trunk = self.network.folded_trunk()
+
+        def features(images: Tensor, *tensors: Tensor) -> Tensor:
+            return self._features(trunk, images, Prepared.from_tensors(*tensors))
+
+        return capture([torch.compile(features, dynamic=False), features] if self.fuses else [features], inputs)
+
+    @torch.no_grad()
+    def _features(self, trunk: nn.Module, images: Tensor, prepared: Prepared) -> Tensor:
+        pixels = augment_prepared(images, prepared, self.augmentation)
         with autocast(self.training["precision"], self.device):
-            return self.network.frozen_part(pixels.contiguous(memory_format=torch.channels_last))
+            features: Tensor = trunk(pixels.contiguous(memory_format=torch.channels_last))
+        return features
 
     def image_names(self, step: int) -> list[str]:
         """Names of the images of the epoch's batch of that number."""
@@ -180,7 +205,7 @@ class Feed:
         """Continue from a saved state, in the middle of an epoch if need be."""
         self.sampling.load_state(as_arrays(state["streams"]["sampling"]))
         self.crops.set_state(state["streams"]["crops"])
-        self.order = None
+        self.order, self.graph = None, None
         if place := state["course"]:
             self._draw_epoch(place["epoch"])
             self.batches_done, self.images = place["done"], place["seen"]

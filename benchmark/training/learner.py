@@ -13,12 +13,13 @@ from ...datasets.dataset import Dataset
 from ..experiments.experiment import Experiment
 from ..experiments.network import build_network
 from ..experiments.streams import stream_seed
+from ..networks.backbones import get_backbone
 from .augmentation import Normalisation, whole_images
-from .devices import CUDA_MATMUL_PRECISION, autocast
+from .devices import autocast, set_up_cuda
 from .evaluation import gather_scores, in_batches
 from .execution import DivergedError, Execution
 from .feed import Batch, DeviceData, Feed
-from .graph import GraphedStep
+from .graph import Graph, capture, fused, without_trace
 from .metrics import Scores, score
 from .optimisation import FlatSGD, LossMeter, learning_rate
 
@@ -44,7 +45,7 @@ class Learner:
         self.dataset, self.execution = dataset, execution
         self.device = torch.device(execution.device)
         if self.device.type == "cuda":
-            torch.set_float32_matmul_precision(CUDA_MATMUL_PRECISION)
+            set_up_cuda()
         self.normalisation = Normalisation.of(experiment.input_format, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(experiment.seed, "loss"))
@@ -56,20 +57,31 @@ class Learner:
         self.dropout_seed = stream_seed(experiment.seed, "dropout")
         self.steps = 0
         self.meter = LossMeter()
-        self.graph: GraphedStep | None = None
+        # Of what is learnt from a whole batch on CUDA; before the first one None, or why there is none.
+        self.graph: Graph | str | None = None
+        self.fuses = get_backbone(experiment.backbone).for_photographs
 
     def learn(self, batch: Batch) -> None:
         """Take one step at the learning rate that the recipe has for it."""
         self.optimiser.learning_rate = learning_rate(self.steps, batch.epoch, self.training)
-        whole = len(batch) == self.training["batch_size"]
-        if self.execution.graphed and whole and batch.features.is_cuda:
-            if self.graph is None:
-                state = [*self.network.state_dict().values(), *self.loss.state_dict().values()]
-                self.graph = GraphedStep(self.step, self.optimiser, state, batch.features, batch.targets)
-            self.meter.add(self.graph(batch.features, batch.targets))
+        graph: Graph | str | None = None
+        if batch.features.is_cuda and len(batch) == self.training["batch_size"]:
+            graph = self.graph = self.graph or self._capture(batch.features, batch.targets)
+        if isinstance(graph, Graph):
+            loss = graph(batch.features, batch.targets).clone()
         else:
-            self.meter.add(self.step(batch.features, batch.targets))
+            loss = self.step(batch.features, batch.targets)
+        self.meter.add(loss)
         self.steps += 1
+
+    def _capture(self, *inputs: Tensor) -> Graph | str:
+        state = [*self.network.state_dict().values(), *self.loss.state_dict().values()]
+        functions = [self._fused_step, self.step] if self.fuses else [self.step]
+        return capture(functions, inputs, lambda: without_trace(self.optimiser, state, self.loss))
+
+    def _fused_step(self, features: Tensor, targets: Tensor) -> Tensor:
+        with fused(self.network.upper):
+            return self.step(features, targets)
 
     def step(self, features: Tensor, targets: Tensor) -> Tensor:
         """Step from the trunk's features; return the detached loss without waiting for the device."""

@@ -55,8 +55,7 @@ class FlatSGD:
     instead of some for each of them.
 
     The gradients of `parameters` are clipped together; `unclipped` (those of the loss) are trained outside the norm.
-    `learning_rate` is that of the next step, a tensor where a CUDA graph reads it; `momentum` has a buffer for each
-    parameter, the flat one first, and None before its first step.
+    `momentum` has a buffer for each parameter, the flat one first, and None before its first step.
     """
 
     def __init__(
@@ -64,9 +63,22 @@ class FlatSGD:
     ) -> None:
         self.flat, self.unclipped = flatten(parameters), list(unclipped)
         self.clip_norm = float(training["clip_norm"])
-        self.learning_rate: float | Tensor = float(training["learning_rate"])
+        # On CUDA in a tensor as well, which a graph of the step reads.
+        self._rate = torch.zeros((), device=self.flat.device) if self.flat.is_cuda else None
+        self.learning_rate = float(training["learning_rate"])
         self.decay, self.inertia = float(training["weight_decay"]), float(training["momentum"])
         self.momentum: list[Tensor | None] = [None] * (1 + len(self.unclipped))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = value
+        if self._rate is not None:
+            self._rate.fill_(value)
 
     def clear_gradients(self) -> None:
         """Set all gradients to 0; those of the buffer in place."""
@@ -90,7 +102,7 @@ class FlatSGD:
             [gradient for i in used if (gradient := parameters[i].grad) is not None],
             buffers,
             fused=True,
-            lr=self.learning_rate,
+            lr=self.learning_rate if self._rate is None else self._rate,
             dampening=0.0,
             nesterov=False,
             maximize=False,
@@ -108,7 +120,7 @@ class FlatSGD:
 
     def state(self) -> dict[str, Any]:
         """Return the momentum of each parameter, and the last learning rate."""
-        return {"momentum": list(self.momentum), "learning_rate": float(self.learning_rate)}
+        return {"momentum": list(self.momentum), "learning_rate": self.learning_rate}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state, or from one of `torch.optim.SGD`, as version 0.1.0 saved it."""

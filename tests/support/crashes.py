@@ -177,7 +177,7 @@ def run_killed(job, kill_at):
 def steps_and_kill(job, number):
     """Run a job that is killed before its step of that number, those of all members counted."""
     events = Events(2 * number)
-    events.before(Learner, "step")
+    events.before(Learner, "learn")
     run_cohort(job)
 
 

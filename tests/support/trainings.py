@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from mltbench.benchmark.experiments.recipe import Schedule
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.training.execution import Execution
@@ -51,6 +52,29 @@ class OwnLoss:
 
     def build(self, statistics):
         return self.make()
+
+
+class Counts(nn.Module):
+    """A loss that counts its calls in Python."""
+
+    calls = 0
+
+    def forward(self, logits, labels):
+        self.calls += 1
+        return self.calls * nn.functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+class Replaces(nn.Module):
+    """A loss that puts another tensor into the place of its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, logits, labels):
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        self.mean = 0.9 * self.mean + 0.1 * loss.detach()
+        return loss * (1 + self.mean)
 
 
 def settled(module):

@@ -30,7 +30,7 @@ from mltbench.benchmark.speed.synthetic import long_tailed_labels
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 
-CPU = Place(device="cpu", presets="digits-mlt", compiler="eager")
+CPU = Place(device="cpu", presets="digits-mlt")
 
 
 def training(**variant):
@@ -57,21 +57,6 @@ def test_a_cohort_is_the_papers_re_sampled_methods_and_its_images_count_once_for
     assert together.take(0).images == 8 * 8
 
 
-def test_compiled_steps_are_those_of_eager_training():
-    found = []
-    for compiled in (False, True):
-        variant = training(compiled=compiled)
-        if not compiled:
-            # As what compiles: one batch that folds the trunk.
-            variant.feed.begin_epoch(0)
-            next(variant.feed.batches())
-            variant.feed.end_epoch()
-        torch.manual_seed(0)
-        assert variant.take(0, least=4).images == 4 * 8
-        found.append(variant.learners[0].optimiser.flat.detach().clone())
-    assert torch.allclose(*found, rtol=1e-4, atol=1e-5)
-
-
 def test_variants_take_turns_there_and_back_and_a_first_round_does_not_count():
     calls = []
     variants = [lambda seconds, name=name: calls.append((name, seconds)) or len(calls) for name in "ab"]
@@ -90,7 +75,7 @@ class Held:
         return self.number, os.getpid()
 
     def fail(self):
-        raise ValueError("no such compiler\nmore lines")
+        raise ValueError("no such thing\nmore lines")
 
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -106,7 +91,7 @@ def test_processes_keep_their_object_and_say_why_they_fail(monkeypatch):
         assert (first, second) == (2, 2)
         assert one != other
         assert [number for number, _ in processes.call("add", 2)] == [4, 4]
-        for method, words in (("fail", "ValueError: no such compiler$"), ("die", "its process died")):
+        for method, words in (("fail", "ValueError: no such thing$"), ("die", "its process died")):
             with pytest.raises(WorkerError, match=words):
                 processes.call(method)
 
@@ -126,7 +111,7 @@ def test_nothing_runs_after_the_deadline(monkeypatch):
 
 # Smaller than the miniature: the network of the demo.
 SETTING = replace(rehearsal.small_setting("cpu"), backbone="digits-resnet", seconds=0.1)
-EAGER, PLAIN = Variant(name="eager"), Variant(name="plain loop", loop="plain")
+ONE, _, PLAIN = rehearsal.VARIANTS
 
 
 def test_images_of_the_paper_are_those_of_its_two_tables():
@@ -144,16 +129,8 @@ def test_labels_are_as_long_tailed_as_the_published_sets(shape):
 
 
 @pytest.mark.soak
-def test_a_variant_that_fails_is_reported_and_the_others_continue(monkeypatch):
-    monkeypatch.setattr(rehearsal, "VARIANTS", (Variant(name="compiled", compiled=True), PLAIN))
-    compiled, plain = rehearse(replace(SETTING, shapes=SETTING.shapes[:1], compiler="none"), minutes=3)["variants"]
-    assert "none" in compiled["reason"]
-    assert (plain["reason"], plain["paper_seconds"]) == (None, None)
-
-
-@pytest.mark.soak
 def test_nothing_runs_after_its_minutes(monkeypatch):
-    monkeypatch.setattr(rehearsal, "VARIANTS", (EAGER, PLAIN))
+    monkeypatch.setattr(rehearsal, "VARIANTS", (ONE, PLAIN))
     reasons = [variant["reason"] for variant in rehearse(replace(SETTING, seconds=300), minutes=0.1)["variants"]]
     assert reasons == ["ended, because the time was up", "no time left of 0.1 minutes"]
 
@@ -162,12 +139,12 @@ def test_time_of_the_paper_and_share_of_the_peak_by_hand():
     def speed(rate, **more):
         return {"images_per_second": rate, "flop_per_image": None, "evaluation_seconds": None, **more}
 
-    eager = {
+    one = {
         "voc": speed(100, evaluation_seconds=2, flop_per_image=50),
         "coco": speed(50, evaluation_seconds=3, flop_per_image=60),
     }
     variants = [
-        {"name": "eager", "shapes": eager},
+        {"name": "one", "shapes": one},
         {"name": "other", "shapes": {"voc": speed(200), "coco": speed(100)}},
     ]
     _, other = with_whole_paper(SETTING, 40_000, variants)
@@ -252,16 +229,14 @@ def test_the_exponent_is_that_of_a_power_law():
 
 
 def test_the_rehearsal_measures_variants_and_says_why_one_is_missing(measured, monkeypatch):
-    two = Variant(name="concurrent, 2 processes", runs=2)
-    monkeypatch.setattr(rehearsal, "small_setting", lambda device: SETTING)
-    monkeypatch.setattr(rehearsal, "VARIANTS", (Variant(name="eager"), Variant(name="graphed", graphed=True), two))
+    monkeypatch.setattr(rehearsal, "small_setting", lambda device: replace(SETTING, workers=-1))
     found, printed = measured("rehearsal", "--miniature", "--device", "cpu")
-    assert "graphed: needs CUDA" in printed
-    eager, graphed, concurrent = found["variants"]
-    assert (graphed["reason"], graphed["shapes"]) == ("needs CUDA", {})
-    for variant in (eager, concurrent):
+    one, cohort, plain = found["variants"]
+    assert f"{PLAIN.name}: ValueError: num_workers option should be non-negative" in printed
+    assert (plain["shapes"], plain["paper_seconds"]) == ({}, None)
+    for variant in (one, cohort):
         assert variant["reason"] is None, variant
         assert all(variant["shapes"][name]["images_per_second"] > 0 for name in ("voc", "coco"))
         assert 0 < variant["shapes"]["voc"]["share_of_peak"] < 2
         assert variant["paper_seconds"] > 0
-    assert eager["shapes"]["voc"]["flop_per_image"] > 1e6
+    assert one["shapes"]["voc"]["flop_per_image"] > 1e6

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.recipe import Augmentation
@@ -12,14 +11,13 @@ from mltbench.benchmark.networks.network import fold_normalisation
 from mltbench.benchmark.training import feed as feed_module
 from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisation, augment, parameters_from_draws
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.feed import DeviceData
-from mltbench.benchmark.training.graph import warm_up_without_trace
+from mltbench.benchmark.training.graph import NotRepeatableError, fused, without_trace
 from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainings import make_training, settled
+from trainings import Counts, OwnLoss, Replaces, make_training, settled
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
@@ -88,7 +86,7 @@ def test_normalisation_within_the_last_step_is_normalisation_after_it(changes):
     mean, deviation = torch.tensor([100.0, 120, 140])[:, None, None], torch.tensor([50.0, 60, 70])[:, None, None]
     feed.normalisation = Normalisation(mean, deviation)
     shown = []
-    training.network.frozen_part = lambda images: shown.append(images)
+    training.network.folded_trunk = lambda: shown.append
     draws, indices = torch.rand(18, DRAWS_PER_IMAGE, generator=torch.Generator().manual_seed(0)), torch.arange(18)
     feed.features(indices, feed.prepare(draws))
     parameters = parameters_from_draws(draws, augmentation)
@@ -162,25 +160,43 @@ def test_warming_up_leaves_no_trace():
         learner = training.learner
         if training is warmed:
             state = [*learner.network.state_dict().values(), *learner.loss.state_dict().values()]
-            warm_up_without_trace(learner.step, learner.optimiser, state, features, targets)
+            with without_trace(learner.optimiser, state, learner.loss):
+                for _ in range(3):
+                    learner.step(features, targets)
         losses.append([training.step(indices, draws).item() for _ in range(3)])
     assert losses[0] == losses[1]
     theirs = warmed.network.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in fresh.network.state_dict().items())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
-@pytest.mark.parametrize("method", ["erm", "db-focal"])
-def test_graphed_steps_are_the_eager_ones(method):
-    smooth = {"learning_rate": 0.002, "dropout": 0.0, "batch_size": 8, "neck_width": 256}
-    eager, graphed = (
-        make_training(method, execution=Execution(device="cuda", graphed=graphed), **smooth)
-        for graphed in (False, True)
+@pytest.mark.parametrize(("loss", "name"), [(Counts, "calls"), (Replaces, "mean")])
+def test_a_loss_that_a_graph_would_not_repeat_is_refused_and_as_it_was(loss, name):
+    learner = make_training("erm", loss=OwnLoss(loss)).learner
+    before = getattr(learner.loss, name)
+    refused = pytest.raises(NotRepeatableError, match=f"the loss changes its '{name}'")
+    with refused, without_trace(learner.optimiser, [], learner.loss):
+        learner.loss(torch.zeros(2, 6), torch.ones(2, 6))
+    assert getattr(learner.loss, name) is before
+    assert {key: value is before for key, value in learner.loss.named_buffers()} == (
+        {"mean": True} if name == "mean" else {}
     )
-    for epoch in range(25):
-        for training in (eager, graphed):
-            training.epoch(epoch)
-    assert eager.learner.steps == graphed.learner.steps >= 50
-    assert graphed.learner.graph is not None
-    expected, found = (training.learner.logits("test") for training in (eager, graphed))
-    assert np.abs(expected - found).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.filterwarnings("ignore:::torch")
+def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
+    """With all of `torch.compile` but the code that it would make, which takes half a minute here."""
+    compiled, compile_it = [], torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **named: compiled.append(f) or compile_it(f, backend="eager", **named)
+    )
+    plain, traced = (make_training("erm", backbone="resnet18", batch_size=8, image_size=32) for _ in range(2))
+    indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
+    features, targets = plain.feed.features(indices, plain.feed.prepare(draws)), plain.feed.data.targets(indices)
+    losses = []
+    for training, module in ((plain, nn.Module()), (traced, traced.network.upper)):
+        torch.manual_seed(0)
+        with fused(module):
+            losses.append([training.learner.step(features, targets).item() for _ in range(3)])
+    assert losses[0] == losses[1]
+    assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 6
+    assert not any("forward" in vars(module) for module in traced.network.modules())

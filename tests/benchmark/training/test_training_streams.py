@@ -13,14 +13,14 @@ def trained(*arguments, evaluate=False, **named):
     training = make_training(*arguments, **named)
     network, learner = training.network, training.learner
     initial = {name: value.clone() for name, value in network.state_dict().items()}
-    shown, frozen_part = [], network.frozen_part
+    shown, trunk = [], network.folded_trunk()
 
     def record(images):
         if network.neck.training:
             shown.append(images.clone())
-        return frozen_part(images)
+        return trunk(images)
 
-    network.frozen_part = record
+    network.folded_trunk = lambda: record
     with GeneratorTurns(learner.device) as turns:
         turns.begin(learner, learner.dropout_seed)
         for epoch in range(2):
