@@ -225,8 +225,8 @@ class _Run:
         metrics = {**(test.as_metrics("test") if test else {}), **cost}
         journal.append_once("evaluation", step=progress.epochs, metrics=validation.as_metrics("validation"))
         journal.append_once("test" if test else "cost", step=progress.epochs, metrics=metrics)
-        why: dict[str, Any] = {"not_graphed": learner.graph} if isinstance(learner.graph, str) else {}
-        journal.append("finished", step=progress.epochs, durable=True, **why)
+        slower: dict[str, Any] = learner.graphs.slower_because(learner.training["batch_size"])
+        journal.append("finished", step=progress.epochs, durable=True, **slower)
         remove_checkpoints(path)
 
 

@@ -62,7 +62,7 @@ class Setting:
     device: str
     threads: int = 1  # torch threads of each process
     workers: int = 0  # loader workers of the plain loop
-    seconds: float = 6.0  # measured per variant and shape
+    seconds: float = 3.0  # measured per variant and shape
 
 
 def full_setting(device: str, cores: int) -> Setting:

@@ -1,7 +1,7 @@
 """What a cohort is trained on: batches of trunk features and targets, the same for each of its experiments."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from ..networks.backbones import get_backbone
 from ..networks.network import Network
 from .augmentation import DRAWS_PER_IMAGE, Normalisation, Prepared, augment_prepared, parameters_from_draws, prepare
 from .devices import autocast
-from .graph import Graph, capture
+from .graph import Graphs
 
 # Batches whose augmentation is worked out at once; one at a time this took 1.6 % of a step on Digits-MLT.
 PREPARED_AT_ONCE = 32
@@ -84,7 +84,7 @@ class Feed:
 
     def __init__(self, experiment: Experiment, dataset: Dataset, network: Network, device: torch.device) -> None:
         self.training, self.device, self.network = experiment.training, device, network
-        self.fuses = get_backbone(experiment.backbone).for_photographs
+        self.for_photographs = get_backbone(experiment.backbone).for_photographs
         self.augmentation = Augmentation(**self.training["augmentation"])
         self.normalisation = Normalisation.of(experiment.input_format, device)
         self.split = dataset.split("train")
@@ -93,8 +93,7 @@ class Feed:
         self.drop_last = sampler.drop_last
         self.sampling = sampler.open(self.split.labels, numpy_stream(experiment.seed, "sampling"))
         self.crops = torch_stream(experiment.seed, "augmentation")
-        # Of augmentation and trunk of a whole batch on CUDA; before the first one None, or why there is none.
-        self.graph: Graph | str | None = None
+        self.graphs = Graphs(self._functions)
         self.order: Tensor | None = None
         self.epoch = self.batches_done = self.images = 0
         self._before = self._streams()
@@ -165,20 +164,20 @@ class Feed:
 
         `indices` lie where the images do.
         """
-        images, graph = self.data.batch(indices), None
-        if images.is_cuda and len(images) == self.training["batch_size"]:
-            graph = self.graph = self.graph or self._capture(images, *prepared.tensors)
-        if isinstance(graph, Graph):
-            return graph(images, *prepared.tensors)
-        return self._features(self.network.folded_trunk(), images, prepared)
+        images = self.data.batch(indices)
+        features = self.graphs(images, *prepared.tensors)
+        return self._features(self.network.folded_trunk(), images, prepared) if features is None else features
 
-    def _capture(self, *inputs: Tensor) -> Graph | str:
+    def _functions(self, size: int) -> list[Callable[..., Tensor]]:
         trunk = self.network.folded_trunk()
 
         def features(images: Tensor, *tensors: Tensor) -> Tensor:
             return self._features(trunk, images, Prepared.from_tensors(*tensors))
 
-        return capture([torch.compile(features, dynamic=False), features] if self.fuses else [features], inputs)
+        def fused(*inputs: Tensor) -> Tensor:
+            return torch.compile(features, dynamic=False)(*inputs)
+
+        return [fused, features] if self.for_photographs and size == self.training["batch_size"] else [features]
 
     @torch.no_grad()
     def _features(self, trunk: nn.Module, images: Tensor, prepared: Prepared) -> Tensor:
@@ -205,7 +204,7 @@ class Feed:
         """Continue from a saved state, in the middle of an epoch if need be."""
         self.sampling.load_state(as_arrays(state["streams"]["sampling"]))
         self.crops.set_state(state["streams"]["crops"])
-        self.order, self.graph = None, None
+        self.order, self.graphs = None, Graphs(self._functions)
         if place := state["course"]:
             self._draw_epoch(place["epoch"])
             self.batches_done, self.images = place["done"], place["seen"]

@@ -1,4 +1,4 @@
-"""What is done with every whole batch as one CUDA graph, its kernels fused by `torch.compile` where that pays."""
+"""What is done with every batch as one CUDA graph, its kernels fused by `torch.compile` where that pays."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +25,9 @@ class Graph:
     What changes from call to call lies in tensors that the graph reads, the inputs among them. Warming up is done
     within `trace_free`, which puts back what it changes; the capture executes nothing.
 
+    Attributes:
+        refused: why other functions of the same meaning were not taken, such as one with fused kernels.
+
     Raises:
         RuntimeError: if something in the function waits for the device, or cannot be captured.
     """
@@ -35,6 +38,7 @@ class Graph:
         inputs: Sequence[Tensor],
         trace_free: AbstractContextManager[Any],
     ) -> None:
+        self.refused: tuple[str, ...] = ()
         # Held, for the graph runs the kernels that were compiled for it.
         self.function = function
         self.inputs, device = [tensor.clone() for tensor in inputs], inputs[0].device
@@ -59,22 +63,54 @@ class Graph:
         return self.output
 
 
-def capture(
-    functions: Sequence[Callable[..., Tensor]],
-    inputs: Sequence[Tensor],
-    trace_free: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Graph | str:
-    """A graph of the first of some functions, of one meaning, that can be captured; or why the last one cannot be."""
-    reason = ""
-    with warnings.catch_warnings():
-        # torch warns of what its compiler does itself, and of the mode that forbids waiting.
-        warnings.filterwarnings("ignore", module=r"torch\.")
-        for function in functions:
-            try:
-                return Graph(function, inputs, trace_free())
-            except Exception as error:  # of the function itself it comes again where it is called
-                reason = f"{type(error).__name__}: {error}"
-    return reason
+class Graphs:
+    """Graphs of what is done with every batch on CUDA, one for each size of batch, captured when its first one comes.
+
+    Args:
+        functions: of one meaning, for a size of batch; the first that can be captured is taken.
+        trace_free: makes what `Graph` warms up in.
+    """
+
+    def __init__(
+        self,
+        functions: Callable[[int], Sequence[Callable[..., Tensor]]],
+        trace_free: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.functions, self.trace_free = functions, trace_free
+        self.by_size: dict[int, Graph | str] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor | None:
+        """What the functions give for a batch, overwritten by the next one; None if there is no graph for it."""
+        if not inputs[0].is_cuda:
+            return None
+        size = len(inputs[0])
+        if size not in self.by_size:
+            self.by_size[size] = self._capture(self.functions(size), inputs)
+        graph = self.by_size[size]
+        return graph(*inputs) if isinstance(graph, Graph) else None
+
+    def slower_because(self, size: int) -> dict[str, str]:
+        """Why there is no graph for a size of batch, or none with fused kernels; empty where there is."""
+        graph = self.by_size.get(size)
+        if isinstance(graph, str):
+            return {"not_graphed": graph}
+        return {"not_fused": graph.refused[0]} if graph is not None and graph.refused else {}
+
+    def _capture(self, functions: Sequence[Callable[..., Tensor]], inputs: Sequence[Tensor]) -> Graph | str:
+        """A graph of the first function that can be captured, or why none of them can be."""
+        refused: list[str] = []
+        with warnings.catch_warnings():
+            # torch warns of what its compiler does itself, and of the mode that forbids waiting.
+            warnings.filterwarnings("ignore", module=r"torch\.")
+            for function in functions:
+                try:
+                    graph = Graph(function, inputs, self.trace_free())
+                except Exception as error:  # of the function itself it comes again where it is called
+                    refused.append(f"{type(error).__name__}: {error}")
+                else:
+                    graph.refused = tuple(refused)
+                    return graph
+        return refused[-1]
 
 
 @contextmanager

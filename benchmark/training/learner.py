@@ -1,6 +1,7 @@
 """What one experiment of a cohort learns with: its network, loss and optimiser."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .devices import autocast, set_up_cuda
 from .evaluation import gather_scores, in_batches
 from .execution import DivergedError, Execution
 from .feed import Batch, DeviceData, Feed
-from .graph import Graph, capture, fused, without_trace
+from .graph import Graphs, fused, without_trace
 from .metrics import Scores, score
 from .optimisation import FlatSGD, LossMeter, learning_rate
 
@@ -57,27 +58,24 @@ class Learner:
         self.dropout_seed = stream_seed(experiment.seed, "dropout")
         self.steps = 0
         self.meter = LossMeter()
-        # Of what is learnt from a whole batch on CUDA; before the first one None, or why there is none.
-        self.graph: Graph | str | None = None
-        self.fuses = get_backbone(experiment.backbone).for_photographs
+        self.for_photographs = get_backbone(experiment.backbone).for_photographs
+        self.graphs = Graphs(self._steps, self._without_trace)
 
     def learn(self, batch: Batch) -> None:
         """Take one step at the learning rate that the recipe has for it."""
         self.optimiser.learning_rate = learning_rate(self.steps, batch.epoch, self.training)
-        graph: Graph | str | None = None
-        if batch.features.is_cuda and len(batch) == self.training["batch_size"]:
-            graph = self.graph = self.graph or self._capture(batch.features, batch.targets)
-        if isinstance(graph, Graph):
-            loss = graph(batch.features, batch.targets).clone()
-        else:
-            loss = self.step(batch.features, batch.targets)
-        self.meter.add(loss)
+        loss = self.graphs(batch.features, batch.targets)
+        self.meter.add(self.step(batch.features, batch.targets) if loss is None else loss.clone())
         self.steps += 1
 
-    def _capture(self, *inputs: Tensor) -> Graph | str:
+    def _steps(self, size: int) -> list[Callable[[Tensor, Tensor], Tensor]]:
+        # For the smaller last batch everything would be compiled once more.
+        fuses = self.for_photographs and size == self.training["batch_size"]
+        return [self._fused_step, self.step] if fuses else [self.step]
+
+    def _without_trace(self) -> AbstractContextManager[None]:
         state = [*self.network.state_dict().values(), *self.loss.state_dict().values()]
-        functions = [self._fused_step, self.step] if self.fuses else [self.step]
-        return capture(functions, inputs, lambda: without_trace(self.optimiser, state, self.loss))
+        return without_trace(self.optimiser, state, self.loss)
 
     def _fused_step(self, features: Tensor, targets: Tensor) -> Tensor:
         with fused(self.network.upper):
@@ -149,7 +147,7 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.loss.load_state_dict(state["loss"])
         self.optimiser.load_state(state["optimiser"])
-        self.steps, self.graph = state["steps"], None
+        self.steps, self.graphs = state["steps"], Graphs(self._steps, self._without_trace)
         # A checkpoint of version 0.1.0 has the losses beside the place in the epoch.
         losses = state["losses"] if "losses" in state else (state["course"] or {"losses": ()})["losses"]
         self.meter.load_state(losses, self.device)
