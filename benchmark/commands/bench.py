@@ -43,13 +43,18 @@ class JsonOptions:
 
     def write(self, device: str, threads: int, content: Mapping[str, Any]) -> None:
         """Print on which machine something was measured; write it with the measurements, where asked."""
-        here = {**machine(device, threads), **code_version()}
+        here = self.keep(device, threads, content)
         print_line(
             f"machine: {here['system']}, {here['device_name']}, device {device}, {threads} core{'s'[: threads != 1]} "
             f"used, Python {here['python']}, torch {here['torch']}"
         )
+
+    def keep(self, device: str, threads: int, content: Mapping[str, Any]) -> Mapping[str, str]:
+        """Write measurements, where asked; return the machine that they were made on."""
+        here = {**machine(device, threads), **code_version()}
         if self.json:
             self.json.write_text(json.dumps({"machine": here, **content}, indent=1))
+        return here
 
 
 @Parameter(name="*")
@@ -231,8 +236,15 @@ def rehearsal(
     to.check()
     chosen, cores = device.chosen, usable_cores()
     setting = gpu.small_setting(chosen) if miniature else gpu.full_setting(chosen, cores)
-    with console().status("starting") as status:
-        found = gpu.rehearse(setting, minutes=minutes, report=status.update)
+    found: dict[str, Any] = {}
+    with console().status("measuring") as status:
+        for found in gpu.rehearse(setting, minutes=minutes):
+            # What is measured is there, whatever ends the rest.
+            to.keep(chosen, cores, {"miniature": miniature, **found})
+            for variant in found["variants"][-1:]:
+                speeds = (f"{name} {speed['images_per_second']:,.0f}" for name, speed in variant["shapes"].items())
+                print_line(f"{variant['name']}: {', '.join(speeds) or variant['reason']}")
+            status.update(f"measuring; variants done: {len(found['variants'])} of {len(gpu.VARIANTS)}")
     names, peak = [shape.name for shape in setting.shapes], found["peak_flop_per_second"]
     shapes = [shape for variant in found["variants"] for shape in variant["shapes"].values()]
     flop = next((f"{s['flop_per_image'] / 1e9:,.3g} GFLOP per image" for s in shapes if s["flop_per_image"]), "-")

@@ -16,6 +16,7 @@ from ..executors.in_process import Executor
 from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
 from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
+from ..networks.backbones import get_backbone
 from ..networks.initial_weights import find_weights
 from ..runs.folder import RunFolder
 from ..runs.interruption import Interrupted, ended_by_signals
@@ -24,6 +25,9 @@ from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
 from ..tracking.store import Store
 from ..training.execution import Execution
 from ..training.metrics import SCORE_NAMES
+
+# What the journal of a run on a GPU may say, and what it means.
+SLOWER = {"not_graphed": "step by step instead of as a CUDA graph", "not_fused": "without fused kernels"}
 
 
 def run_plans(
@@ -146,6 +150,8 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
         console().print(f"{len(resumed)} of them from {'a checkpoint' if len(resumed) == 1 else 'checkpoints'}.")
     if not missing:
         console().print("nothing to train: every experiment of this plan is finished.")
+    elif execution.device != "cpu" and any(get_backbone(p.experiment.backbone).for_photographs for p in missing):
+        console().print("The first steps wait for kernels to be compiled: up to a minute, once per machine.")
     try:
         with ended_by_signals(), PlanProgress(missing, store.folders(plan.kind)) as progress:
             summary = run_plan(plan, store, settings, executor=executor, on_end=progress.end, on_wait=progress.wait)
@@ -191,7 +197,7 @@ class PlanProgress(Bars):
         self.experiments, self.runs = list(experiments), runs
         self.width = max((len(planned.title) for planned in experiments), default=0)
         self.ended: set[str] = set()
-        self.waited_for = 0
+        self.waited_for, self.told = 0, set[str]()
         counts = "{task.fields[ended]}/{task.fields[of]} experiments", "{task.fields[rate]:,.0f} images/s"
         super().__init__("training", BarColumn(), *counts)
         self.disable |= not experiments
@@ -215,6 +221,11 @@ class PlanProgress(Bars):
         """Print one line for an experiment that has ended; what is overridden stands last, where it may be long."""
         self.ended.add(planned.experiment.id)
         console().print(self._line(planned), soft_wrap=True, highlight=False)
+        entries = RunFolder(self.runs / planned.experiment.id).entries()
+        for kind, reason in [said for entry in entries for said in entry.details.items() if said[0] in SLOWER]:
+            if reason not in self.told:
+                self.told.add(reason)
+                print_line(f"{planned.title} was trained {SLOWER[kind]}, which is slower: {reason}")
 
     def wait(self, busy: Sequence[tuple[PlannedExperiment, str]]) -> None:
         """Print what other processes train and this one waits for, whenever that has changed."""

@@ -131,7 +131,8 @@ class WorkerError(RuntimeError):
 class Workers:
     """Spawned processes that each hold one object, `make(*arguments)`, and call its methods at the same time.
 
-    Nothing is waited for after the `deadline`, a `time.monotonic()`: processes that still work then are killed.
+    Nothing is waited for after the `deadline`, a `time.monotonic()`, or an error: processes that still work then are
+    killed, and those that they have started with them.
     """
 
     def __init__(self, make: Callable[..., Any], *arguments: Any, number: int = 1, deadline: float = inf) -> None:
@@ -164,11 +165,12 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if time.monotonic() >= self._deadline:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None or time.monotonic() >= self._deadline:
             for pid in self._pids:
                 with suppress(Exception):
-                    os.kill(pid.result(0), signal.SIGKILL)
+                    # Loader workers hold the pipe whose end tells that a process has died: they have to go, too.
+                    os.killpg(pid.result(0), signal.SIGKILL)
         for pool in self._pools:
             pool.shutdown(cancel_futures=True)
 
@@ -177,8 +179,9 @@ _HELD: list[Any] = []
 
 
 def _begin() -> None:
-    # Ctrl-C reaches every process of the group; this one simply ends.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A group of its own, which Ctrl-C does not reach: whoever started it ends it.
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     end_with_parent()
 
 

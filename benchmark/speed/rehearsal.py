@@ -7,7 +7,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,21 +149,20 @@ def flop_per_image(learner: Learner) -> float:
     return float(counter.get_total_flops() / batch)
 
 
-def rehearse(setting: Setting, *, minutes: float, report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def rehearse(setting: Setting, *, minutes: float) -> Iterator[dict[str, Any]]:
     """Measure all variants, one after the other; one that fails is reported with its reason and the others continue.
 
-    Nothing runs any more after so many minutes; `report` is called with what is measured now. Returns as plain JSON the
-    setting, the FLOP per second of the largest matrix product, and of each variant its speeds by shape, the seconds of
-    both tables on both datasets at these speeds (evaluation included, without compilation and start), and the reason
-    why a speed is missing.
+    Nothing runs any more after so many minutes. Yields after the matrix product, and after each variant, all that was
+    found so far, as plain JSON: the setting, the FLOP per second of the largest matrix product, and of each variant its
+    speeds by shape, the seconds of both tables on both datasets at these speeds (evaluation included, without
+    compilation and start), and the reason why a speed is missing.
     """
     deadline = time.monotonic() + 60 * minutes - min(LAST_SECONDS, 6 * minutes)
-    report("measuring the largest matrix product")
     found: list[dict[str, Any]] = []
     peak = matrix_peak(torch.device(setting.device))
+    yield {"setting": asdict(setting), "peak_flop_per_second": peak, "variants": []}
     for listed in VARIANTS:
         variant = replace(listed, threads=setting.threads, workers=setting.workers if listed.loop == "plain" else 0)
-        report(f"measuring: {variant.name}")
         shapes = dict[str, Any]()
         reason = f"no time left of {minutes:g} minutes" if time.monotonic() >= deadline else None
         if reason is None:
@@ -172,11 +171,8 @@ def rehearse(setting: Setting, *, minutes: float, report: Callable[[str], None] 
             except WorkerError as error:
                 reason = str(error)
         found.append({**asdict(variant), "reason": reason, "shapes": shapes})
-    return {
-        "setting": asdict(setting),
-        "peak_flop_per_second": peak,
-        "variants": with_whole_paper(setting, peak, found),
-    }
+        variants = with_whole_paper(setting, peak, found)
+        yield {"setting": asdict(setting), "peak_flop_per_second": peak, "variants": variants}
 
 
 def with_whole_paper(setting: Setting, peak: float, variants: list[dict[str, Any]]) -> list[dict[str, Any]]:

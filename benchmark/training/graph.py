@@ -100,8 +100,8 @@ class Graphs:
         """A graph of the first function that can be captured, or why none of them can be."""
         refused: list[str] = []
         with warnings.catch_warnings():
-            # torch warns of what its compiler does itself, and of the mode that forbids waiting.
-            warnings.filterwarnings("ignore", module=r"torch\.")
+            # Of what torch's compiler does itself, and of the mode that forbids waiting.
+            warnings.simplefilter("ignore")
             for function in functions:
                 try:
                     graph = Graph(function, inputs, self.trace_free())

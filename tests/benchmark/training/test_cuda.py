@@ -64,7 +64,8 @@ def test_graphed_steps_are_the_eager_ones(method, dropout):
     assert distance(eager, graphed) < CLOSE
 
 
-def test_fused_steps_are_the_eager_ones():
+def test_fused_steps_are_the_eager_ones(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     photographs = {"backbone": "resnet18", "image_size": 48, "epochs": 10, "augmentation": Augmentation()}
     eager, fused = (trained("db-focal", graphed=graphed, **photographs) for graphed in (False, True))
     for part in (fused.learner, fused.feed):
