@@ -197,7 +197,7 @@ class PlanProgress(Bars):
         self.experiments, self.runs = list(experiments), runs
         self.width = max((len(planned.title) for planned in experiments), default=0)
         self.ended: set[str] = set()
-        self.waited_for, self.told = 0, set[str]()
+        self.waited_for, self.said = 0, set[str]()
         counts = "{task.fields[ended]}/{task.fields[of]} experiments", "{task.fields[rate]:,.0f} images/s"
         super().__init__("training", BarColumn(), *counts)
         self.disable |= not experiments
@@ -222,9 +222,9 @@ class PlanProgress(Bars):
         self.ended.add(planned.experiment.id)
         console().print(self._line(planned), soft_wrap=True, highlight=False)
         entries = RunFolder(self.runs / planned.experiment.id).entries()
-        for kind, reason in [said for entry in entries for said in entry.details.items() if said[0] in SLOWER]:
-            if reason not in self.told:
-                self.told.add(reason)
+        for kind, reason in [item for entry in entries for item in entry.details.items() if item[0] in SLOWER]:
+            if reason not in self.said:
+                self.said.add(reason)
                 print_line(f"{planned.title} was trained {SLOWER[kind]}, which is slower: {reason}")
 
     def wait(self, busy: Sequence[tuple[PlannedExperiment, str]]) -> None:

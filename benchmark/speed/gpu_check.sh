@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What a machine with a GPU is asked first, without a network: 9 minutes at most, results written as they come.
+# `PAPER_SECONDS=560` lets all of the paper's runs end.
 #
 #   benchmark/speed/gpu_check.sh OUT [cuda|cpu] [PART ...]
 #
@@ -22,11 +23,11 @@ optuna prettytable pyasn1 pyasn1-modules pycocotools pycparser pydantic pydantic
 rpds-py skops smmap sqlalchemy sqlparse starlette typing-inspection uvicorn wcwidth"
 
 if [ "${1:-}" = wheels ]; then
-    for name in $lacking; do grep -oE "^$name==[^ ]+" "$root/requirements.lock"; done | sort -u >"$root/.whl.txt"
+    for name in $lacking; do grep -oE "^$name==[^ ]+" "$root/requirements.lock"; done >"${wanted:=$(mktemp)}"
     systems=$(printf -- '--platform manylinux%s_x86_64 ' _2_28 _2_27 _2_17 2014 1)
-    "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
-        --python-version "${FOR_PYTHON:-3.12}" $systems --dest "$root/.whl" --requirement "$root/.whl.txt"
-    exit
+    # shellcheck disable=SC2086  # several options
+    exec "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
+        --python-version "${FOR_PYTHON:-3.12}" $systems --dest "$root/.whl" --requirement "$wanted"
 fi
 
 out=$(mkdir -p "${1:?OUT, the folder of the results}" && cd "$1" && pwd)
@@ -71,15 +72,16 @@ mltbench=("$python" -m mltbench)
 "$python" -c 'import torch; print(torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())' |
     tee "$out/summary.txt"
 
-part tests 90 "$python" -m pytest "$root/tests/benchmark/training/test_cuda.py" -q -m cuda -p no:cacheprovider
+part tests 80 "$python" -m pytest "$root/tests/benchmark/training/test_cuda.py" -q -m cuda -p no:cacheprovider
 if [ "$device" = cpu ]; then
     part rehearsal 120 "${mltbench[@]}" bench rehearsal --miniature --device cpu --minutes 1.8
 else
-    part rehearsal 140 "${mltbench[@]}" bench rehearsal --device cuda --minutes 2.2 --json "$out/rehearsal.json"
+    part rehearsal 120 "${mltbench[@]}" bench rehearsal --device cuda --minutes 1.9 --json "$out/rehearsal.json"
 fi
-part paper 240 "${mltbench[@]}" run --plugin shapes.py --dataset voc-shaped --dataset coco-shaped --table 1 --table 2 \
-    --weights random --device "$device" "${small[@]}"
-part paper 20 "${mltbench[@]}" status
-part digits 70 "${mltbench[@]}" run --table 1 --table 2 --device "$device" ${small:+--recipe digits-smoke}
-part digits 20 "${mltbench[@]}" report --no-figures ${small:+--recipe digits-smoke}
+part paper "${PAPER_SECONDS:-260}" "${mltbench[@]}" run --plugin shapes.py --dataset voc-shaped --dataset coco-shaped \
+    --table 1 --table 2 --weights random --device "$device" "${small[@]}"
+part paper 10 "${mltbench[@]}" status --json
+part digits 50 "${mltbench[@]}" run --table 1 --table 2 --device "$device" ${small:+--recipe digits-smoke}
+part digits 20 "${mltbench[@]}" report --dataset digits-mlt --no-figures ${small:+--recipe digits-smoke}
+cat "$work"/results/runs/*/journal.jsonl >"$out/journals.jsonl" 2>/dev/null
 cat "$out/summary.txt"

@@ -179,7 +179,7 @@ _HELD: list[Any] = []
 
 
 def _begin() -> None:
-    # A group of its own, which Ctrl-C does not reach: whoever started it ends it.
+    # A group of its own, which Ctrl-C does not reach; the process that started it ends it.
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     end_with_parent()

@@ -82,3 +82,10 @@ def set_generator_states(states: Mapping[str, Any], device: torch.device) -> Non
     torch.set_rng_state(states["torch"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def equal_on_host(states: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether the generators of Python, NumPy and torch's CPU are in the same states."""
+    (kind, keys, *place), (other_kind, other_keys, *other_place) = states["numpy"], others["numpy"]
+    numpy = (kind, place) == (other_kind, other_place) and torch.equal(keys, other_keys)
+    return numpy and states["python"] == others["python"] and torch.equal(states["torch"], others["torch"])

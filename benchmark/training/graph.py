@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .generators import equal_on_host, generator_states, set_generator_states
 from .optimisation import FlatSGD
 
 WARM_UP_STEPS = 3
@@ -23,7 +24,7 @@ class Graph:
     """Replays a function for tensors of one shape, on CUDA.
 
     What changes from call to call lies in tensors that the graph reads, the inputs among them. Warming up is done
-    within `trace_free`, which puts back what it changes; the capture executes nothing.
+    within what `trace_free` makes, which puts back what it changes; the capture executes nothing.
 
     Attributes:
         refused: why other functions of the same meaning were not taken, such as one with fused kernels.
@@ -36,7 +37,7 @@ class Graph:
         self,
         function: Callable[..., Tensor],
         inputs: Sequence[Tensor],
-        trace_free: AbstractContextManager[Any],
+        trace_free: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.refused: tuple[str, ...] = ()
         # Held, for the graph runs the kernels that were compiled for it.
@@ -45,10 +46,12 @@ class Graph:
         # One stream for both: gradients are accumulated on the stream that first saw their parameter.
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(stream), trace_free:
-            for _ in range(WARM_UP_STEPS):
-                function(*self.inputs)
-            with _waiting_forbidden():
+        with torch.cuda.stream(stream):
+            # What compiling does besides is not the function's: it is judged by a call of its own.
+            with suppress(NotRepeatableError), trace_free():
+                for _ in range(WARM_UP_STEPS):
+                    function(*self.inputs)
+            with trace_free(), _waiting_forbidden():
                 function(*self.inputs)
         torch.cuda.synchronize(device)
         self.graph = torch.cuda.CUDAGraph()
@@ -68,7 +71,7 @@ class Graphs:
 
     Args:
         functions: of one meaning, for a size of batch; the first that can be captured is taken.
-        trace_free: makes what `Graph` warms up in.
+        trace_free: makes a context that puts back what a function has changed within; see `without_trace`.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Graphs:
             warnings.simplefilter("ignore")
             for function in functions:
                 try:
-                    graph = Graph(function, inputs, self.trace_free())
+                    graph = Graph(function, inputs, self.trace_free)
                 except Exception as error:  # of the function itself it comes again where it is called
                     refused.append(f"{type(error).__name__}: {error}")
                 else:
@@ -155,37 +158,42 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def without_trace(optimiser: FlatSGD, state: Sequence[Tensor], loss: nn.Module) -> Iterator[None]:
-    """Take steps within; afterwards weights, statistics, momentum and generators are as they were.
+    """Take steps within; afterwards weights, statistics, momentum, generators and the loss are as they were.
 
     `state` are all tensors that a step changes besides the momentum.
 
     Raises:
-        NotRepeatableError: if the loss has changed a value of its own outside of its tensors, such as a counter.
+        NotRepeatableError: if the loss has changed something outside of its tensors, such as a counter, or has drawn
+            random numbers on the host.
     """
-    before, device, remembered = [tensor.clone() for tensor in state], optimiser.flat.device, _attributes(loss)
+    before, device = [tensor.clone() for tensor in state], optimiser.flat.device
     momentum = [None if buffer is None else buffer.clone() for buffer in optimiser.momentum]
-    changed: list[tuple[nn.Module, str]] = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            now = _attributes(loss)
-            changed += [key for key in now if key not in remembered or not _same(now[key], remembered[key])]
-            for owner, name in changed:
-                if (owner, name) in remembered:
-                    setattr(owner, name, remembered[owner, name])
-                else:
-                    delattr(owner, name)
-            with torch.no_grad():
-                for tensor, earlier in zip(state, before, strict=True):
-                    tensor.copy_(earlier)
-                # In place, for the graph reads these buffers. Momentum 0 before a first step is the same as none.
-                for buffer, kept in zip(optimiser.momentum, momentum, strict=True):
-                    if buffer is not None:
-                        buffer.copy_(torch.zeros_like(buffer) if kept is None else kept)
+    remembered, generators = _attributes(loss), generator_states(device)
+    changed: list[str] = []
+    try:
+        yield
+    finally:
+        for (owner, name), value in _attributes(loss).items():
+            if (owner, name) not in remembered:
+                delattr(owner, name)
+            elif not _same(value, remembered[owner, name]):
+                setattr(owner, name, remembered[owner, name])
+            else:
+                continue
+            changed.append(f"changes its {name!r}")
+        # Dropout on a GPU draws there, and a graph of it draws anew each time.
+        if device.type == "cuda" and not equal_on_host(generators, generator_states(device)):
+            changed.append("draws random numbers on the host")
+        set_generator_states(generators, device)
+        with torch.no_grad():
+            for tensor, earlier in zip(state, before, strict=True):
+                tensor.copy_(earlier)
+            # In place, for the graph reads these buffers. Momentum 0 before a first step is the same as none.
+            for buffer, kept in zip(optimiser.momentum, momentum, strict=True):
+                if buffer is not None:
+                    buffer.copy_(torch.zeros_like(buffer) if kept is None else kept)
     if changed:
-        name = changed[0][1]
-        raise NotRepeatableError(f"the loss changes its {name!r} in each step, which a graph would not repeat")
+        raise NotRepeatableError(f"the loss {changed[0]} in each step, which a graph would not repeat")
 
 
 def _attributes(loss: nn.Module) -> dict[tuple[nn.Module, str], Any]:
