@@ -80,7 +80,7 @@ else
 fi
 part paper "${PAPER_SECONDS:-260}" "${mltbench[@]}" run --plugin shapes.py --dataset voc-shaped --dataset coco-shaped \
     --table 1 --table 2 --weights random --device "$device" "${small[@]}"
-part paper 10 "${mltbench[@]}" status --json
+part paper 20 "${mltbench[@]}" status --json
 part digits 50 "${mltbench[@]}" run --table 1 --table 2 --device "$device" ${small:+--recipe digits-smoke}
 part digits 20 "${mltbench[@]}" report --dataset digits-mlt --no-figures ${small:+--recipe digits-smoke}
 cat "$work"/results/runs/*/journal.jsonl >"$out/journals.jsonl" 2>/dev/null
