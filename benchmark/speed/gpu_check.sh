@@ -46,8 +46,11 @@ part() { # NAME SECONDS COMMAND...: run it for so long at most; Ctrl-C at the en
     local name=$1 seconds=$2 began=$SECONDS
     shift 2
     case " ${parts:-$name} " in *" $name "*) ;; *) return ;; esac
-    timeout --signal INT --kill-after 20 "$seconds" "$@" 2>&1 | tee -a "$out/$name.txt"
-    echo "$name: exit status ${PIPESTATUS[0]} after $((SECONDS - began)) s of $seconds" | tee -a "$out/summary.txt"
+    # No pipe: a process that outlived its part would hold it open.
+    timeout --signal INT --kill-after 20 "$seconds" "$@" >>"$out/$name.txt" 2>&1
+    local status=$?
+    tail -n 40 "$out/$name.txt"
+    echo "$name: exit status $status after $((SECONDS - began)) s of $seconds" | tee -a "$out/summary.txt"
 }
 
 side=280 small=()
@@ -83,5 +86,5 @@ part paper "${PAPER_SECONDS:-260}" "${mltbench[@]}" run --plugin shapes.py --dat
 part paper 20 "${mltbench[@]}" status --json
 part digits 50 "${mltbench[@]}" run --table 1 --table 2 --device "$device" ${small:+--recipe digits-smoke}
 part digits 20 "${mltbench[@]}" report --dataset digits-mlt --no-figures ${small:+--recipe digits-smoke}
-cat "$work"/results/runs/*/journal.jsonl >"$out/journals.jsonl" 2>/dev/null
+tail -n +1 "$work"/results/runs/*/journal.jsonl >"$out/journals.txt" 2>/dev/null
 cat "$out/summary.txt"
