@@ -1,13 +1,16 @@
 """A plan in the terminal: shown before it is run, trained with its progress, and what became of it."""
 
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn
 from rich.table import Table
+from rich.text import Text
 
 from ...datasets.registry import load_dataset, prepare
 from ...errors import without_password
@@ -18,14 +21,17 @@ from ..executors.settings import RunSettings
 from ..experiments.plan import Plan, PlannedExperiment
 from ..networks.backbones import get_backbone
 from ..networks.initial_weights import find_weights
-from ..runs.folder import RunFolder
+from ..runs.folder import STALE_SECONDS, RunFolder
 from ..runs.interruption import Interrupted, ended_by_signals
+from ..runs.journal import Entry
 from ..runs.run import checkpoints_for
 from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
 from ..tracking.store import Store
 from ..training.execution import Execution
 from ..training.metrics import SCORE_NAMES
 
+# Between the lines that a log file gets instead of a bar.
+LOG_SECONDS = 30.0
 # What the journal of a run on a GPU may say, and what it means.
 SLOWER = {"not_graphed": "step by step instead of as a CUDA graph", "not_fused": "without fused kernels"}
 
@@ -165,6 +171,19 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
     return bool(summary.failed)
 
 
+def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) -> str:
+    """What is trained, with the epochs that it has behind it; those of a cohort are at the same."""
+    if not running:
+        return ""
+    planned, epochs = running[0]
+    of = planned.experiment.training["schedule"]["epochs"]
+    more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+    if len(epochs) == of:
+        return f"{planned.title}{more}: scoring"
+    loss = f", loss {epochs[-1].metrics['train/loss']:.3g}" if epochs else ""
+    return f"{planned.title}{more}: epoch {len(epochs) + 1} of {of}{loss}"
+
+
 def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
     if missing:
         elsewhere = f", trained by others {len(summary.elsewhere)}" if summary.elsewhere else ""
@@ -186,7 +205,9 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
 
 
 class PlanProgress(Bars):
-    """One bar over the images of experiments, as their journals count them, and one line per experiment that ends.
+    """One bar over the images of experiments with what is trained now, and one line per experiment that ends.
+
+    In a log file, where a bar is noise, there is a line every half minute instead.
 
     Args:
         experiments: that are trained, in whatever processes.
@@ -198,24 +219,59 @@ class PlanProgress(Bars):
         self.width = max((len(planned.title) for planned in experiments), default=0)
         self.ended: set[str] = set()
         self.waited_for, self.said = 0, set[str]()
+        self.images = sum(planned.images for planned in experiments)
         counts = "{task.fields[ended]}/{task.fields[of]} experiments", "{task.fields[rate]:,.0f} images/s"
         super().__init__("training", BarColumn(), *counts)
+        self.logs, self._closed = self.disable and bool(experiments), threading.Event()
         self.disable |= not experiments
-        images = sum(planned.images for planned in experiments)
-        self.add_task("training", total=max(images, 1), ended=0, of=len(self.experiments), rate=0)
+        self.add_task("training", total=max(self.images, 1), ended=0, of=len(self.experiments), rate=0)
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar, updated from the journals whenever it is drawn."""
-        seen = 0
+    def __enter__(self) -> Self:
+        if self.logs:
+            self._logging = threading.Thread(target=self._log, daemon=True)
+            self._logging.start()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._closed.set()
+        if self.logs:
+            self._logging.join()
+        super().__exit__(*error)
+
+    def look(self) -> tuple[int, str]:
+        """Images that were trained so far, of their steps where an epoch is under way, and what is trained now."""
+        seen, running = 0, list[tuple[PlannedExperiment, list[Entry]]]()
         for planned in self.experiments:
             if planned.experiment.id in self.ended:
                 seen += planned.images
                 continue
-            epochs = [e for e in RunFolder(self.runs / planned.experiment.id).entries() if e.event == "epoch"]
-            seen += int(epochs[-1].details["images"]) if epochs else 0
+            folder = RunFolder(self.runs / planned.experiment.id)
+            epochs, beat = [entry for entry in folder.entries() if entry.event == "epoch"], folder.heartbeat()
+            images = int(epochs[-1].details["images"]) if epochs else 0
+            if beat is not None and beat.age < STALE_SECONDS:
+                running.append((planned, epochs))
+                images = max(images, beat.steps * int(planned.experiment.training["batch_size"]))
+            seen += min(images, planned.images)
+        return seen, _training_now(running)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, updated from the run folders whenever it is drawn, and below it what is trained now."""
+        seen, now = self.look()
         for task in self.tasks:
             self.update(task.id, completed=seen, ended=len(self.ended), rate=task.speed or 0)
         yield from super().get_renderables()
+        yield Text(now, no_wrap=True, overflow="ellipsis", style="dim")
+
+    def _log(self) -> None:
+        before, began = self.look()[0], time.monotonic()
+        while not self._closed.wait(LOG_SECONDS):
+            seen, now = self.look()
+            rate = (seen - before) / (time.monotonic() - began)
+            left = f", about {_duration((self.images - seen) / rate)} left" if rate else ""
+            print_line(
+                f"{len(self.ended)} of {len(self.experiments)} experiments, {seen:,} of {self.images:,} images, "
+                f"{rate:,.0f} images/s{left}{now and '; '}{now}"
+            )
 
     def end(self, planned: PlannedExperiment) -> None:
         """Print one line for an experiment that has ended; what is overridden stands last, where it may be long."""

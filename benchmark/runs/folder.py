@@ -129,6 +129,12 @@ class RunFolder:
         """Entries of the journal."""
         return read_journal(self.path)
 
+    def heartbeat(self) -> Heartbeat | None:
+        """The last sign of life of the process that runs the experiment, or ran it until it was killed."""
+        with suppress(OSError, ValueError, TypeError):
+            return Heartbeat(**json.loads((self.path / HEARTBEAT_NAME).read_text(encoding="utf-8")))
+        return None
+
     def state(self) -> RunState:
         """Read where the run stands, from its journal and its lock; nothing else decides it."""
         entries = self.entries()
@@ -136,7 +142,7 @@ class RunFolder:
         epoch = max((entry.step for entry in entries), default=0)
         if last and last.event == State.FINISHED:
             return RunState(state=State.FINISHED, epoch=last.step, ended=last.time)
-        beat = self._heartbeat()
+        beat = self.heartbeat()
         if self._is_held(beat):
             return RunState(state=State.RUNNING, epoch=epoch, heartbeat=beat)
         if last is None:
@@ -162,14 +168,14 @@ class RunFolder:
         try:
             lock = FileLock(self.path / LOCK_NAME).acquire(timeout=PATIENCE_SECONDS)
         except Timeout:
-            beat = self._heartbeat()
+            beat = self.heartbeat()
             raise HeldError(f"{self.name} is being run by {beat.describe() if beat else 'another process'}") from None
         except NotImplementedError as error:
             raise InputError(
                 f"{self.path} cannot be locked ({error}); keep results on a file system with locks (--out)"
             ) from error
         with lock:
-            if (beat := self._heartbeat()) and beat.is_elsewhere:
+            if (beat := self.heartbeat()) and beat.is_elsewhere:
                 raise HeldError(f"{self.name} is being run by {beat.describe()}")
             beat = Heartbeat(host=socket.gethostname(), pid=os.getpid(), time=time.time())
             stop = threading.Event()
@@ -262,11 +268,6 @@ class RunFolder:
         except OSError:  # a folder that may only be read: its lock cannot be tried
             return beat is not None and beat.age < STALE_SECONDS
         return False
-
-    def _heartbeat(self) -> Heartbeat | None:
-        with suppress(OSError, ValueError, TypeError):
-            return Heartbeat(**json.loads((self.path / HEARTBEAT_NAME).read_text(encoding="utf-8")))
-        return None
 
     def _beat(self, beat: Heartbeat, stop: threading.Event) -> None:
         aside = self.path / f".{HEARTBEAT_NAME}"

@@ -1,8 +1,14 @@
 """What a plan says while it is trained."""
 
+import json
+import re
+import time
+
 import pytest
-from mltbench.benchmark.commands.plans import train_plan
+from mltbench.benchmark.commands import plans
+from mltbench.benchmark.commands.plans import PlanProgress, train_plan
 from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.runs.folder import HEARTBEAT_NAME, RunFolder
 from mltbench.benchmark.training.graph import Graphs
 from plans import tiny_plan
 
@@ -21,3 +27,31 @@ def test_it_says_once_why_a_gpu_is_slower_than_it_could_be(
     printed = capsys.readouterr().out
     assert printed.count(line) == 1
     assert f"ERM {line}" in printed or f"Focal {line}" in printed
+
+
+def test_a_log_file_gets_lines_instead_of_a_bar(dataset, store, settings, monkeypatch, capsys):
+    monkeypatch.setattr(plans, "LOG_SECONDS", 0.01)
+    assert not train_plan(tiny_plan(("erm", "focal")), store, settings, InProcess())
+    lines = re.findall(r"^\d of 2 experiments, .*$", capsys.readouterr().out, re.MULTILINE)
+    assert lines
+    counted = re.compile(r"\d of 2 experiments, \d+ of 36 images, \d[\d,]* images/s(, about \d+ seconds left)?(; .*)?")
+    assert [line for line in lines if not counted.fullmatch(line)] == []
+
+
+def test_progress_counts_the_steps_of_an_epoch_under_way(dataset, tmp_path):
+    one, other = tiny_plan(("erm", "focal"), overrides=("recipe.plain.epochs=3", "recipe.batch_size=6")).experiments
+    progress, folder = PlanProgress([one, other], tmp_path), RunFolder(tmp_path / one.experiment.id)
+
+    def beats(**more):
+        beat = {"host": "here", "pid": 1, "time": time.time(), **more}
+        folder.path.mkdir(exist_ok=True)
+        (folder.path / HEARTBEAT_NAME).write_text(json.dumps(beat))
+
+    assert progress.look() == (0, "")
+    beats(steps=2)
+    assert progress.look() == (12, "ERM: epoch 1 of 3")
+    folder.journal.append("epoch", step=1, metrics={"train/loss": 0.25}, images=18)
+    beats(steps=4)
+    assert progress.look() == (24, "ERM: epoch 2 of 3, loss 0.25")
+    beats(steps=4, time=time.time() - 3600)
+    assert progress.look() == (18, ""), "its process has died"
