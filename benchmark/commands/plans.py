@@ -172,16 +172,18 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
 
 
 def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) -> str:
-    """What is trained, with the epochs that it has behind it; those of a cohort are at the same."""
-    if not running:
-        return ""
-    planned, epochs = running[0]
-    of = planned.experiment.training["schedule"]["epochs"]
-    more = f" and {len(running) - 1} more" if len(running) > 1 else ""
-    if len(epochs) == of:
-        return f"{planned.title}{more}: scoring"
-    loss = f", loss {epochs[-1].metrics['train/loss']:.3g}" if epochs else ""
-    return f"{planned.title}{more}: epoch {len(epochs) + 1} of {of}{loss}"
+    """What is trained: those that are in the same epoch, such as a cohort, together by their first."""
+    together: dict[tuple[int, int], list[tuple[PlannedExperiment, Sequence[Entry]]]] = {}
+    for planned, epochs in running:
+        of = int(planned.experiment.training["schedule"]["epochs"])
+        together.setdefault((of, len(epochs)), []).append((planned, epochs))
+    texts = []
+    for (of, done), group in together.items():
+        planned, epochs = group[0]
+        loss = f", loss {epochs[-1].metrics['train/loss']:.3g}" if epochs else ""
+        where = f"epoch {done + 1} of {of}{loss}" if done < of else "scoring"
+        texts.append(f"{planned.title}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: {where}")
+    return "; ".join(texts)
 
 
 def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:

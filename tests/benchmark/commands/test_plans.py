@@ -39,13 +39,14 @@ def test_a_log_file_gets_lines_instead_of_a_bar(dataset, store, settings, monkey
 
 
 def test_progress_counts_the_steps_of_an_epoch_under_way(dataset, tmp_path):
-    one, other = tiny_plan(("erm", "focal"), overrides=("recipe.plain.epochs=3", "recipe.batch_size=6")).experiments
-    progress, folder = PlanProgress([one, other], tmp_path), RunFolder(tmp_path / one.experiment.id)
+    overrides = ("recipe.plain.epochs=3", "recipe.resampled.epochs=3", "recipe.batch_size=6")
+    one, other, apart = tiny_plan(("erm", "focal", "rs"), overrides=overrides).experiments
+    progress, folder = PlanProgress([one, other, apart], tmp_path), RunFolder(tmp_path / one.experiment.id)
 
-    def beats(**more):
+    def beats(planned=one, **more):
         beat = {"host": "here", "pid": 1, "time": time.time(), **more}
-        folder.path.mkdir(exist_ok=True)
-        (folder.path / HEARTBEAT_NAME).write_text(json.dumps(beat))
+        (tmp_path / planned.experiment.id).mkdir(exist_ok=True)
+        (tmp_path / planned.experiment.id / HEARTBEAT_NAME).write_text(json.dumps(beat))
 
     assert progress.look() == (0, "")
     beats(steps=2)
@@ -53,5 +54,9 @@ def test_progress_counts_the_steps_of_an_epoch_under_way(dataset, tmp_path):
     folder.journal.append("epoch", step=1, metrics={"train/loss": 0.25}, images=18)
     beats(steps=4)
     assert progress.look() == (24, "ERM: epoch 2 of 3, loss 0.25")
-    beats(steps=4, time=time.time() - 3600)
+    beats(other, steps=1)
+    beats(apart, steps=1)
+    assert progress.look() == (36, "ERM: epoch 2 of 3, loss 0.25; Focal and 1 more: epoch 1 of 3")
+    for planned in (one, other, apart):
+        beats(planned, steps=1, time=time.time() - 3600)
     assert progress.look() == (18, ""), "its process has died"
