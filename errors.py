@@ -14,11 +14,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
 
     >>> str(unknown_name("method", "db-focl", ["db", "db-focal"]))
     "unknown method 'db-focl'; did you mean 'db-focal'? known: db, db-focal"
+    >>> str(unknown_name("key", "recipe.lr", ["recipe.plain", "recipe.learning_rate"]))
+    "unknown key 'recipe.lr'; did you mean 'recipe.learning_rate'? known: recipe.plain, recipe.learning_rate"
     """
     choices = list(known)
-    close = difflib.get_close_matches(name, choices, n=1)
+    # People shorten names to the first letters of their words.
+    shortened = [choice for choice in choices if _initials(choice) == name.lower()]
+    close = shortened or difflib.get_close_matches(name, choices, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return InputError(f"unknown {kind} {name!r}{hint} known: {', '.join(choices) or '(none)'}")
+
+
+def _initials(name: str) -> str:
+    """`recipe.lr` for `recipe.learning_rate`."""
+    owner, dot, last = name.rpartition(".")
+    return owner + dot + "".join(word[:1] for word in re.split("[-_+ ]", last))
 
 
 def require_known(kind: str, name: str, known: Collection[str]) -> None:

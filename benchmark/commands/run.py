@@ -43,6 +43,8 @@ def run(
         from .plans import run_plans
 
         results = open_results()
+        if (seeds := plan.seeds or "").isdecimal() and int(seeds) > 1:
+            print_line(f"{seeds} seeds: 0 to {int(seeds) - 1}; the one seed {seeds} is --seeds {seeds},")
         for note in dict.fromkeys(note for each in plans for one in each.experiments for note in one.weights.notes):
             print_line(note)
         return int(run_plans(plans, results, settings, executor=executor, dry_run=dry_run))

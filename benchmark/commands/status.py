@@ -10,7 +10,7 @@ from rich.markup import escape
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import list_datasets
 from ...errors import require_known
-from ...methods.catalogue import get_method
+from ...methods.catalogue import get_method, list_methods
 from ...terminal import Json, console, print_json, print_line, table_of
 from ..executors.run_plan import finished_in_mlflow
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
@@ -125,9 +125,19 @@ def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]
     datasets = sorted({experiment.dataset for experiment in there} | {entry.name for entry in list_datasets()})
     for name in options.dataset:
         require_known("dataset", name, datasets)
+    order = [method.name for method in list_methods()]
+
+    def place(run: tuple[RunFolder, PlannedExperiment | None]) -> tuple[Any, ...]:
+        """As tables have them: by dataset, by method in the order of the paper, by seed; unreadable ones last."""
+        if (planned := run[1]) is None:
+            return (1,)
+        experiment, name = planned.experiment, planned.experiment.method.name
+        position = order.index(name) if name in order else len(order)
+        return 0, experiment.dataset, position, planned.label, experiment.seed
+
     return [
         _row(folder, planned, missing)
-        for folder, planned in runs
+        for folder, planned in sorted(runs, key=place)
         if (not methods or (planned and planned.experiment.method.name in methods))
         and (not options.dataset or (planned and planned.experiment.dataset in options.dataset))
     ]

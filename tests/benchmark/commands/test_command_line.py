@@ -92,6 +92,7 @@ def test_a_dry_run_shows_the_plan_and_trains_nothing(call, out):
     status, shown, _ = call("run", "--table", 2, *options, "--dry-run", "--out", out)
     assert status == 0
     assert all(words in shown for words in ("15 to train", "Nothing was trained", "RS+CB-Focal"))
+    assert "3 seeds: 0 to 2; the one seed 3 is --seeds 3," in shown
     assert not (out / "runs").exists()
 
 

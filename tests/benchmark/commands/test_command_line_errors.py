@@ -23,6 +23,8 @@ def _bad_files(own_folder, tmp_path, own_registrations):
         ("run --method erm --seeds 0", ["--seeds '0'", "4,5,6"]),
         ("run --method erm --seeds three", ["--seeds 'three'", "4,5,6"]),
         ("run --method erm --seeds 1,-2", ["--seeds '1,-2'"]),
+        ("run --method erm --override recipe.lr=.1", ["'recipe.lr'", "did you mean 'recipe.learning_rate'?"]),
+        ("run --method erm --override recipe.wd=.1", ["did you mean 'recipe.weight_decay'?"]),
         ("run --method erm --device tpu", ["'tpu'", "auto, cpu, cuda"]),
         ("run --method erm --device cuda:99", ["'cuda:99'", "--device cpu"]),
         ("run --method erm --device cuda:x", ["'cuda:x'", "cuda:N"]),

@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import Journal
+from plans import tiny_plan
 
 
 @pytest.fixture
@@ -78,3 +80,17 @@ def test_a_hostile_experiment_id_in_mlflow_deletes_no_other_folder(identity, sto
     assert (status, error) == (0, "")
     assert (precious / "kept").exists()
     assert (store.runs / "0123456789abcdef" / "kept").exists()
+
+
+def test_status_is_in_the_order_of_the_tables(dataset, failed, store, call, own_folder):
+    plan = tiny_plan(("ldam", "db", "erm"), seeds=(1, 0))
+    for planned in plan.experiments:
+        folder = RunFolder(store.runs / planned.experiment.id)
+        folder.path.mkdir()
+        folder.announce(planned, plan.name)
+    rows = json.loads(call("status", "--out", store.root, "--json")[1])
+    named = [(row["method"] or "", row["seed"]) for row in rows]
+    assert [(name.split(" ")[0], seed) for name, seed in named] == [
+        *(("ERM", 0), ("ERM", 1), ("LDAM", 0), ("LDAM", 1), ("DB", 0), ("DB", 1)),
+        ("", None),
+    ]
