@@ -242,8 +242,8 @@ def rehearsal(
             # What is measured is there, whatever ends the rest.
             to.keep(chosen, cores, {"miniature": miniature, **found})
             for variant in found["variants"][-1:]:
-                speeds = (f"{name} {speed['images_per_second']:,.0f}" for name, speed in variant["shapes"].items())
-                print_line(f"{variant['name']}: {', '.join(speeds) or variant['reason']}")
+                speeds = [f"{name} {speed['images_per_second']:,.0f}" for name, speed in variant["shapes"].items()]
+                print_line(f"{variant['name']}: {', '.join(speeds) + ' images/s' if speeds else variant['reason']}")
             status.update(f"measuring; variants done: {len(found['variants'])} of {len(gpu.VARIANTS)}")
     names, peak = [shape.name for shape in setting.shapes], found["peak_flop_per_second"]
     shapes = [shape for variant in found["variants"] for shape in variant["shapes"].values()]

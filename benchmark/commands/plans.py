@@ -268,6 +268,8 @@ class PlanProgress(Bars):
         before, began = self.look()[0], time.monotonic()
         while not self._closed.wait(LOG_SECONDS):
             seen, now = self.look()
+            # Fewer than before, where one was killed or begins anew.
+            before = min(before, seen)
             rate = (seen - before) / (time.monotonic() - began)
             left = f", about {_duration((self.images - seen) / rate)} left" if rate else ""
             print_line(

@@ -10,7 +10,7 @@ from ...methods.catalogue import get_method, list_methods
 from ...terminal import console, print_line
 from ..executors.processes import Processes
 from ..training.check import check_method
-from .options import PlanOptions, PluginOptions, StoreOptions, TrainingOptions
+from .options import PlanOptions, PluginOptions, StoreOptions, TrainingOptions, parse_seeds
 
 
 def run(
@@ -43,8 +43,8 @@ def run(
         from .plans import run_plans
 
         results = open_results()
-        if (seeds := plan.seeds or "").isdecimal() and int(seeds) > 1:
-            print_line(f"{seeds} seeds: 0 to {int(seeds) - 1}; the one seed {seeds} is --seeds {seeds},")
+        if plan.seeds and "," not in plan.seeds and len(seeds := parse_seeds(plan.seeds)) > 1:
+            print_line(f"{len(seeds)} seeds: 0 to {seeds[-1]}; the one seed {len(seeds)} is --seeds {len(seeds)},")
         for note in dict.fromkeys(note for each in plans for one in each.experiments for note in one.weights.notes):
             print_line(note)
         return int(run_plans(plans, results, settings, executor=executor, dry_run=dry_run))

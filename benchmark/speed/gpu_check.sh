@@ -23,11 +23,11 @@ optuna prettytable pyasn1 pyasn1-modules pycocotools pycparser pydantic pydantic
 rpds-py skops smmap sqlalchemy sqlparse starlette typing-inspection uvicorn wcwidth"
 
 if [ "${1:-}" = wheels ]; then
-    for name in $lacking; do grep -oE "^$name==[^ ]+" "$root/requirements.lock"; done >"${wanted:=$(mktemp)}"
+    wanted=$(for name in $lacking; do grep -oE "^$name==[^ ]+" "$root/requirements.lock"; done)
     systems=$(printf -- '--platform manylinux%s_x86_64 ' _2_28 _2_27 _2_17 2014 1)
-    # shellcheck disable=SC2086  # several options
+    # shellcheck disable=SC2086  # several words
     exec "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
-        --python-version "${FOR_PYTHON:-3.12}" $systems --dest "$root/.whl" --requirement "$wanted"
+        --python-version "${FOR_PYTHON:-3.12}" $systems --dest "$root/.whl" $wanted
 fi
 
 out=$(mkdir -p "${1:?OUT, the folder of the results}" && cd "$1" && pwd)

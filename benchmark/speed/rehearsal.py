@@ -208,12 +208,11 @@ def matrix_peak(device: torch.device) -> float:
 
 
 def _measure(setting: Setting, variant: Variant, shapes: dict[str, Any], deadline: float) -> None:
-    """Measure a variant in its own processes, which end at the deadline: a failed capture spoils a device."""
-    with Workers(Rehearsed, setting, variant, number=variant.runs, deadline=deadline) as processes:
+    """Measure a variant in a process of its own, which ends at the deadline: a failed capture spoils a device."""
+    with Workers(Rehearsed, setting, variant, deadline=deadline) as process:
         for shape in setting.shapes:
-            setup = max(processes.call("open", shape))
-            rates = [processes.rate(setting.seconds / ROUNDS) for _ in range(ROUNDS)]
-            reports = processes.call("report")
-            together = {"peak_mib": sum(r["peak_mib"] for r in reports), "finite": all(r["finite"] for r in reports)}
+            (setup,) = process.call("open", shape)
+            rates = [process.rate(setting.seconds / ROUNDS) for _ in range(ROUNDS)]
+            (report,) = process.call("report")
             speed = {"rates": rates, "images_per_second": statistics.median(rates), "setup_seconds": setup}
-            shapes[shape.name] = {**speed, **reports[0], **together}
+            shapes[shape.name] = {**speed, **report}

@@ -93,7 +93,7 @@ class Feed:
         self.drop_last = sampler.drop_last
         self.sampling = sampler.open(self.split.labels, numpy_stream(experiment.seed, "sampling"))
         self.crops = torch_stream(experiment.seed, "augmentation")
-        self.graphs = Graphs(self._functions)
+        self.graphs = Graphs()
         self.order: Tensor | None = None
         self.epoch = self.batches_done = self.images = 0
         self._before = self._streams()
@@ -165,7 +165,7 @@ class Feed:
         `indices` lie where the images do.
         """
         images = self.data.batch(indices)
-        features = self.graphs(images, *prepared.tensors)
+        features = self.graphs(self._functions, (images, *prepared.tensors))
         return self._features(self.network.folded_trunk(), images, prepared) if features is None else features
 
     def _functions(self, size: int) -> list[Callable[..., Tensor]]:
@@ -204,7 +204,7 @@ class Feed:
         """Continue from a saved state, in the middle of an epoch if need be."""
         self.sampling.load_state(as_arrays(state["streams"]["sampling"]))
         self.crops.set_state(state["streams"]["crops"])
-        self.order, self.graphs = None, Graphs(self._functions)
+        self.order, self.graphs = None, Graphs()
         if place := state["course"]:
             self._draw_epoch(place["epoch"])
             self.batches_done, self.images = place["done"], place["seen"]

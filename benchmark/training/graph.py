@@ -1,5 +1,6 @@
 """What is done with every batch as one CUDA graph, its kernels fused by `torch.compile` where that pays."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -14,6 +15,8 @@ from .optimisation import FlatSGD
 WARM_UP_STEPS = 3
 # `torch.compile` keeps so many variants of a function, and runs further ones unfused.
 VARIANTS_OF_A_FUNCTION = 8
+# In which a loss may keep what it remembers, and which it changes in place.
+CONTAINERS = (dict, list, set)
 
 
 class NotRepeatableError(RuntimeError):
@@ -40,8 +43,6 @@ class Graph:
         trace_free: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.refused: tuple[str, ...] = ()
-        # Held, for the graph runs the kernels that were compiled for it.
-        self.function = function
         self.inputs, device = [tensor.clone() for tensor in inputs], inputs[0].device
         # One stream for both: gradients are accumulated on the stream that first saw their parameter.
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -69,26 +70,30 @@ class Graph:
 class Graphs:
     """Graphs of what is done with every batch on CUDA, one for each size of batch, captured when its first one comes.
 
-    Args:
-        functions: of one meaning, for a size of batch; the first that can be captured is taken.
-        trace_free: makes a context that puts back what a function has changed within; see `without_trace`.
+    It holds no function: those of its owner would keep the owner, and its memory, until a garbage collection.
     """
 
-    def __init__(
-        self,
-        functions: Callable[[int], Sequence[Callable[..., Tensor]]],
-        trace_free: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    ) -> None:
-        self.functions, self.trace_free = functions, trace_free
+    def __init__(self) -> None:
         self.by_size: dict[int, Graph | str] = {}
 
-    def __call__(self, *inputs: Tensor) -> Tensor | None:
-        """What the functions give for a batch, overwritten by the next one; None if there is no graph for it."""
+    def __call__(
+        self,
+        functions: Callable[[int], Sequence[Callable[..., Tensor]]],
+        inputs: Sequence[Tensor],
+        trace_free: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> Tensor | None:
+        """What functions of one meaning give for a batch, overwritten by the next one; None if there is no graph.
+
+        Args:
+            functions: gives them for a size of batch; the first that can be captured is taken.
+            inputs: the batch; all have its size as their first.
+            trace_free: makes a context that puts back what a function has changed within; see `without_trace`.
+        """
         if not inputs[0].is_cuda:
             return None
         size = len(inputs[0])
         if size not in self.by_size:
-            self.by_size[size] = self._capture(self.functions(size), inputs)
+            self.by_size[size] = _capture(functions(size), inputs, trace_free)
         graph = self.by_size[size]
         return graph(*inputs) if isinstance(graph, Graph) else None
 
@@ -99,21 +104,26 @@ class Graphs:
             return {"not_graphed": graph}
         return {"not_fused": graph.refused[0]} if graph is not None and graph.refused else {}
 
-    def _capture(self, functions: Sequence[Callable[..., Tensor]], inputs: Sequence[Tensor]) -> Graph | str:
-        """A graph of the first function that can be captured, or why none of them can be."""
-        refused: list[str] = []
-        with warnings.catch_warnings():
-            # Of what torch's compiler does itself, and of the mode that forbids waiting.
-            warnings.simplefilter("ignore")
-            for function in functions:
-                try:
-                    graph = Graph(function, inputs, self.trace_free)
-                except Exception as error:  # of the function itself it comes again where it is called
-                    refused.append(f"{type(error).__name__}: {error}")
-                else:
-                    graph.refused = tuple(refused)
-                    return graph
-        return refused[-1]
+
+def _capture(
+    functions: Sequence[Callable[..., Tensor]],
+    inputs: Sequence[Tensor],
+    trace_free: Callable[[], AbstractContextManager[Any]],
+) -> Graph | str:
+    """A graph of the first function that can be captured, or why none of them can be."""
+    refused: list[str] = []
+    with warnings.catch_warnings():
+        # Of what torch's compiler does itself, and of the mode that forbids waiting.
+        warnings.simplefilter("ignore")
+        for function in functions:
+            try:
+                graph = Graph(function, inputs, trace_free)
+            except Exception as error:  # of the function itself it comes again where it is called
+                refused.append(f"{type(error).__name__}: {error}")
+            else:
+                graph.refused = tuple(refused)
+                return graph
+    return refused[-1]
 
 
 @contextmanager
@@ -200,7 +210,7 @@ def _attributes(loss: nn.Module) -> dict[tuple[nn.Module, str], Any]:
     """What a loss keeps outside of the contents of its tensors, by module and name."""
     torch_own = vars(nn.Module()).keys()
     return {
-        (module, name): value
+        (module, name): copy.copy(value) if isinstance(value, CONTAINERS) else value
         for module in loss.modules()
         for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]
         if name not in torch_own
@@ -208,4 +218,8 @@ def _attributes(loss: nn.Module) -> dict[tuple[nn.Module, str], Any]:
 
 
 def _same(now: Any, before: Any) -> bool:
-    return now is before or (isinstance(before, bool | int | float | str) and bool(now == before))
+    if isinstance(before, dict):
+        return type(now) is type(before) and _same([*now, *now.values()], [*before, *before.values()])
+    if isinstance(before, list | tuple):
+        return type(now) is type(before) and len(now) == len(before) and all(map(_same, now, before))
+    return now is before or (isinstance(before, bool | int | float | str | set) and bool(now == before))

@@ -59,12 +59,12 @@ class Learner:
         self.steps = 0
         self.meter = LossMeter()
         self.for_photographs = get_backbone(experiment.backbone).for_photographs
-        self.graphs = Graphs(self._steps, self._without_trace)
+        self.graphs = Graphs()
 
     def learn(self, batch: Batch) -> None:
         """Take one step at the learning rate that the recipe has for it."""
         self.optimiser.learning_rate = learning_rate(self.steps, batch.epoch, self.training)
-        loss = self.graphs(batch.features, batch.targets)
+        loss = self.graphs(self._steps, (batch.features, batch.targets), self._without_trace)
         self.meter.add(self.step(batch.features, batch.targets) if loss is None else loss.clone())
         self.steps += 1
 
@@ -147,7 +147,7 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.loss.load_state_dict(state["loss"])
         self.optimiser.load_state(state["optimiser"])
-        self.steps, self.graphs = state["steps"], Graphs(self._steps, self._without_trace)
+        self.steps, self.graphs = state["steps"], Graphs()
         # A checkpoint of version 0.1.0 has the losses beside the place in the epoch.
         losses = state["losses"] if "losses" in state else (state["course"] or {"losses": ()})["losses"]
         self.meter.load_state(losses, self.device)

@@ -14,17 +14,8 @@ from product import MODULES, PACKAGE, ROOT, is_package, tree_of
 
 # What git ignores, or keeps for itself; a checkout without git has the same rule.
 NOT_OURS = (
-    ".git",
-    ".venv",
-    ".whl",
-    ".hypothesis",
-    ".*_cache",
-    "__pycache__",
-    "*.egg-info",
-    "build",
-    "dist",
-    "mltbench-*",
-)
+    ".git", ".venv", ".whl", ".hypothesis", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "mltbench-*",
+)  # fmt: skip
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 
 

@@ -38,6 +38,23 @@ def test_a_log_file_gets_lines_instead_of_a_bar(dataset, store, settings, monkey
     assert [line for line in lines if not counted.fullmatch(line)] == []
 
 
+def test_what_begins_anew_has_no_negative_speed(dataset, monkeypatch, tmp_path, capsys):
+    """The journal of an interrupted run counts until it is cleared."""
+    monkeypatch.setattr(plans, "LOG_SECONDS", 0.02)
+    (planned,) = tiny_plan().experiments
+    folder = RunFolder(tmp_path / planned.experiment.id)
+    folder.path.mkdir()
+    folder.journal.append("epoch", step=1, metrics={"train/loss": 0.25}, images=18)
+    with PlanProgress([planned], tmp_path):
+        time.sleep(0.1)
+        folder.clear()
+        time.sleep(0.1)
+    printed = capsys.readouterr().out
+    assert "18 of 18 images" in printed
+    assert "0 of 18 images, 0 images/s\n" in printed
+    assert "-" not in printed
+
+
 def test_progress_counts_the_steps_of_an_epoch_under_way(dataset, tmp_path):
     overrides = ("recipe.plain.epochs=3", "recipe.resampled.epochs=3", "recipe.batch_size=6")
     one, other, apart = tiny_plan(("erm", "focal", "rs"), overrides=overrides).experiments

@@ -22,7 +22,7 @@ from mltbench.benchmark.training.graph import Graph
 from mltbench.datasets.registry import load_dataset
 from plans import TINY, tiny_plan
 from torch import nn
-from trainings import Counts, Draws, OwnLoss, Replaces, make_training
+from trainings import Counts, Draws, OwnLoss, Remembers, Replaces, make_training
 
 pytestmark = [
     pytest.mark.cuda,
@@ -142,7 +142,14 @@ class Waits(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("loss", "reason"), [(Counts, "'calls'"), (Replaces, "'mean'"), (Draws, "on the host"), (Waits, "synchronizing")]
+    ("loss", "reason"),
+    [
+        (Counts, "'calls'"),
+        (Replaces, "'mean'"),
+        (Remembers, "'state'"),
+        (Draws, "on the host"),
+        (Waits, "synchronizing"),
+    ],
 )
 def test_a_loss_that_a_graph_would_not_repeat_is_learnt_without_one(loss, reason):
     eager, found = (trained("erm", graphed=graphed, loss=OwnLoss(loss)) for graphed in (False, True))

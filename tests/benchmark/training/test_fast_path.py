@@ -1,5 +1,8 @@
 """The fast path of training means what the plain one means; levers may move last bits and no more."""
 
+import copy
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -17,7 +20,7 @@ from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainings import Counts, OwnLoss, Replaces, make_training, settled
+from trainings import Counts, OwnLoss, Remembers, Replaces, make_training, settled
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
@@ -169,17 +172,41 @@ def test_warming_up_leaves_no_trace():
     assert all(torch.equal(value, theirs[name]) for name, value in fresh.network.state_dict().items())
 
 
-@pytest.mark.parametrize(("loss", "name"), [(Counts, "calls"), (Replaces, "mean")])
+@pytest.mark.parametrize(("loss", "name"), [(Counts, "calls"), (Replaces, "mean"), (Remembers, "state")])
 def test_a_loss_that_a_graph_would_not_repeat_is_refused_and_as_it_was(loss, name):
     learner = make_training("erm", loss=OwnLoss(loss)).learner
-    before = getattr(learner.loss, name)
+    before = copy.copy(getattr(learner.loss, name)) if name == "state" else getattr(learner.loss, name)
     refused = pytest.raises(NotRepeatableError, match=f"the loss changes its '{name}'")
     with refused, without_trace(learner.optimiser, [], learner.loss):
         learner.loss(torch.zeros(2, 6), torch.ones(2, 6))
-    assert getattr(learner.loss, name) is before
+    after = getattr(learner.loss, name)
+    assert after is before or after == before == {"calls": 0, "last": None}
     assert {key: value is before for key, value in learner.loss.named_buffers()} == (
         {"mean": True} if name == "mean" else {}
     )
+
+
+def test_a_loss_that_only_reads_what_it_keeps_is_no_reason_against_a_graph():
+    learner = make_training("db-focal").learner
+    learner.loss.kept = {"names": ["a", "b"], "weight": torch.ones(6), "number": float("1.5")}
+    with without_trace(learner.optimiser, [], learner.loss):
+        learner.loss(torch.zeros(2, 6), torch.ones(2, 6))
+    assert learner.loss.kept["names"] == ["a", "b"]
+
+
+def test_what_has_trained_is_free_without_a_garbage_collection():
+    """A cohort of photographs holds gigabytes; the next one begins when it has ended."""
+    training = make_training("db-focal")
+    training.epoch()
+    training.learner.evaluate("test")
+    held = [weakref.ref(part) for part in (training.learner, training.feed, training.network)]
+    gc.collect()
+    gc.disable()
+    try:
+        del training
+        assert [part() for part in held] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore:::torch")
