@@ -17,7 +17,7 @@ def groups_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
     One row per seed and group: dataset, method (the row's label), experiment_id, seed, group, value (mAP in percent).
     """
     rows = []
-    for row in table.rows:
+    for row in table.every_row:
         own = runs[runs.experiment_id.isin(row.experiments)]
         long = own.melt(["experiment_id", "seed"], list(SCORE_NAMES), var_name="group", value_name="value")
         rows.append(long.assign(dataset=table.dataset, method=row.label))
@@ -31,7 +31,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
 
 
 def _describe(frame: pd.DataFrame) -> str:
-    means = frame.groupby(["group", "method"]).value.mean()
+    means = frame.groupby(["group", "method"]).value.mean().dropna()
     best = {group: means[group] for group in SCORE_NAMES if group in means.index}
     parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
     return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."

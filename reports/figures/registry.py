@@ -7,7 +7,7 @@ import json
 import re
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -58,6 +58,8 @@ class DrawnFigure:
     caption: str
     alternative_text: str
     part: str
+    width: int  # of the SVG in CSS pixels, 96 an inch, so that a page can keep its place free
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +181,16 @@ def update_manifest(folder: Path, drawn: Sequence[Mapping[str, Any]], asked: Col
                 (folder / f"{figure['name']}.{ending}").unlink(missing_ok=True)
 
 
+def remove_figures(folder: Path) -> None:
+    """Remove the figures that `draw_figures` wrote to a folder, and the folder if nothing else is in it."""
+    if (folder / MANIFEST).exists():
+        update_manifest(folder, [])
+        (folder / MANIFEST).unlink()
+        with suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
 def _writing_to(folder: Path) -> AbstractContextManager[None]:
     return writing(f"figures to {folder}", "give a writable folder with --to")
 
@@ -194,10 +206,19 @@ def _listed(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
-    write_figure(entry.draw(data), folder / entry.name)
+    figure = entry.draw(data)
+    write_figure(figure, folder / entry.name)
     write_data(data, folder / f"{entry.name}.csv")
-    caption, text = entry.caption.replace("{dataset}", dataset), entry.describe(data)
-    return DrawnFigure(name=entry.name, title=entry.title, caption=caption, alternative_text=text, part=entry.part)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return DrawnFigure(
+        name=entry.name,
+        title=entry.title,
+        caption=entry.caption.replace("{dataset}", dataset),
+        alternative_text=entry.describe(data),
+        part=entry.part,
+        width=width,
+        height=height,
+    )
 
 
 def _failure(error: Exception) -> str:

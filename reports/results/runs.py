@@ -26,7 +26,7 @@ from ...errors import InputError
 VALIDATION = tuple(f"validation_{name}" for name in SCORE_NAMES)
 LABELS = ("experiment_id", "configuration_id", "dataset", "dataset_digest", "method", "title", "overrides",
           "recipe", "backbone", "numerics_version", "seed", "state", "reason", "study", "trial", "parameters",
-          "command")  # fmt: skip
+          "role", "command")  # fmt: skip
 COSTS = ("train_seconds", "images_per_second")
 COLUMNS = (*LABELS, "run_id", "started", *SCORE_NAMES, *VALIDATION, *COSTS, "settings", "provenance", "artifact_uri",
            "mlflow_experiment")  # fmt: skip
