@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import HEAD_AT_LEAST, TAIL_BELOW
+from ..results.runs import of_one_dataset
 from .registry import register_figure
-from .source import need_rows, of_one_dataset
+from .source import need_rows
 from .style import GREY, REFERENCE, legend_above, line_style, new_figure, plain, round_numbers
 
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")

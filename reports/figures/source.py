@@ -163,21 +163,6 @@ class FigureSource:
         return np.asarray(arrays["scores"], dtype=np.float32)
 
 
-def of_one_dataset(frame: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
-    """Rows of the named dataset, or of the only one that there is.
-
-    Raises:
-        InputError: if there are several and none is named, or none of that name.
-    """
-    known = sorted(set(frame.dataset))
-    if dataset is None and len(known) != 1:
-        raise InputError(f"name one dataset with dataset=; there are: {', '.join(known) or '(none)'}")
-    found = frame[frame.dataset == (dataset or known[0])]
-    if found.empty:
-        raise InputError(f"nothing on dataset {dataset!r}; there are: {', '.join(known) or '(none)'}")
-    return found
-
-
 def classes_frame(
     statistics: ClassStatistics, classes: Sequence[str], dataset: str, **columns: NDArray[Any]
 ) -> pd.DataFrame:

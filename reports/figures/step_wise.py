@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS
+from ..results.runs import of_one_dataset
 from .registry import register_figure
-from .source import MissingDataError, of_one_dataset
+from .source import MissingDataError
 from .style import group_bars, legend_above, name_classes, new_figure, plain, width_for
 
 STEPS = ("erm", "rs", "r-bce", "db")

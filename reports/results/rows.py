@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError, require_known
 from ...methods.catalogue import list_methods
@@ -59,6 +60,12 @@ class Selection:
         kept = self.runs[self.runs.standard & (self.runs.state == "finished")]
         order = {name: i for i, name in enumerate(method_order(kept.method))}
         return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Total, head, medium and tail of every finished run, in percent, indexed by `row` and `seed`."""
+        rest = self.runs[~self.runs.standard & (self.runs.state == "finished")]
+        return pd.concat([self.standard, rest]).set_index(["row", "seed"])[list(SCORE_NAMES)]
 
 
 def select_runs(
@@ -203,7 +210,9 @@ def _labelled(runs: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
     own = [[item for item in of_run if item not in protocol.settings] for of_run in items]
     lacking = [_lacking(protocol, of_run) for of_run in items]
     plain = [not (of_run or lacks) for of_run, lacks in zip(own, lacking, strict=True)]
-    versions = runs.assign(precision=[_precision(text) for text in runs.settings])[list(VERSIONS)].astype(object).fillna("")
+    versions = (
+        runs.assign(precision=[_precision(text) for text in runs.settings])[list(VERSIONS)].astype(object).fillna("")
+    )
     usual = _usual(versions, runs, plain)
     differing = [
         [_version_text(str(name), value) for name, value in version.items() if value != usual[str(name)]]

@@ -108,6 +108,21 @@ def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(CLASS_COLUMNS)).astype({"class_size": "Int64", "ap": "float64"})
 
 
+def of_one_dataset(frame: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
+    """Rows of the named dataset, or of the only one that there is.
+
+    Raises:
+        InputError: if there are several and none is named, or none of that name.
+    """
+    known = sorted(set(frame.dataset))
+    if dataset is None and len(known) != 1:
+        raise InputError(f"name one dataset with dataset=; there are: {', '.join(known) or '(none)'}")
+    found = frame[frame.dataset == (dataset or known[0])]
+    if found.empty:
+        raise InputError(f"nothing on dataset {dataset!r}; there are: {', '.join(known) or '(none)'}")
+    return found
+
+
 def local_artifact(store: Store, run: Any, name: str) -> Path | None:
     """Path of one artifact of a run, or None if the run has none of that name.
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ...methods.catalogue import TABLES, get_method, list_methods
 from ..results.bootstrap import Results, percentile_interval
 from ..results.quoted import QuotedRow, quoted_rows
 from ..results.rows import expected_seeds, method_order, select_runs, shared_seeds
+from ..results.runs import load_runs, of_one_dataset
 from ..results.significance import class_weighted_total, paired_difference, pairwise_differences
 from .result_table import DECIMALS, Cell, ResultTable, Row
 
@@ -138,16 +140,34 @@ def classes_frame(table: ResultTable, per_class: pd.DataFrame) -> pd.DataFrame:
     return frame.rename_axis(columns=None)
 
 
-def results_frame(table: ResultTable, runs: pd.DataFrame) -> pd.DataFrame:
-    """Every seed of every row: columns total, head, medium and tail, in percent, indexed by `row` and `seed`.
+def load_results(
+    out: Path | str | None = None,
+    *,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    tracking_uri: str | None = None,
+) -> pd.DataFrame:
+    """Load the results of one dataset by the tables' protocol, so that nothing is pooled which differs in a setting.
 
-    A row is one configuration, so that a mean over the seeds of a row pools nothing else. `runs` are those that the
-    table was built from.
+    Columns are total, head, medium and tail (mAP on the test split, percent); the index is `row` (the label of one
+    configuration, as tables print it) and `seed`. All methods are there, those of Table 2 and overridden ones too.
+
+    Args:
+        out: results root; None takes MLTBENCH_HOME or `mltbench-results`.
+        dataset: which, where there are several.
+        recipe: None takes the dataset's own if it has runs, else the one that most runs have.
+        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or SQLite under `out`.
+
+    Raises:
+        InputError: if there are no results, or several datasets and none is named.
+
+    Example:
+        results = load_results("mltbench-results")
+        results.groupby("row").mean()
     """
-    results = runs.drop_duplicates("experiment_id").set_index("experiment_id")[list(SCORE_NAMES)]
-    index = [(row.label, seed) for row in table.every_row for seed in row.seeds]
-    ids = [name for row in table.every_row for name in row.experiments]
-    return results.loc[ids].set_axis(pd.MultiIndex.from_tuples(index, names=["row", "seed"]))
+    runs = load_runs(out, tracking_uri=tracking_uri)
+    own = of_one_dataset(runs[runs.state == "finished"], dataset)
+    return select_runs(own, str(own.dataset.iloc[0]), recipe=recipe).results
 
 
 def _runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
