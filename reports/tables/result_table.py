@@ -20,9 +20,9 @@ BEST_SIGN, NOISE_SIGN = "*", "≈"
 STANDING, OVER_IMAGES = "total, against the best", "over images"
 MEASURED = "Mean ± sample standard deviation over seeds."
 NOISE = (
-    "is not told apart from the best: the 95 % confidence interval of the paired difference over these seeds "
-    "(Student's t) holds zero. Intervals are not corrected for the number of comparisons, and few seeds make them "
-    "wide: not told apart is not equal."
+    "the 95 % confidence interval of the paired difference from the best over these seeds (Student's t) holds zero. "
+    "Intervals are not corrected for the number of comparisons, and few seeds make them wide: not told apart is not "
+    "equal."
 )
 FURTHER = "Other methods, overridden ones and other versions compete with no row above; each is compared with its best."
 LATEX_ESCAPES = {
@@ -225,7 +225,7 @@ class ResultTable:
         """Rows that are best in one column of `SCORE_NAMES`; several where they tie as printed."""
         return tuple(row for row in self.rows if row.cells[name].best)
 
-    def legend(self, best: str = f"{BEST_SIGN} is the best mean", noise: str = NOISE_SIGN) -> list[str]:
+    def legend(self, best: str = f"{BEST_SIGN} is the best mean", noise: str = f"{NOISE_SIGN} is not told apart") -> list[str]:
         """Sentences on how to read the table."""
         if not self.measured:
             return []
@@ -236,7 +236,7 @@ class ResultTable:
         else:
             sentences[0] += f" No row is marked as best: that takes {LEAST_SEEDS} seeds that rows share."
         if any(cell.is_noise for row in self.rows for cell in row.cells.values()):
-            sentences.append(f"{noise} {NOISE}")
+            sentences.append(f"{noise}: {NOISE}")
         if self.is_resampled:
             sentences.append("Over images: the same distance with its 95 % interval over resampled test images.")
         if self.absent:
