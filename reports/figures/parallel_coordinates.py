@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .registry import register_figure
-from .style import BLACK, new_figure, plain
+from .style import BLACK, PAGE, SMALL, new_figure, plain
 
 LOGARITHMIC_FROM = 30
 
@@ -44,7 +44,7 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_coordinates(frame: pd.DataFrame) -> Figure:
     """Draw a panel per method; the defaults are a black line."""
     number = frame.title.nunique()
-    figure, panels = new_figure(10, 2.6 * number, number, 1, squeeze=False)
+    figure, panels = new_figure(PAGE, 2.1 * number, number, 1, squeeze=False)
     for axes, (_, own) in zip(panels[:, 0], frame.groupby("title", sort=False), strict=True):
         _draw_method(axes, own)
     return figure
@@ -59,11 +59,11 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
         heights = [places[key][0].get(trial, np.nan) for key in keys]
         line: dict[str, Any] = {"color": colours(scale(total))}
         if default:
-            line = {"color": BLACK, "linewidth": 2.2, "linestyle": (0, (3, 1)), "zorder": 3}
+            line = {"color": BLACK, "linewidth": 1.8, "linestyle": (0, (3, 1)), "zorder": 3}
         axes.plot(range(len(keys)), heights, alpha=0.85, **line)
     for i, key in enumerate(keys):
         for height, label in places[key][1]:
-            axes.text(i + 0.02, height, label, fontsize=7, va="center")
+            axes.text(i + 0.02, height, label, fontsize=SMALL, va="center")
     axes.set_xticks(range(len(keys)), [plain(key) for key in keys])
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")

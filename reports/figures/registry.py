@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,12 +21,12 @@ from ...files import UnwritableError, replacing, writing
 from ...registry import NamedEntries
 from ..tables.result_table import csv_text
 from .source import FigureSource, MissingDataError
-from .style import DOTS_PER_INCH, arrange, as_svg, style
+from .style import DOTS_PER_INCH, PDF_RC, arrange, as_svg, style
 
 # The parts of a report, and the order of their figures; those that are not named come last in theirs.
 PARTS = {
-    "results": ("groups", "critical-difference", "step-wise", "class-size", "confusion", "score-distributions", "cost",
-                "training-loss", "validation-curves"),
+    "results": ("groups", "critical-difference", "step-wise", "class-size", "examples", "confusion",
+                "score-distributions", "cost", "training-loss", "validation-curves"),
     "studies": ("sweep-beta", "sweep-lambda", "sweep-kappa", "sweep-mu", "sweep-alpha", "sweep-ntr-on-positives",
                 "imbalance", "parallel-coordinates", "pareto-front", "sensitivity", "tuned-winners"),
     "labels": ("co-occurrence", "class-distribution", "sampling-variance"),
@@ -145,7 +146,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     with _writing_to(path.parent):
         arrange(figure)
         for ending, undated in (("png", "Software"), ("pdf", "CreationDate")):
-            with replacing(path.with_name(f"{path.name}.{ending}")) as file:
+            with replacing(path.with_name(f"{path.name}.{ending}")) as file, mpl.rc_context(PDF_RC):
                 figure.savefig(file, format=ending, metadata={undated: None}, dpi=DOTS_PER_INCH)
         with replacing(path.with_name(f"{path.name}.svg")) as file:
             file.write(as_svg(figure).encode())

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS
 from ..results.runs import of_one_dataset
+from .placement import name_points
 from .registry import register_figure
 from .source import MissingDataError
-from .style import group_bars, legend_above, name_classes, new_figure, plain, width_for
+from .style import LONGEST_NAME, PAGE, SMALL, group_bars, legend_above, name_classes, new_figure, plain
 
 STEPS = ("erm", "rs", "r-bce", "db")
+NAMED = 3  # classes of a step
 
 
 def step_wise(
@@ -65,26 +68,37 @@ def _describe(frame: pd.DataFrame) -> str:
     name="step-wise",
     title="Step by step (Fig. 6)",
     caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
-    "both methods have; thin lines: standard deviation between seeds.",
+    "both methods have; thin lines: standard deviation between seeds. The classes that change most are named.",
     describe=_describe,
     part="results",
     collect=lambda source: step_wise(source.per_class),
 )
 def draw_step_wise(frame: pd.DataFrame) -> Figure:
-    """Draw one panel of bars per step, classes by size; thin lines are the standard deviation between seeds."""
+    """Draw one panel of bars per step, classes by size; thin lines are the standard deviation between seeds.
+
+    In each, the classes that change most are named.
+    """
     number = frame.step.nunique()
-    size = (width_for(frame.class_name.nunique()), 1.2 + 1.75 * number)
-    figure, panels = new_figure(*size, number, sharex=True, sharey=True, squeeze=False)
-    for axes, (step, rows) in zip(panels[:, 0], frame.groupby("step", sort=False), strict=True):
-        own = rows.reset_index(drop=True)
+    figure, panels = new_figure(PAGE, 1.1 + 1.25 * number, number, sharex=True, sharey=True, squeeze=False)
+    steps = [(step, rows.reset_index(drop=True)) for step, rows in frame.groupby("step", sort=False)]
+    for axes, (step, own) in zip(panels[:, 0], steps, strict=True):
         group_bars(axes, own, "increment")
-        axes.errorbar(own.index, own.increment, yerr=own.deviation, fmt="none", ecolor="black", elinewidth=0.8)
+        axes.errorbar(own.index, own.increment, yerr=own.deviation, fmt="none", ecolor="black", elinewidth=0.7)
         axes.axhline(0, color="black", linewidth=0.8)
         signs = f"{(own.increment > 0).sum()} of {len(own)} classes rise, mean {own.increment.mean():+.1f}"
-        pad = 22 if axes is panels[0, 0] else None  # above the legend
-        axes.set_title(plain(step), pad=pad)
-        axes.set_title(signs, loc="right", weight="normal", fontsize=8, pad=pad)
+        axes.set_title(plain(step, 2 * LONGEST_NAME))
+        axes.set_title(signs, loc="right", weight="normal", fontsize=SMALL)
     name_classes(panels[-1, 0], frame[frame.step == frame.step.iloc[0]])
-    legend_above(panels[0, 0], 3)
+    panels[0, 0].margins(y=0.12)
+    legend_above(figure, panels[0, 0])
     figure.supylabel("change of average precision, percentage points")
+    for axes, (_, own) in zip(panels[:, 0], steps, strict=True):
+        name_points(axes, _largest(own))
     return figure
+
+
+def _largest(own: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Place and name of the classes of one step that change most, at the end of their thin lines."""
+    most = own.reindex(own.increment.abs().sort_values(ascending=False, kind="stable").index).head(NAMED)
+    ends = most.increment + most.deviation.fillna(0) * np.sign(most.increment)
+    return list(zip(map(float, most.index), ends, most.class_name, strict=True))

@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...methods.catalogue import get_method
 from .registry import register_figure
 from .source import FigureSource
-from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain
+from .style import COLUMN, GREY, PAGE, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain
 
 # Sweep: setting on the axis, what the paper calls it, title, and what its text says.
 SWEEPS = {
@@ -47,11 +47,11 @@ def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
     `symbol` is what the paper calls the setting.
     """
     number = frame.title.nunique()
-    figure, panels = new_figure(5.6 * number, 4.0, 1, number, squeeze=False, sharey=True)
+    figure, panels = new_figure(COLUMN if number == 1 else PAGE, 2.8, 1, number, squeeze=False, sharey=True)
     positive = frame.x[frame.x > 0]
     for axes, (title, own) in zip(panels[0], frame.groupby("title", sort=False), strict=True):
         for group in SCORE_NAMES:
-            line = {**group_style(group), "label": group, "markersize": 5, "linewidth": 1.4}
+            line = {**group_style(group), "label": group}
             curve_with_band(axes, own[own.group == group], "x", "value", **line)
         if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:
             # A zero has its place left of the logarithmic part.
@@ -62,9 +62,9 @@ def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
             axes.axvline(own.paper.iloc[0], color=GREY, linestyle=REFERENCE, linewidth=1, label="paper's choice")
         axes.set_xlabel(rf"$\{symbol}$")
         if number > 1:
-            axes.set_title(plain(title), loc="right")
+            axes.set_title(plain(title))
     panels[0, 0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
-    legend_above(panels[0, 0], 5)
+    legend_above(figure, panels[0, 0])
     return figure
 
 

@@ -225,7 +225,9 @@ class ResultTable:
         """Rows that are best in one column of `SCORE_NAMES`; several where they tie as printed."""
         return tuple(row for row in self.rows if row.cells[name].best)
 
-    def legend(self, best: str = f"{BEST_SIGN} is the best mean", noise: str = f"{NOISE_SIGN} is not told apart") -> list[str]:
+    def legend(
+        self, best: str = f"{BEST_SIGN} is the best mean", noise: str = f"{NOISE_SIGN} is not told apart"
+    ) -> list[str]:
         """Sentences on how to read the table."""
         if not self.measured:
             return []
