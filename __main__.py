@@ -46,6 +46,7 @@ COMMANDS = {
     "study show": "studies.commands:show",
     "study list": "studies.commands:list_studies",
     "report": "reports.commands.report:report",
+    "compare": "reports.commands.compare:compare",
     "predict": "benchmark.commands.predict:predict",
     "figures list": "reports.commands.figures:list_all",
     "figures draw": "reports.commands.figures:draw",
