@@ -103,9 +103,8 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> 
     studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
     names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
     if not names:
-        raise InputError(
-            f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"
-        )
+        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
+        raise InputError(f"no finished run under {store.root}: {cure}")
     for name in names:
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
