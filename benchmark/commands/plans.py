@@ -31,7 +31,7 @@ from ..training.metrics import SCORE_NAMES
 
 # Between the lines that a log file gets instead of a bar.
 LOG_SECONDS = 30.0
-# Training images below which a plan ends almost as soon as its steps are timed.
+# Training images below which a plan on the small network ends almost as soon as its steps are timed.
 WORTH_TIMING = 1000
 # What the journal of a run on a GPU may say, and what it means.
 SLOWER = {"not_graphed": "step by step instead of as a CUDA graph", "not_fused": "without fused kernels"}
@@ -139,7 +139,9 @@ def _print_estimate(
         return
     begun = {planned.experiment.id: _images_seen(folder_of(planned, plan, store)) for planned in resumed}
     # On a GPU the first steps compile kernels, and this process would hold a part of its memory.
-    timing = settings.execution.device == "cpu" and sum(p.images for p in missing) >= WORTH_TIMING
+    large = get_backbone(missing[0].experiment.backbone).for_photographs
+    worth = large or sum(planned.images for planned in missing) >= WORTH_TIMING
+    timing = worth and settings.execution.device == "cpu"
     with console().status("timing a few steps"):
         expected = estimate(plan, missing, store.folders(plan.kind), settings, begun=begun, timing=timing)
     if expected is not None:

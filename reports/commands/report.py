@@ -18,13 +18,14 @@ from ...benchmark.tracking.store import TAG, Store, require_results
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
-from ...terminal import console, progress_bars
+from ...terminal import console, print_line, progress_bars
 from ..figures.registry import draw_figures
 from ..figures.source import FigureSource
 from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
 from ..results.bootstrap import Results, bootstrap_runs
 from ..results.quoted import quoted_datasets, read_quoted
+from ..results.reference import agreement
 from ..results.runs import per_class_frame, runs_frame
 from ..tables.build import build_table, left_out_of_figures, pairs_frame
 from ..tables.terminal import terminal
@@ -93,6 +94,8 @@ def report(
         records = shown_configurations(store, own, reports)
         page = write_report(Report(datasets=tuple(reports), configurations=records, resamples=bootstrap), folder)
     console().print(f"report: {page}", soft_wrap=True)
+    if compared := agreement(own):
+        print_line(compared)
     failed = [f"figure {name} of {one.dataset}: {text}" for one in reports for name, text in one.drawing.failed.items()]
     for line in failed:
         console().print(Text(f"failed: {line}", style="bold red"), soft_wrap=True)

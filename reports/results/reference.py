@@ -33,30 +33,33 @@ def reference_runs() -> pd.DataFrame:
 def agreement(runs: pd.DataFrame) -> str | None:
     """How far runs, as `load_runs` returns them, are from those of the reference run with the same ids, in sentences.
 
-    Means over seeds are compared with the spread of seeds, the pooled standard deviation of the reference run's own
-    configurations: what differs by more than that is named as unexpected. None without a finished run of these ids.
+    Means over seeds are compared with the spread of seeds: the pooled standard deviation of the reference run's own
+    methods. What differs by more is named as unexpected. None without a finished run of these ids.
     """
     reference = reference_runs()
     finished = runs[runs.state == "finished"][["experiment_id", *SCORE_NAMES]]
     both = reference.merge(finished, on="experiment_id", suffixes=("", "_here"))
     if both.empty:
         return None
+    apart = pd.DataFrame({name: both[f"{name}_here"] - both[name] for name in SCORE_NAMES})
+    count, made = f"{len(both)} of {len(reference)} experiments", reference.iloc[0]
+    place = f"{made.device_name}, torch {made.torch}"
+    if apart.abs().max(axis=None) < NONE:
+        return f"{count} agree with the reference run within 0.00 points ({place})."
+    means = apart.total.groupby(both.title).mean()
     spread = float(reference.groupby("title").total.var().mean() ** 0.5)
-    apart = (both.total_here - both.total).rename("apart")
-    furthest, means = float(apart.abs().max()), apart.groupby(both.title).mean()
-    count, made_with = f"{len(both)} of {len(reference)} experiments", " and ".join(reference[list(MADE_WITH)].iloc[0])
-    if furthest < NONE:
-        return f"{count} agree with the reference run within 0.00 points ({made_with})."
-    text = (
-        f"{count} agree with the reference run ({made_with}) within {furthest:.2f} points of total mAP, means over "
-        f"seeds within {means.abs().max():.2f}: other processors and libraries round other last digits, which training "
-        f"amplifies. Seeds differ by {spread:.2f} (standard deviation)."
-    )
     far = means[means.abs() > spread]
+    verb = "agree with the reference run within" if far.empty else "differ from the reference run by up to"
+    text = (
+        f"{count} {verb} {apart.total.abs().max():.2f} points of total mAP, means over their seeds "
+        f"{'within' if far.empty else 'by'} {means.abs().max():.2f} ({place}). Another processor or library rounds "
+        f"other last digits, which training amplifies; another seed changes a result by {spread:.2f} (standard "
+        "deviation)."
+    )
     if far.empty:
         return text
     named = ", ".join(f"{title} by {value:+.2f}" for title, value in far.items())
-    return f"{text} Unexpected, since it is more than that: {named}. Was the machine, a library or the code changed?"
+    return f"{text} Unexpected, since it is more: {named}. Were a library, the code or the data changed?"
 
 
 def record(out: Path | str) -> None:
