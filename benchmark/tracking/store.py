@@ -183,7 +183,8 @@ def require_results(root: Path, tracking_uri: str | None) -> None:
         InputError: if the results root has no store, and no other is named.
     """
     if not (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or (root / DATABASE).exists()):
-        raise InputError(f"no results under {root}: run `mltbench run --table 1` first, or point to them with --out")
+        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
+        raise InputError(f"no results under {root}: {cure}")
 
 
 def _make_database(tracking_uri: str) -> None:

@@ -20,13 +20,14 @@ from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
 from ...files import safe_file_name
-from ...terminal import console, progress_bars
+from ...terminal import console, print_line, progress_bars
 from ..figures.registry import draw_figures
 from ..figures.source import FigureSource
 from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
 from ..results.bootstrap import Results, bootstrap_runs
 from ..results.quoted import quoted_datasets, read_quoted
+from ..results.reference import agreement
 from ..results.rows import select_runs
 from ..results.runs import per_class_frame, runs_frame
 from ..tables.build import build_table, classes_frame, pairs_frame
@@ -132,6 +133,8 @@ def report(
         whole = Report(datasets=tuple(reports), configurations=records, resamples=bootstrap, chosen=shown.text)
         page = write_report(whole, folder)
     console().print(f"report: {page}", soft_wrap=True)
+    if compared := agreement(own):
+        print_line(compared)
     failed = [f"figure {name} of {one.dataset}: {text}" for one in reports for name, text in one.drawing.failed.items()]
     for line in failed:
         console().print(Text(f"failed: {line}", style="bold red"), soft_wrap=True)
@@ -142,9 +145,8 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> 
     studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
     names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
     if not names:
-        raise InputError(
-            f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"
-        )
+        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
+        raise InputError(f"no finished run under {store.root}: {cure}")
     for name in names:
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)

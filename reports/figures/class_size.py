@@ -10,7 +10,7 @@ from ..results.runs import of_one_dataset
 from .method_styles import marker_style, method_style
 from .placement import name_points
 from .registry import register_figure
-from .source import need_rows
+from .source import need_rows, run_command
 from .style import GREY, PAGE, REFERENCE, SMALL, legend_above, new_figure, plain, round_numbers
 
 METHODS = ("erm", "rs", "r-bce", "db", "db-focal")
@@ -31,9 +31,10 @@ def class_size(per_class: pd.DataFrame, *, methods: Sequence[str] = METHODS) -> 
     Raises:
         InputError: if no method has a run, or there are several datasets.
     """
-    own = of_one_dataset(per_class)
-    own = own[(own.split == "test") & (own.overrides == "")].dropna(subset=["class_size"])
-    lacking = f"no run of {', '.join(methods)} with known class sizes; run them, or name other methods"
+    on = of_one_dataset(per_class)
+    own = on[(on.split == "test") & (on.overrides == "")].dropna(subset=["class_size"])
+    command = run_command(on.dataset.iloc[0], methods)
+    lacking = f"no run of {', '.join(methods)} with known class sizes; {command} makes some, or name other methods"
     own = need_rows(own[own.method.isin(methods)], lacking)
     chosen = [own[own.method == name] for name in methods if name in set(own.method)]
     return pd.concat([_trends(runs) for runs in chosen], ignore_index=True)

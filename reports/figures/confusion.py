@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from .co_occurrence import co_occurrence
 from .method_styles import marker_style
 from .registry import register_figure
-from .source import FigureSource, MissingDataError
+from .source import FigureSource, MissingDataError, run_command
 from .style import DIVERGING, GREY, GRID, PAGE, REFERENCE, heat_map, legend_above, new_figure, plain
 
 METHODS = ("erm", "rs", "r-bce", "db")
@@ -78,7 +78,7 @@ def confusion(
 def _collect(source: FigureSource) -> pd.DataFrame:
     scores = dict(found for name in METHODS if (found := source.test_scores(name)))
     if not scores:
-        raise MissingDataError(f"none of {', '.join(METHODS)} has a finished run on {source.dataset}")
+        raise MissingDataError(f"no run of {', '.join(METHODS)}; {run_command(source.dataset, METHODS)} makes some")
     return confusion(scores, source.test.labels, *source.training, dataset=source.dataset)
 
 

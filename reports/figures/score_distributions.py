@@ -64,7 +64,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
             frames.append(frame.assign(pair=" and ".join(scores)))
     if not frames:
         wanted = ", or ".join(f"{before} and {after}" for before, after in PAIRS)
-        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs: {wanted}")
+        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs on {source.dataset}: {wanted}")
     return pd.concat(frames, ignore_index=True)
 
 

@@ -38,6 +38,15 @@ def need_rows(frame: pd.DataFrame, lacking: str) -> pd.DataFrame:
     return frame
 
 
+def run_command(dataset: str, methods: Sequence[str]) -> str:
+    """The command that makes missing runs, as messages quote it.
+
+    >>> run_command("photos", ["erm", "db"])
+    '`mltbench run --dataset photos --method erm --method db`'
+    """
+    return " ".join([f"`mltbench run --dataset {dataset}", *(f"--method {name}" for name in methods)]) + "`"
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FigureSource:
     """Everything that figures of one dataset may ask for; what is missing raises `MissingDataError`."""
@@ -124,14 +133,15 @@ class FigureSource:
 
     def sweep(self, name: str) -> pd.DataFrame:
         """Complete trainings of a sweep; of several studies the one that was started last."""
-        lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name}` makes it"
+        lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name} --dataset {self.dataset}` makes it"
         frame = need_rows(self.trials[self.trials.sweep == name], lacking)
         last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]
         return last.reset_index(drop=True)
 
     def tuning(self) -> pd.DataFrame:
         """Complete trials of the last tuning, one line each: means over seeds."""
-        lacking = f"no tuning on {self.dataset}; `mltbench study tune` makes one"
+        command = f"mltbench study tune --dataset {self.dataset} --method erm --method db-focal"
+        lacking = f"no tuning on {self.dataset}; `{command}` makes one"
         frame = need_rows(self.trials[self.trials.purpose == "tune"], lacking)
         keys = ["study", "dataset", "method", "title", "trial", "default", "parameters", "values"]
         last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]

@@ -11,7 +11,7 @@ from ...datasets.long_tail.statistics import GROUPS
 from ..results.runs import of_one_dataset
 from .placement import name_points
 from .registry import register_figure
-from .source import MissingDataError
+from .source import MissingDataError, run_command
 from .style import LONGEST_NAME, PAGE, SMALL, group_bars, legend_above, name_classes, new_figure, plain
 
 STEPS = ("erm", "rs", "r-bce", "db")
@@ -35,11 +35,12 @@ def step_wise(
     Raises:
         InputError: if a method has no run, two neighbours share no seed, or it is not clear which dataset is meant.
     """
-    own = of_one_dataset(per_class, dataset)
-    own = own[(own.split == split) & (own.overrides == "") & own.method.isin(steps)]
+    on = of_one_dataset(per_class, dataset)
+    own = on[(on.split == split) & (on.overrides == "") & on.method.isin(steps)]
     lacking = [name for name in steps if name not in set(own.method)]
     if lacking:
-        raise MissingDataError(f"no run of {', '.join(lacking)} (without overrides); run them, or give other steps")
+        cure = f"{run_command(on.dataset.iloc[0], lacking)} makes some; or give other steps"
+        raise MissingDataError(f"no run of {', '.join(lacking)} without overrides; {cure}")
     keys = ["class_name", "class_size", "group"]
     rows = []
     for before, after in pairwise(steps):
