@@ -22,7 +22,13 @@ def address(small_runs, quoted_examples, tmp_path_factory):
     sections = tuple(Section(table=table, pairs=pairs_frame(table, small_runs)) for table in tables)
     frame = groups_frame(sections[0].table, small_runs)
     figure = DrawnFigure(
-        name="groups", title="mAP by group", caption="Every seed.", alternative_text="DB is best.", part="results"
+        name="groups",
+        title="mAP by group",
+        caption="Every seed.",
+        alternative_text="DB is best.",
+        part="results",
+        width=660,
+        height=300,
     )
     drawing = Drawing(drawn=[figure], without={"cost": "no run has its cost"})
     dataset = DatasetReport(dataset="digits-mlt", sections=sections, drawing=drawing)

@@ -62,7 +62,9 @@ def record_of(text):
 
 
 def figure_named(text):
-    return DrawnFigure(name="groups", title=text, caption=text, alternative_text=text, part="results")
+    return DrawnFigure(
+        name="groups", title=text, caption=text, alternative_text=text, part="results", width=660, height=300
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)
