@@ -61,7 +61,7 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_class_distribution(frame: pd.DataFrame) -> Figure:
     """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses."""
-    figure, axes = new_figure(PAGE, 3.3)
+    figure, axes = new_figure(PAGE, 2.8)
     x = np.arange(len(frame))
     axes.bar(x, frame.original, width=0.85, color=PALE, label=r"without re-sampling, $n_i/N$")
     axes.plot(x, frame.expected, color=BLUE, marker="o", fillstyle="none", linewidth=1,

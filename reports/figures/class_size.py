@@ -67,15 +67,17 @@ def draw_class_size(frame: pd.DataFrame) -> Figure:
     several = len(methods) > 1
     size = {"height_ratios": [3, 1.7], "sharex": True} if several else {}
     figure, panels = new_figure(PAGE, 4.6 if several else 3.2, 1 + several, 1, squeeze=False, **size)
-    axes, below = panels[0, 0], panels[-1, 0]
+    axes, below, baseline = panels[0, 0], panels[-1, 0], None
     for method, own in methods:
+        trend = own.groupby("class_size", sort=False)[["trend", "lowest", "highest"]].mean()
         line, label = method_style(method), f"{plain(method)} (seeds: {own.seeds.max()})"
-        often = {"markevery": max(len(own) // 6, 1)}
+        often = {"markevery": max(len(trend) // 6, 1)}
         axes.plot(own.class_size, own.ap, alpha=0.5, **marker_style(method) | {"markersize": 2.5})
-        axes.fill_between(own.class_size, own.lowest, own.highest, color=line["color"], alpha=0.15, linewidth=0)
-        axes.plot(own.class_size, own.trend, label=label, **often, **line)
+        axes.fill_between(trend.index, trend.lowest, trend.highest, color=line["color"], alpha=0.15, linewidth=0)
+        axes.plot(trend.index, trend.trend, label=label, **often, **line)
         if several:
-            below.plot(own.class_size, own.trend.to_numpy() - methods[0][1].trend.to_numpy(), **often, **line)
+            baseline = trend.trend if baseline is None else baseline
+            below.plot(trend.index, trend.trend - baseline, **often, **line)
             below.set_ylabel(f"trend less that\nof {plain(methods[0][0], 16)}, points")
     axes.set_xscale("log")
     round_numbers(axes.xaxis)
@@ -87,7 +89,7 @@ def draw_class_size(frame: pd.DataFrame) -> Figure:
     below.set_xlabel(f"training images of the class in {plain(frame.dataset.iloc[0])} (logarithmic)")
     axes.set_ylabel("average precision, percent")
     legend_above(figure, axes)
-    name_points(axes, _farthest(frame))
+    name_points((axes, _farthest(frame)))
     return figure
 
 

@@ -52,7 +52,7 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
     """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5."""
     width = COLUMN if frame.given.nunique() <= FIT_A_COLUMN else PAGE
-    figure, axes = new_figure(width, width + 0.6)
+    figure, axes = new_figure(width, 0.93 * width + 0.3)
     heat_map(axes, frame, "probability", SEQUENTIAL, width - 0.35, label="p(i|j)")
     axes.set(xlabel=f"class i of {plain(frame.dataset.iloc[0])}, largest first", ylabel="given class j, largest first")
     return figure

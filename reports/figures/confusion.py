@@ -107,7 +107,7 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_confusion(frame: pd.DataFrame) -> Figure:
     """Draw the last method's heat map, and all methods on the pairs that co-occur most in training."""
     last = frame[frame.method == frame.method.iloc[-1]]
-    figure, (left, right) = new_figure(PAGE, 4.0, 1, 2, width_ratios=[1.15, 1])
+    figure, (left, right) = new_figure(PAGE, 4.1, 1, 2, width_ratios=[1.15, 1])
     label = f"confusion under {plain(last.method.iloc[0])} (.5: none)"
     heat_map(left, last, "confusion", DIVERGING, 3.1, label=label)
     left.set_facecolor("#EDEDED")

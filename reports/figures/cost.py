@@ -69,7 +69,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
         marker = marker_style(str(row.method))
         axes.errorbar(row.seconds, y, xerr=row.seconds_deviation, yerr=row.total_deviation, elinewidth=0.7,
                       **marker)  # fmt: skip
-        name = plain(row.method) if y == row.total else f"{plain(row.method)} ({row.total:.1f})"
+        name = plain(row.method, 18) + ("" if y == row.total else f" ({row.total:.1f})")
         axes.annotate(
             name, (row.seconds, y), xytext=(1.1, height), textcoords="axes fraction", va="center",
             fontsize=SMALL, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 8, "shrinkB": 3},
@@ -79,7 +79,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     if frame.seconds.max() > LOGARITHMIC_FROM * frame.seconds.min() > 0:
         axes.set_xscale("log")
         round_numbers(axes.xaxis)
-    axes.set_xlabel(f"seconds to train a run on {plain(frame.dataset.iloc[0])}")
+    axes.set_xlabel(f"seconds per run on {plain(frame.dataset.iloc[0])}")
     axes.set_ylabel("total mAP, percent")
     return figure
 

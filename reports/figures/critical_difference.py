@@ -10,7 +10,7 @@ from ..results.significance import average_ranks, cliques_of
 from .method_styles import marker_style
 from .registry import register_figure
 from .source import MissingDataError
-from .style import BLACK, GREY, PAGE, SMALL, new_figure, plain
+from .style import BLACK, GREY, PAGE, SMALL, TEXT_SIZE, new_figure, plain
 
 LINE = 0.55
 CLAIM = (
@@ -81,9 +81,13 @@ def draw_critical_difference(frame: pd.DataFrame) -> Figure:
     for i, clique in enumerate(cliques):
         ends = [ranks[clique[0]] - 0.06, ranks[clique[-1]] + 0.06]
         axes.plot(ends, [-0.35 - 0.28 * i] * 2, color=BLACK, linewidth=2.5, solid_capstyle="butt")
-    axes.set_title(
+    figure.suptitle(
         f"Average rank over {int(first.classes)} classes of {plain(str(first.dataset))} "
-        f"(mean of {int(first.seeds)} shared seeds; Friedman p = {first.friedman_p:.2g})"
+        f"(mean of {int(first.seeds)} shared seeds; Friedman p = {first.friedman_p:.2g})",
+        x=0.01,
+        ha="left",
+        fontsize=TEXT_SIZE,
+        weight="bold",
     )
     figure.supxlabel(CLAIM, fontsize=SMALL, x=0.01, ha="left")
     return figure

@@ -8,13 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...benchmark.training.metrics import average_precision
 from ...datasets.dataset import Split
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
 from .registry import register_figure
 from .source import FigureSource, MissingDataError
-from .style import GROUP_COLOURS, PAGE, SMALL, new_figure, plain
+from .style import DOTS_PER_INCH, GROUP_COLOURS, PAGE, SMALL, new_figure, plain
 
 KINDS = {
     "found": "found: highest of the class",
@@ -37,9 +38,11 @@ class Picture:
     def __str__(self) -> str:
         return str(self.row)
 
-    def pixels(self) -> NDArray[np.uint8]:
-        """The image `(H, W, 3)`, alone in memory."""
-        return np.array(self.images[self.row])
+    def small(self, side: int) -> NDArray[np.uint8]:
+        """The image `(H, W, 3)`, at most `side` pixels high and wide."""
+        image = Image.fromarray(np.array(self.images[self.row]))
+        image.thumbnail((side, side))
+        return np.asarray(image)
 
 
 def examples(
@@ -170,9 +173,11 @@ def _draw_name(axes: Axes, example: "pd.Series[str]", y: float) -> None:
 
 
 def _draw_picture(axes: Axes, picture: Picture, score: float, x: float, y: float) -> None:
-    pixels = picture.pixels()
+    pixels = picture.small(round(SIDE * DOTS_PER_INCH))
     tall, wide = pixels.shape[:2]
     scale = SIDE / max(tall, wide)
     left, above = x + (SIDE - scale * wide) / 2, y + (SIDE - scale * tall) / 2
-    axes.imshow(pixels, extent=(left, left + scale * wide, above + scale * tall, above), aspect="auto")
+    axes.imshow(
+        pixels, extent=(left, left + scale * wide, above + scale * tall, above), aspect="auto", interpolation="none"
+    )
     axes.text(x + SIDE / 2, y + SIDE + 0.075, f"{score:+.1f}", ha="center", va="center", fontsize=SMALL)

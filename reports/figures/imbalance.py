@@ -55,7 +55,7 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_imbalance(frame: pd.DataFrame) -> Figure:
     """Draw a panel for all, the rarest and the other classes: mean over seeds against the ratio, with bands."""
     names = {"total": "all classes", "rarest": "rarest 40 % of classes", "frequent": "other classes"}
-    figure, panels = new_figure(PAGE, 2.8, 1, 3, sharey=True)
+    figure, panels = new_figure(PAGE, 2.8, 1, 3)
     ratios = sorted(frame.ratio.unique())
     for axes, (column, name) in zip(panels, names.items(), strict=True):
         for title, own in frame.groupby("title", sort=False):
@@ -63,8 +63,8 @@ def draw_imbalance(frame: pd.DataFrame) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(ratios, [f"{ratio:.0f}" for ratio in ratios])
         axes.minorticks_off()
-        axes.set_xlabel("largest class / smallest class")
         axes.set_title(name)
-    panels[0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
+    panels[0].set_ylabel("validation mAP, percent")
+    figure.supxlabel(f"largest class / smallest class ({plain(frame.dataset.iloc[0])})")
     legend_above(figure, panels[0])
     return figure

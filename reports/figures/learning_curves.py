@@ -11,7 +11,7 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import PAGE, curve_with_band, group_style, legend_above, new_figure, plain, round_numbers
+from .style import COLUMN, PAGE, curve_with_band, group_style, legend_above, new_figure, plain, round_numbers
 
 LOSS = "train/loss"
 TOTAL, *OTHERS = (f"validation/{group}" for group in SCORE_NAMES)
@@ -80,7 +80,7 @@ def draw_training_loss(frame: pd.DataFrame) -> Figure:
         _draw_curve(axes, own, **method_style(method), markersize=3)
         axes.set_yscale("log")
         round_numbers(axes.yaxis)
-    figure.supylabel("mean training loss (logarithmic)")
+    figure.supylabel("training loss (logarithmic)")
     return figure
 
 
@@ -112,7 +112,9 @@ def _panels(frame: pd.DataFrame, **grid: Any) -> tuple[Figure, list[Any]]:
     methods = list(frame.method.unique())
     columns = min(len(methods), PANELS_A_ROW)
     rows = math.ceil(len(methods) / columns)
-    figure, panels = new_figure(PAGE, 0.6 + 1.25 * rows, rows, columns, squeeze=False, **grid)
+    figure, panels = new_figure(
+        COLUMN if columns == 1 else PAGE, 0.6 + 1.25 * rows, rows, columns, squeeze=False, **grid
+    )
     for axes in panels.flat[len(methods) :]:
         axes.set_visible(False)
     for axes, method in zip(panels.flat, methods, strict=False):

@@ -13,6 +13,7 @@ from .registry import register_figure
 from .style import BLACK, PAGE, SMALL, new_figure, plain
 
 LOGARITHMIC_FROM = 30
+BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a name between lines
 
 
 def coordinates_frame(trials: pd.DataFrame) -> pd.DataFrame:
@@ -61,13 +62,18 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
         if default:
             line = {"color": BLACK, "linewidth": 1.8, "linestyle": (0, (3, 1)), "zorder": 3}
         axes.plot(range(len(keys)), heights, alpha=0.85, **line)
+    ends = []
     for i, key in enumerate(keys):
-        for height, label in places[key][1]:
-            axes.text(i + 0.02, height, label, fontsize=SMALL, va="center")
-    axes.set_xticks(range(len(keys)), [plain(key) for key in keys])
+        (_, lowest), *between, (_, highest) = places[key][1]
+        ends.append(f"{lowest}\n{plain(key)}")
+        axes.annotate(highest, (i, 1), (0, 3), textcoords="offset points", fontsize=SMALL, ha="center", va="bottom")
+        for height, label in between:
+            axes.text(i, height, label, fontsize=SMALL, ha="center", va="center", bbox=BOX)
+    axes.set_xticks(range(len(keys)), ends)
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")
-    axes.set_title(f"{plain(own.title.iloc[0])}: {len(trials)} complete trials (dashed: defaults)")
+    axes.set_title(f"{plain(own.title.iloc[0])}: {len(trials)} complete trials (dashed: defaults)", pad=14)
+    axes.spines["bottom"].set_visible(False)
     axes.figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="total mAP, percent", pad=0.01)
     axes.spines["left"].set_visible(False)
 

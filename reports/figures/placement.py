@@ -17,27 +17,30 @@ DISTANCES = (5, 12, 20, 30)
 CLEAR = 1.5  # pixels left free around a name
 
 
-def name_points(axes: Axes, points: Iterable[tuple[float, float, str]]) -> list[str]:
+def name_points(*panels: tuple[Axes, Iterable[tuple[float, float, str]]]) -> list[str]:
     """Write names `(x, y, name)` beside their points, the most important first, and return those that found a place.
 
-    Everything else is drawn and the limits are set before. A name that has no free place is left out.
+    Panels are axes of one figure with their points. Everything else is drawn and the limits are set before. A name that
+    has no free place is left out.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # so that the axes are where they will be
-    taken, inside, placed = _covered(axes), axes.get_window_extent(), []
+    for figure in {axes.get_figure(root=True) for axes, _ in panels}:
+        if figure is not None:
+            figure.draw_without_rendering()  # so that the axes are where they will be
+    return [name for axes, points in panels for name in _name_in(axes, points)]
+
+
+def _name_in(axes: Axes, points: Iterable[tuple[float, float, str]]) -> Iterator[str]:
+    taken, inside = _covered(axes), axes.get_window_extent()
     for x, y, name in points:
         for offset in _offsets():
             text = _write(axes, x, y, name, offset)
             box = text.get_window_extent().padded(CLEAR)
-            corners = (*box.min, *box.max)
             free = not ((taken > box.min) & (taken < box.max)).all(axis=1).any()
             if free and inside.contains(*box.min) and inside.contains(*box.max):
-                taken = np.concatenate([taken, _filled(*corners)])
-                placed.append(name)
+                taken = np.concatenate([taken, _filled(*box.min, *box.max)])
+                yield name
                 break
             text.remove()
-    return placed
 
 
 def _offsets() -> Iterator[tuple[float, float]]:

@@ -42,7 +42,7 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_sampling_variance(frame: pd.DataFrame) -> Figure:
     """Draw one bar per class, by group."""
-    figure, axes = new_figure(PAGE, 2.8)
+    figure, axes = new_figure(PAGE, 2.3)
     means = frame.groupby("group").variance.mean().map("mean {:.2f}".format)
     group_bars(axes, frame, "variance", label=lambda group: f"{group} ({means.get(group, 'no class')})")
     axes.set_ylabel("variance of normalised\nsampling times")

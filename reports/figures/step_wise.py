@@ -80,7 +80,7 @@ def draw_step_wise(frame: pd.DataFrame) -> Figure:
     In each, the classes that change most are named.
     """
     number = frame.step.nunique()
-    figure, panels = new_figure(PAGE, 1.1 + 1.25 * number, number, sharex=True, sharey=True, squeeze=False)
+    figure, panels = new_figure(PAGE, 0.7 + 1.2 * number, number, sharex=True, sharey=True, squeeze=False)
     steps = [(step, rows.reset_index(drop=True)) for step, rows in frame.groupby("step", sort=False)]
     for axes, (step, own) in zip(panels[:, 0], steps, strict=True):
         group_bars(axes, own, "increment")
@@ -93,8 +93,7 @@ def draw_step_wise(frame: pd.DataFrame) -> Figure:
     panels[0, 0].margins(y=0.12)
     legend_above(figure, panels[0, 0])
     figure.supylabel("change of average precision, percentage points")
-    for axes, (_, own) in zip(panels[:, 0], steps, strict=True):
-        name_points(axes, _largest(own))
+    name_points(*((axes, _largest(own)) for axes, (_, own) in zip(panels[:, 0], steps, strict=True)))
     return figure
 
 

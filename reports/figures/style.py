@@ -27,7 +27,9 @@ from ...datasets.long_tail.statistics import GROUPS
 COLUMN, PAGE = 3.25, 6.875
 FONT = "DejaVu Sans"
 TEXT_SIZE, SMALL = 8, 7  # points
-LONGEST_NAME = 32  # characters of a name from data; the CSV has it whole
+HINTED = 1.05  # pixels widen letters by so much
+LEAST_LENGTH = 1.0  # of an axis of mAP, in points: less is noise
+LONGEST_NAME, LONGEST_CLASS = 32, 28  # characters of a name from data, and along an axis; the CSV has it whole
 # Okabe and Ito's colours; their lightness differs too, so that they differ in grey.
 BLACK, BLUE, ORANGE, VERMILLION, GREEN, PURPLE, SKY = (
     "#000000", "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9",
@@ -111,7 +113,11 @@ def plain(text: object, longest: int = LONGEST_NAME) -> str:
 
 def text_width(text: str, size: float = SMALL) -> float:
     """Width of a text in points, as `plain` returns it."""
-    return float(TextPath((0, 0), text, size, prop=FontProperties(family=FONT)).get_extents().width) if text else 0.0
+    return (
+        float(TextPath((0, 0), text, size, prop=FontProperties(family=FONT)).get_extents().width) * HINTED
+        if text
+        else 0.0
+    )
 
 
 def write_names(
@@ -120,16 +126,21 @@ def write_names(
     """Write names at the positions `first`, `first + 1`, ... of an axis, with `room` inches for each.
 
     Where they would touch, every other one stands farther out; where those would touch too, only every k-th is written.
+    The figure grows by what names under it need.
     """
-    texts, step = [plain(name) for name in names], math.ceil(1.12 * SMALL / 72 / room)
+    side = "bottom" if which == "x" else "left"
+    texts, step = [plain(name, LONGEST_CLASS) for name in names], math.ceil(1.12 * SMALL / 72 / room)
     axis, places = (axes.xaxis if which == "x" else axes.yaxis), [first + i for i in range(len(names))]
-    text: dict[str, Any] = {"fontsize": SMALL, "rotation": 90 if which == "x" else 0}
-    axis.set_ticks(places[::step], labels=texts[::step], **text)
-    if step == 2:
-        axis.set_ticks(places[1::2], labels=texts[1::2], minor=True, **text)
-        outwards = max(map(text_width, texts[::2])) + 8
-        ticks = {"bottom": True} if which == "x" else {"left": True}
-        axes.tick_params(axis=which, which="minor", length=outwards, width=0.4, color=PALE, **ticks)
+    rows, length = [texts[::step], texts[1::2] if step == 2 else []], 4.0
+    for i, row in enumerate(rows):
+        if row:
+            axis.set_ticks(places[i::step], labels=row, minor=i > 0, fontsize=SMALL, rotation=90 if which == "x" else 0)
+            tick: dict[str, Any] = {} if i == 0 else {"length": length, "width": 0.4, "color": PALE, side: True}
+            axes.tick_params(axis=which, which="minor" if i else "major", **tick)
+            length += max(map(text_width, row)) + 4
+    figure = axes.get_figure(root=True)
+    if which == "x" and figure is not None:
+        figure.set_figheight(figure.get_figheight() + length / 72)
 
 
 def name_classes(axes: Axes, frame: pd.DataFrame) -> None:
@@ -174,7 +185,7 @@ def heat_map(axes: Axes, frame: pd.DataFrame, column: str, colours: str, room: f
     `room` is about how many inches the square and its names have.
     """
     names = list(frame.given.unique())
-    side = room - max(text_width(plain(name)) for name in names) / 72
+    side = room - max(text_width(plain(name, LONGEST_CLASS)) for name in names) / 72
     matrix = frame[column].to_numpy().reshape(len(names), len(names))
     sns.heatmap(matrix, ax=axes, cmap=colours, vmin=0, vmax=1, square=True, rasterized=True, xticklabels=False,
                 yticklabels=False, cbar_kws={"aspect": 30, "location": "bottom", "shrink": 0.7, **bar})  # fmt: skip
@@ -184,23 +195,26 @@ def heat_map(axes: Axes, frame: pd.DataFrame, column: str, colours: str, room: f
 
 
 def legend_above(figure: FigureBase, axes: Axes) -> None:
-    """A legend of the axes over the whole figure, where no data is, in as many columns as it has room for."""
+    """A legend of the axes over the whole figure, where no data is, in as many columns as it has room for.
+
+    The figure grows by its second and further rows.
+    """
     handles, names = axes.get_legend_handles_labels()
-    entries, room = [text_width(name) + 4 * SMALL for name in names], figure.bbox.width / figure.dpi * 72
-
-    def width(columns: int) -> float:
-        rows = math.ceil(len(entries) / columns)
-        return sum(max(entries[i : i + rows]) for i in range(0, len(entries), rows))
-
-    columns = next((number for number in range(len(names), 1, -1) if width(number) <= room), 1)
+    widths, room = [text_width(name) + 4 * SMALL for name in names], figure.bbox.width / figure.dpi * 72
+    numbers = range(len(names), 1, -1)
+    columns = next((n for n in numbers if sum(map(max, np.array_split(widths, n))) <= room), 1)
     figure.legend(handles, names, ncols=columns, loc="outside upper left", columnspacing=1.2)
+    root = figure.get_figure(root=True)
+    if root is not None:
+        root.set_figheight(root.get_figheight() + (math.ceil(len(names) / columns) - 1) * 1.5 * SMALL / 72)
 
 
 def limits(values: Any, *, margin: float = 0.06) -> tuple[float, float]:
     """Ends of an axis that shows how values differ: from the lowest to the highest, with a margin.
 
-    A broken run does not flatten the others: values more than three interquartile ranges away from the quartiles are
-    left outside, where there are five or more and the axis would be four times as long with them.
+    It is at least `LEAST_LENGTH` long. A broken run does not flatten the others: values more than three interquartile
+    ranges away from the quartiles are left outside, where there are five or more and the axis would be four times as
+    long with them.
 
     >>> limits([70, 71, 72, 73, 74, 3], margin=0)
     (70.0, 74.0)
@@ -211,7 +225,8 @@ def limits(values: Any, *, margin: float = 0.06) -> tuple[float, float]:
         low, high = np.quantile(known, [0.25, 0.75])
         near = known[(known >= low - 3 * (high - low)) & (known <= high + 3 * (high - low))]
         known = near if np.ptp(known) > 4 * np.ptp(near) else known
-    room = margin * (float(np.ptp(known)) or 1.0)
+    length = float(np.ptp(known))
+    room = max((LEAST_LENGTH - length) / 2, margin * length)
     return float(known.min()) - room, float(known.max()) + room
 
 
