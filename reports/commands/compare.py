@@ -1,7 +1,7 @@
 """`mltbench compare`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,15 +99,15 @@ def _print(found: Comparison) -> None:
         print_line(f"   {run.dataset}, recipe {run.recipe}, {run.backbone}, seed{'s'[: len(runs) > 1]} {seeds}")
     console().print()
     if found.settings:
-        rows = [(name, *(value[:SHOWN_OF_VALUE] for value in pair)) for name, pair in found.settings.items()]
-        _show("Settings that differ", ("setting", "A", "B"), rows)
+        settings = [(name, *(value[:SHOWN_OF_VALUE] for value in pair)) for name, pair in found.settings.items()]
+        _show("Settings that differ", ("setting", "A", "B"), settings)
     else:
         print_line("Their runs name no setting that differs.")
     images = not found.groups.images_low.isna().all()
     rows = [
         (row.group, row.first, row.second, f"{row.difference:+.2f}", _interval(row.low, row.high),
          *[_interval(row.images_low, row.images_high)] * images)
-        for row in found.groups.itertuples()
+        for row in _rows(found.groups)
     ]  # fmt: skip
     seeds = number_of(len(found.seeds), "shared seed")
     _show(f"mAP in percent, {seeds}", ("classes", *NUMBERS, *["over test images"] * images), rows)
@@ -121,7 +121,7 @@ def _print(found: Comparison) -> None:
         rows = [
             (row.class_name, row.group, row.class_size, row.first, row.second, f"{row.difference:+.2f}",
              _interval(row.low, row.high))
-            for row in some.itertuples()
+            for row in _rows(some)
         ]  # fmt: skip
         if rows:
             _show(title, ("class", "group", "images", *NUMBERS), rows)
@@ -131,6 +131,10 @@ def _print(found: Comparison) -> None:
             f"{len(better)} of {len(known)} classes gain, {len(worse)} lose; {clear} intervals leave out zero, of "
             f"which about {(1 - LEVEL) * len(known):.0f} would by chance."
         )
+
+
+def _rows(frame: pd.DataFrame) -> Iterable[Any]:
+    return frame.itertuples()
 
 
 def _verdict(total: Any) -> str:

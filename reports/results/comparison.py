@@ -196,9 +196,10 @@ def _over_images(
 def _listed(runs: pd.DataFrame) -> str:
     """Configurations with what differs between them, for an error."""
     each = runs.drop_duplicates("configuration_id")
-    found = differing([{"dataset": run.dataset, **settings_of(run)} for run in each.itertuples()])
+    rows: list[Any] = list(each.itertuples())
+    found = differing([{"dataset": run.dataset, **settings_of(run)} for run in rows])
     texts = []
-    for i, run in enumerate(each.itertuples()):
+    for i, run in enumerate(rows):
         values = [f"{name} {own[i][:SHOWN_OF_VALUE]}" for name, own in list(found.items())[:LISTED]]
         texts.append(f"{run.configuration_id[:SHORT_ID]} ({', '.join(values) or f'recipe {run.recipe}'})")
     more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""

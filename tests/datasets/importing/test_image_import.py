@@ -221,7 +221,7 @@ def test_files_without_label_and_in_two_splits_are_reported_and_what_comes_next(
     out = import_photos("--data-root", photos.parent / "my data", name="whole")[1]
     assert "not taken" not in out
     # What comes next names the data root.
-    assert f"mltbench run --dataset whole --method erm --data-root '{photos.parent / 'my data'}'" in out
+    assert f"mltbench run --dataset whole --method db --data-root '{photos.parent / 'my data'}'" in out
 
 
 @pytest.fixture
