@@ -64,7 +64,11 @@ def test_a_folder_in_the_way_is_reported_before_anything_is_drawn(call, trained)
 
 def test_a_store_without_a_run_says_what_makes_one(call, out):
     status, _, error = call("report", "--out", out)
-    assert (status, "no finished run" in error, "mltbench run --dataset digits-mlt --table 1" in error) == (2, True, True)
+    assert (status, "no finished run" in error, "mltbench run --dataset digits-mlt --table 1" in error) == (
+        2,
+        True,
+        True,
+    )
 
 
 def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, monkeypatch):
