@@ -103,7 +103,7 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
         if checkpoints_for(folder_of(planned, plan, store), planned.experiment.id, execution)
     ]
     console().print(
-        f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
+        f"{plan.dataset}: {_experiments(plan.experiments)}, {len(done)} finished before, {len(missing)} to train "
         f"on {execution.device} ({min(settings.workers, max(len(missing), 1))} at once, "
         f"{execution.threads} thread{'s'[: execution.threads > 1]} each)"
     )
@@ -151,6 +151,10 @@ def _print_estimate(
 def _images_seen(folder: RunFolder) -> int:
     """Training images of the epochs that a run has done."""
     return max((int(entry.details["images"]) for entry in folder.entries() if entry.event == "epoch"), default=0)
+
+
+def _experiments(some: Sequence[PlannedExperiment]) -> str:
+    return f"{len(some)} experiment{'s'[: len(some) != 1]}"
 
 
 def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) -> str:
@@ -253,9 +257,9 @@ class PlanProgress(Bars):
             # Fewer than before, where one was killed or begins anew.
             before = min(before, seen)
             rate = (seen - before) / (time.monotonic() - began)
-            left = f", about {duration((self.images - seen) / rate)} left" if rate else ""
+            left = f", about {duration((self.images - seen) / rate)} left" if rate and seen < self.images else ""
             print_line(
-                f"{len(self.ended)} of {len(self.experiments)} experiments, {seen:,} of {self.images:,} images, "
+                f"{len(self.ended)} of {_experiments(self.experiments)}, {seen:,} of {self.images:,} images, "
                 f"{rate:,.0f} images/s{left}{now and '; '}{now}"
             )
 
@@ -290,5 +294,6 @@ class PlanProgress(Bars):
             return f"[red]failed[/red]  {name}  {escape(state.reason)}{overrides}"
         split = "test" if "test/total" in scores else "validation"
         there = {group: scores[f"{split}/{group}"] for group in SCORE_NAMES if f"{split}/{group}" in scores}
-        values = "  ".join(f"{group} {100 * value:5.1f}" for group, value in there.items())
-        return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:6.1f} s{overrides}"
+        # With a title as long as R-BCE-Focal, 80 columns.
+        values = " ".join(f"{group} {100 * value:.1f}" for group, value in there.items())
+        return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:5.1f} s{overrides}"

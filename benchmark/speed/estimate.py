@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ...datasets.dataset import Dataset
 from ...datasets.prepared.dataset_folder import SIDES
 from ...datasets.registry import load_dataset
-from ...methods.samplers import InstanceBalanced
+from ...methods.catalogue import get_method
 from ...processes import usable_cores
 from ..executors.run_plan import form_cohorts
 from ..executors.settings import RunSettings
@@ -71,14 +71,13 @@ class Estimate:
     training_seconds: float  # of all workers together
 
     def __str__(self) -> str:
-        kinds = dict.fromkeys(f"{kind.backbone} at {kind.image_size} x {kind.image_size}" for kind in self.speeds)
-        each = f" in each of {self.workers} workers" if self.workers > 1 else ""
+        times = f"{self.workers} x " if self.workers > 1 else ""
         runs, steps = (sum(getattr(speed, name) for speed in self.speeds.values()) for name in ("runs", "steps"))
         known = [f"as {runs} finished run{'s'[: runs > 1]} here"] if runs else []
         known += [f"{steps} steps timed now"] if steps else []
         return (
-            f"about {duration(self.seconds)} on this machine ({self.images:,} images of {' and '.join(kinds)}, "
-            f"{self.images / max(self.training_seconds, 1e-9):,.0f} a second{each}: {' and '.join(known)})"
+            f"about {duration(self.seconds)} on this machine ({self.images:,} images at {times}"
+            f"{self.images / max(self.training_seconds, 1e-9):,.0f}/s: {' and '.join(known)})"
         )
 
 
@@ -196,12 +195,12 @@ def measure_speed(experiment: Experiment, dataset: Dataset, execution: Execution
     counts = {"largest": images // 2, "smallest": 1}
     scored = PHOTOGRAPHS_TIMED if photographs and execution.device == "cpu" else SCORED
     shape = Shape(name="synthetic", images=images, classes=classes, test_images=scored, side=side, **counts)
-    # Neither initial weights nor which images are drawn decide the speed.
+    # Neither weights nor method decide the speed, and a loss of the user's that fails must fail in its own run.
     timed = replace(
         experiment,
         training={**experiment.training, "batch_size": batch},
         weights_digest=RANDOM,
-        method=replace(experiment.method, sampler=InstanceBalanced()),
+        method=get_method("erm"),
     )
     variant = Variant(name="estimate", threads=execution.threads)
     with with_threads(execution.threads):
