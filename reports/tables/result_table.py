@@ -17,7 +17,7 @@ SHORT_ID = 8
 LISTED_AT_MOST = 30
 # Follow a number in a log and in a terminal; legends explain them.
 BEST_SIGN, NOISE_SIGN = "*", "≈"
-STANDING, OVER_IMAGES = "total, against the best", "over images"
+STANDING, OVER_IMAGES = "against the best total", "over images"
 MEASURED = "Mean ± sample standard deviation over seeds."
 NOISE = (
     "the 95 % confidence interval of the paired difference from the best over these seeds (Student's t) holds zero. "
@@ -141,11 +141,6 @@ class Row:
         return self.label.replace(f"({self.overrides})", f"({self.overrides.count('=')} overrides)")
 
     @property
-    def number(self) -> str:
-        """How many seeds were averaged, what is missing, and what failed."""
-        return self.seeds_of + (f", {self.failed} failed" if self.failed else "")
-
-    @property
     def seeds_of(self) -> str:
         """How many seeds were averaged, of how many where some are missing."""
         lacks = f" of {len(self.seeds) + len(self.missing)}" if self.missing else ""
@@ -229,7 +224,7 @@ class ResultTable:
         self, best: str = f"{BEST_SIGN} is the best mean", noise: str = f"{NOISE_SIGN} is not told apart"
     ) -> list[str]:
         """Sentences on how to read the table."""
-        if not self.measured:
+        if not self.rows:
             return []
         sentences = [MEASURED]
         if self.seeds:
@@ -241,6 +236,8 @@ class ResultTable:
             sentences.append(f"{noise}: {NOISE}")
         if self.is_resampled:
             sentences.append("Over images: the same distance with its 95 % interval over resampled test images.")
+        if failed := [f"{row.label} ({row.failed})" for row in self.every_row if row.failed]:
+            sentences.append(f"Failed runs: {', '.join(failed)}.")
         if self.absent:
             sentences.append(f"Not run: {', '.join(self.absent)}.")
         return sentences
@@ -347,9 +344,7 @@ def latex(table: ResultTable) -> str:
         title = latex_text(f"{quoted.title} ({table.sources[quoted.source]})")
         lines.append(" & ".join([title, *numbers]) + r" & \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    failed = [f"{row.label} ({row.failed})" for row in table.every_row if row.failed]
     notes = [*table.legend("Bold is the best mean"), *([FURTHER] if table.further else [])]
-    notes += [f"Failed runs: {', '.join(failed)}."] if failed else []
     # \raggedright in a group with its own \par: the notes would else be centred.
     lines += [
         rf"{{\raggedright\scriptsize {latex_text(note)}\par}}"
@@ -432,7 +427,7 @@ def _markdown_rows(table: ResultTable, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         cells = [row.cells[name] for name in SCORE_NAMES]
         texts = [f"**{cell.text}**" if cell.best else f"{cell.text} {cell.sign}".rstrip() for cell in cells]
-        texts += [cells[0].standing, *[cells[0].over_images] * table.is_resampled, row.number]
+        texts += [cells[0].standing, *[cells[0].over_images] * table.is_resampled, row.seeds_of]
         lines.append([markdown_text(row.label), *texts, " ".join(f"`{name}`" for name in row.short_ids)])
     return _markdown_table(heads, lines)
 

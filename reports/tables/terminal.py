@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,21 +11,17 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from ...terminal import table_of
 from .result_table import FURTHER, OVER_IMAGES, STANDING, Cell, ResultTable, Row
 
+# Where signs have a blank before them, and where quoted numbers of all groups stand beside the measured ones.
 WIDTH_WITH_SPACED_SIGNS = 90
-WIDTH_WITH_STANDING = 112
-WIDTH_WITH_IMAGES = 134
-WIDTH_WITH_IDS = 160
 WIDTH_WITH_EVERY_DIFFERENCE = 118
-LEAST_WIDTHS = {"method": 11, "seeds": 6}
 
 
 def terminal(table: ResultTable, *, width: int = 120) -> Group:
     """For `rich`: the best of each column in bold; standings and experiment ids where there is room for them."""
     parts: list[RenderableType] = []
-    rest = [] if width >= WIDTH_WITH_IDS else ["Experiment ids and intervals over images stand in the report's files."]
     notes = table.numbered_notes
     if table.rows:
-        sentences = [*table.legend(), *rest, *([] if table.quoted else notes)]
+        sentences = [*table.legend(), *([] if table.quoted else notes)]
         parts += _framed(table.title, _measured(table, table.rows, width), sentences)
     if table.further:
         parts += ["", *_framed(table.further_title, _measured(table, table.further, width), [FURTHER])]
@@ -41,17 +36,14 @@ def _framed(title: str, body: Table, sentences: Sequence[str]) -> list[Renderabl
 
 
 def _measured(table: ResultTable, rows: Sequence[Row], width: int) -> Table:
-    with_standing, with_ids = width >= WIDTH_WITH_STANDING, width >= WIDTH_WITH_IDS
-    with_images = table.is_resampled and width >= WIDTH_WITH_IMAGES
-    heads = ["method", *SCORE_NAMES, *[STANDING] * with_standing, *[OVER_IMAGES] * with_images, "seeds"]
-    heads += ["experiments"] * with_ids
+    optional = ("experiments", *[OVER_IMAGES] * table.is_resampled, STANDING)
     lines = []
     for row in rows:
         total = row.cells["total"]
-        cells = [row.label, *(_cell(row.cells[name], width) for name in SCORE_NAMES)]
-        cells += [*[total.standing] * with_standing, *[total.over_images] * with_images, row.number]
-        lines.append([*cells, *[Text(" ".join(row.short_ids), style="dim")] * with_ids])
-    return _aligned(heads, lines)
+        cells: list[object] = [row.label, *(_cell(row.cells[name], width) for name in SCORE_NAMES), row.seeds_of]
+        cells += [total.standing, *[total.over_images] * table.is_resampled, Text(" ".join(row.short_ids), style="dim")]
+        lines.append(cells)
+    return _aligned(["method", *SCORE_NAMES, "seeds", *reversed(optional)], lines, optional=optional)
 
 
 def _cell(cell: Cell, width: int) -> Text:
@@ -67,8 +59,4 @@ def _quoted(table: ResultTable, width: int) -> Table:
 
 
 def _aligned(heads: Sequence[str], rows: Iterable[Iterable[object]], **style: Any) -> Table:
-    numbers = (*SCORE_NAMES, "quoted", "difference")
-    found = table_of(heads, rows, numbers=(*numbers, "seeds"), box=box.SIMPLE_HEAD, padding=0, **style)
-    for column in found.columns:
-        column.no_wrap, column.min_width = column.header in numbers, LEAST_WIDTHS.get(str(column.header))
-    return found
+    return table_of(heads, rows, numbers=(*SCORE_NAMES, "quoted", "difference", "seeds"), padding=0, **style)

@@ -161,7 +161,7 @@ def test_other_methods_and_then_overridden_ones_follow_the_rows_of_table_1():
     records += [record("db", 0, (total, 6, 5, 4), overrides=o) for total, o in ((90, "mu=0.2"), (80, "mu=0.1"))]
     table = table_of(*records)
     assert [row.label for row in table.rows] == ["ERM", "DB"]
-    assert [(row.label, row.number, texts(row)[0]) for row in table.further] == [
+    assert [(row.label, row.seeds_of, texts(row)[0]) for row in table.further] == [
         ("DB (mu=0.1)", "1", "80.00"), ("DB (mu=0.2)", "1", "90.00"), ("NT-BCE", "1", "50.00"),
         ("own-loss", "1", "50.00"),
     ]  # fmt: skip
