@@ -69,8 +69,8 @@ def examples(
         method: its title.
         dataset: name shown in the figure.
     """
-    mean = np.mean(scores, axis=0, dtype=np.float64)
-    precision = 100 * np.mean([average_precision(one, test.labels) for one in scores], axis=0)
+    mean = np.stack(scores).mean(axis=0, dtype=np.float64)
+    precision = 100 * np.stack([average_precision(one, test.labels) for one in scores]).mean(axis=0)
     rows = []
     for i in np.argsort(-statistics.counts, kind="stable"):
         if np.isnan(precision[i]):

@@ -200,13 +200,13 @@ def legend_above(figure: FigureBase, axes: Axes) -> None:
     The figure grows by its second and further rows.
     """
     handles, names = axes.get_legend_handles_labels()
-    widths, room = [text_width(name) + 4 * SMALL for name in names], figure.bbox.width / figure.dpi * 72
-    numbers = range(len(names), 1, -1)
+    whole = figure.get_figure(root=True)
+    assert whole is not None
+    widths, numbers = [text_width(name) + 4 * SMALL for name in names], range(len(names), 1, -1)
+    room = 72 * whole.get_figwidth()
     columns = next((n for n in numbers if sum(map(max, np.array_split(widths, n))) <= room), 1)
     figure.legend(handles, names, ncols=columns, loc="outside upper left", columnspacing=1.2)
-    root = figure.get_figure(root=True)
-    if root is not None:
-        root.set_figheight(root.get_figheight() + (math.ceil(len(names) / columns) - 1) * 1.5 * SMALL / 72)
+    whole.set_figheight(whole.get_figheight() + (math.ceil(len(names) / columns) - 1) * 1.5 * SMALL / 72)
 
 
 def limits(values: Any, *, margin: float = 0.06) -> tuple[float, float]:
