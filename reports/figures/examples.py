@@ -160,8 +160,9 @@ def draw_examples(frame: pd.DataFrame) -> Figure:
         own = frame[frame.class_name == name]
         _draw_name(axes, own.iloc[0], y)
         for start, kind in zip(starts.values(), KINDS, strict=True):
-            for place, example in enumerate(own[own.kind == kind].itertuples()):
-                _draw_picture(axes, example.picture, float(example.score), start + place * (SIDE + GAP), y)  # type: ignore[arg-type]
+            pictures = own[own.kind == kind]
+            for i, (picture, score) in enumerate(zip(pictures.picture, pictures.score, strict=True)):
+                _draw_picture(axes, picture, score, start + i * (SIDE + GAP), y)
     return figure
 
 
