@@ -122,7 +122,7 @@ def _draw_pairs(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
     keys = ["given", "class_name"]
     for method, own in frame.groupby("method", sort=False):
         values = pairs[keys].merge(own, on=keys, how="left").confusion
-        axes.plot(values, range(len(pairs)), label=plain(method), **marker_style(str(method)) | {"markersize": 3.5})
+        axes.plot(values, range(len(pairs)), label=plain(method), **marker_style(method) | {"markersize": 3.5})
     texts = [f"{plain(a, 16)} → {plain(b, 16)} ({p:.2f})" for a, b, p in pairs[[*keys, "co_occurrence"]].to_numpy()]
     axes.set_yticks(range(len(pairs)), texts)
     axes.set_ylim(len(pairs) - 0.4, -0.6)

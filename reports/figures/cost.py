@@ -66,7 +66,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     shown = frame.total.clip(low, high)
     heights = spread_out(((shown - low) / (high - low)).to_numpy(), LEAST_INCHES / (figure.get_figheight() - 0.6))
     for row, y, height in zip(frame.itertuples(), shown, heights, strict=True):
-        marker = marker_style(str(row.method))
+        marker = marker_style(row.method)
         axes.errorbar(row.seconds, y, xerr=row.seconds_deviation, yerr=row.total_deviation, elinewidth=0.7,
                       **marker)  # fmt: skip
         name = plain(row.method, 18) + ("" if y == row.total else f" ({row.total:.1f})")

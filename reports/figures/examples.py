@@ -69,8 +69,8 @@ def examples(
         method: its title.
         dataset: name shown in the figure.
     """
-    mean = np.mean(scores, axis=0, dtype=np.float64)
-    precision = 100 * np.mean([average_precision(one, test.labels) for one in scores], axis=0)
+    mean = np.stack(scores).mean(axis=0, dtype=np.float64)
+    precision = 100 * np.stack([average_precision(one, test.labels) for one in scores]).mean(axis=0)
     rows = []
     for i in np.argsort(-statistics.counts, kind="stable"):
         if np.isnan(precision[i]):
@@ -160,8 +160,9 @@ def draw_examples(frame: pd.DataFrame) -> Figure:
         own = frame[frame.class_name == name]
         _draw_name(axes, own.iloc[0], y)
         for start, kind in zip(starts.values(), KINDS, strict=True):
-            for place, example in enumerate(own[own.kind == kind].itertuples()):
-                _draw_picture(axes, example.picture, float(example.score), start + place * (SIDE + GAP), y)  # type: ignore[arg-type]
+            pictures = own[own.kind == kind]
+            for i, (picture, score) in enumerate(zip(pictures.picture, pictures.score, strict=True)):
+                _draw_picture(axes, picture, score, start + i * (SIDE + GAP), y)
     return figure
 
 

@@ -62,8 +62,8 @@ def draw_groups(frame: pd.DataFrame) -> Figure:
         axes.set_xlim(low, high)
         for name, mean in means.items():
             row, seeds = names.index(name), own[own.method == name].value
-            axes.plot(seeds, [row] * len(seeds), alpha=0.45, **marker_style(str(name)) | {"markersize": 2.5})
-            axes.plot(mean, row, zorder=3, **marker_style(str(name)))
+            axes.plot(seeds, [row] * len(seeds), alpha=0.45, **marker_style(name) | {"markersize": 2.5})
+            axes.plot(mean, row, zorder=3, **marker_style(name))
             if not low <= mean <= high:
                 text, end, side = (f"← {mean:.1f}", 0.02, "left") if mean < low else (f"{mean:.1f} →", 0.98, "right")
                 axes.text(end, row, text, ha=side, va="center", fontsize=SMALL, transform=axes.get_yaxis_transform())

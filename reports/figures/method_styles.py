@@ -29,7 +29,7 @@ STYLES: dict[str, tuple[str, str, Any]] = {
 OTHER_MARKERS = ("<", ">", "p", "h", "*", "d", "hollow <", "hollow >", "hollow p", "hollow h", "hollow *", "hollow d")
 
 
-def method_style(title: str) -> dict[str, Any]:
+def method_style(title: object) -> dict[str, Any]:
     """Colour, marker and dashes of a method, by its title alone: no other method changes them.
 
     A title that is not in the catalogue gets one of 96 pairs of colour and marker by its checksum.
@@ -37,13 +37,13 @@ def method_style(title: str) -> dict[str, Any]:
     >>> method_style("DB")["marker"], method_style("DB-Focal")["markerfacecolor"]
     ('D', 'white')
     """
-    colour, marker, dashes = STYLES.get(title) or _style_of_another(title)
+    colour, marker, dashes = STYLES.get(str(title)) or _style_of_another(str(title))
     hollow, _, shape = marker.rpartition(" ")
     inside = "white" if hollow else colour
     return {"color": colour, "marker": shape, "linestyle": dashes, "markerfacecolor": inside, "markeredgecolor": colour}
 
 
-def marker_style(title: str) -> dict[str, Any]:
+def marker_style(title: object) -> dict[str, Any]:
     """Colour and marker of a method, without a line."""
     return method_style(title) | {"linestyle": "none"}
 

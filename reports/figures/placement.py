@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
-from .style import GREY, SMALL, plain
+from .style import GREY, SMALL, figure_of, plain
 
 # Where a name may stand: directions, and distances in points. From the second distance a stroke ties it to its point.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (-0.8, 0.7), (0.8, -0.7), (-0.8, -0.7))
@@ -23,9 +23,8 @@ def name_points(*panels: tuple[Axes, Iterable[tuple[float, float, str]]]) -> lis
     Panels are axes of one figure with their points. Everything else is drawn and the limits are set before. A name that
     has no free place is left out.
     """
-    for figure in {axes.get_figure(root=True) for axes, _ in panels}:
-        if figure is not None:
-            figure.draw_without_rendering()  # so that the axes are where they will be
+    for figure in {figure_of(axes) for axes, _ in panels}:
+        figure.draw_without_rendering()  # so that the axes are where they will be
     return [name for axes, points in panels for name in _name_in(axes, points)]
 
 

@@ -98,7 +98,7 @@ def draw_score_distributions(frame: pd.DataFrame) -> Figure:
     groups = [group for group in GROUPS if group in set(frame.group)]
     pairs = [pair for _, pair in framed.groupby("pair", sort=False)]
     figure = NotebookFigure(figsize=(PAGE, 0.3 + 1.8 * len(pairs)), layout="constrained")
-    for part, pair in zip(np.ravel(figure.subfigures(len(pairs))), pairs, strict=True):
+    for part, pair in zip(figure.subfigures(len(pairs), squeeze=False)[:, 0], pairs, strict=True):
         row = part.subplots(1, len(groups), squeeze=False, sharey=True)[0]
         for axes, group in zip(row, groups, strict=True):
             for (method, kind), cells in pair[pair.group == group].groupby(["method", "kind"], sort=False):

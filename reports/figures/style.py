@@ -94,6 +94,13 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **g
     return figure, figure.subplots(rows, columns, **grid)
 
 
+def figure_of(part: Axes | FigureBase) -> Figure:
+    """The whole figure that axes or a part of a figure are in."""
+    whole = part.get_figure(root=True)
+    assert isinstance(whole, Figure)
+    return whole
+
+
 def curve_style(i: int) -> dict[str, Any]:
     """Colour, marker and dashes of the i-th curve of a figure; after eight they begin anew."""
     styles = zip(("color", "marker", "linestyle"), (COLOURS, MARKERS, DASHES), strict=True)
@@ -138,15 +145,15 @@ def write_names(
             tick: dict[str, Any] = {} if i == 0 else {"length": length, "width": 0.4, "color": PALE, side: True}
             axes.tick_params(axis=which, which="minor" if i else "major", **tick)
             length += max(map(text_width, row)) + 4
-    figure = axes.get_figure(root=True)
-    if which == "x" and figure is not None:
+    if which == "x":
+        figure = figure_of(axes)
         figure.set_figheight(figure.get_figheight() + length / 72)
 
 
 def name_classes(axes: Axes, frame: pd.DataFrame) -> None:
     """Write the class names of a frame with one row per class under the positions 0, 1, ... of the horizontal axis."""
     number = len(frame)
-    write_names(axes, "x", list(frame.class_name), (axes.figure.get_figwidth() - 0.7) / number)  # type: ignore[union-attr]
+    write_names(axes, "x", list(frame.class_name), (figure_of(axes).get_figwidth() - 0.7) / number)
     axes.set_xlim(-0.7, number - 0.3)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(f"classes of {plain(frame.dataset.iloc[0])}, largest first")
@@ -200,13 +207,12 @@ def legend_above(figure: FigureBase, axes: Axes) -> None:
     The figure grows by its second and further rows.
     """
     handles, names = axes.get_legend_handles_labels()
-    widths, room = [text_width(name) + 4 * SMALL for name in names], figure.bbox.width / figure.dpi * 72
-    numbers = range(len(names), 1, -1)
+    whole = figure_of(figure)
+    widths, numbers = [text_width(name) + 4 * SMALL for name in names], range(len(names), 1, -1)
+    room = 72 * whole.get_figwidth()
     columns = next((n for n in numbers if sum(map(max, np.array_split(widths, n))) <= room), 1)
     figure.legend(handles, names, ncols=columns, loc="outside upper left", columnspacing=1.2)
-    root = figure.get_figure(root=True)
-    if root is not None:
-        root.set_figheight(root.get_figheight() + (math.ceil(len(names) / columns) - 1) * 1.5 * SMALL / 72)
+    whole.set_figheight(whole.get_figheight() + (math.ceil(len(names) / columns) - 1) * 1.5 * SMALL / 72)
 
 
 def limits(values: Any, *, margin: float = 0.06) -> tuple[float, float]:

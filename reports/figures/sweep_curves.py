@@ -52,7 +52,7 @@ def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
     positive = frame.x[frame.x > 0]
     for axes, group in zip(panels[0], groups, strict=True):
         for title, own in frame[frame.group == group].groupby("title", sort=False):
-            curve_with_band(axes, own, "x", "value", label=plain(title), **method_style(str(title)))
+            curve_with_band(axes, own, "x", "value", label=plain(title), **method_style(title))
         if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:
             # A zero has its place left of the logarithmic part.
             axes.set_xscale("symlog", linthresh=positive.min())
