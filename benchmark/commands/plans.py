@@ -26,6 +26,7 @@ from ..runs.interruption import Interrupted, ended_by_signals
 from ..runs.journal import Entry
 from ..runs.run import checkpoints_for
 from ..speed.estimate import duration, estimate
+from ..tracking.pages import page_of_runs
 from ..tracking.store import Store
 from ..training.metrics import SCORE_NAMES
 
@@ -123,7 +124,7 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
             "the same command resumes from here."
         )
         raise SystemExit(stop.exit_status if isinstance(stop, Interrupted) else 130) from None
-    _report(store, missing, summary)
+    _report(plan, store, missing, summary)
     return bool(summary.failed)
 
 
@@ -172,7 +173,7 @@ def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) 
     return "; ".join(texts)
 
 
-def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
+def _report(plan: Plan, store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
     if missing:
         elsewhere = f", trained by others {len(summary.elsewhere)}" if summary.elsewhere else ""
         console().print(
@@ -190,6 +191,7 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
         )
     elif summary.trained or summary.elsewhere:
         console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
+        print_line(f"MLflow's page: {page_of_runs(store.tracking_uri, store.experiment(plan.dataset), plan.kind)}")
 
 
 class PlanProgress(Bars):

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ...errors import without_password
-from ..experiments.plan import PlannedExperiment
+from ..experiments.plan import Kind, PlannedExperiment
 from ..training.metrics import SCORE_NAMES
 
 # Every tag of the suite starts so.
@@ -128,12 +128,13 @@ def study_description(study: str, experiment_id: str, winners: Sequence[str]) ->
     )
 
 
-def page_of_runs(tracking_uri: str, experiment_id: str) -> tuple[str, str]:
-    """The command that serves MLflow's pages, empty where a server does, and the address of the comparison there."""
-    address = COMPARISON.address(experiment_id)
-    if urlsplit(tracking_uri).scheme in ("http", "https"):
-        return "", f"{without_password(tracking_uri).rstrip('/')}/{address}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(tracking_uri))}", f"{LOCAL_PAGES}/{address}"
+def page_of_runs(tracking_uri: str, experiment_id: str, kind: Kind) -> str:
+    """How to open MLflow's page of the runs of a kind: the address on its server, after the command that starts one."""
+    address = (COMPARISON if kind == "experiment" else TRIALS).address(experiment_id)
+    uri = without_password(tracking_uri)
+    if urlsplit(uri).scheme in ("http", "https"):
+        return f"{uri.rstrip('/')}/{address}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}\n  then open {LOCAL_PAGES}/{address}"
 
 
 def run_name(planned: PlannedExperiment) -> str:

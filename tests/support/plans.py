@@ -92,7 +92,7 @@ def points(store, run):
 
 
 def expected_points(entries):
-    """Every point of a journal as MLflow has it: curves over epochs, and what has one value at step 0."""
+    """Every point of a journal as MLflow has it: curves over epochs, what there is once at step 0."""
     written = [(name, entry.step, entry.time, value) for entry in entries for name, value in entry.metrics.items()]
     times = Counter(name for name, *_ in written)
     curves = {name for name in times if name.startswith("train/") or times[name] > 1}

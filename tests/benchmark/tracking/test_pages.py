@@ -106,18 +106,18 @@ def test_a_study_links_its_trials(study, finished, store, planned):
 
 
 @pytest.mark.parametrize(
-    ("uri", "command", "begins"),
+    ("uri", "begins"),
     [
         (
             "sqlite:////a b/mlflow.db",
-            "mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'",
-            "http://127.0.0.1:5000/#",
+            "mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'\n  then open http://127.0.0.1:5000/#/experiments/3/runs?",
         ),
-        ("http://user:secret@host:81/", "", "http://user:***@host:81/#"),
+        ("http://user:secret@host:81/", "http://user:***@host:81/#/experiments/3/runs?"),
     ],
 )
-def test_the_address_of_the_comparison_is_on_the_server_or_on_one_that_a_command_starts(uri, command, begins):
-    assert page_of_runs(uri, "3")[0] == command
-    address = page_of_runs(uri, "3")[1]
-    assert address.startswith(f"{begins}/experiments/3/runs?")
-    assert asked(address)["compareRunsMode"] == "CHART"
+def test_the_page_of_runs_is_on_the_server_or_on_one_that_a_command_starts(uri, begins):
+    experiments, trials = (page_of_runs(uri, "3", kind) for kind in ("experiment", "trial"))
+    assert experiments.startswith(begins)
+    assert trials.startswith(begins)
+    assert asked(experiments.split()[-1])["compareRunsMode"] == "CHART"
+    assert asked(trials.split()[-1])["viewStateShareKey"] == "trials"

@@ -203,6 +203,8 @@ def test_a_finished_member_of_a_cohort_is_in_mlflow_while_the_others_are_scored(
 
 
 WAITS = f"""
+import time
+
 waited = Path(__file__).with_name("seen")
 deadline = time.monotonic() + 60
 while not waited.exists() and time.monotonic() < deadline:
@@ -216,7 +218,7 @@ def test_a_finished_run_is_in_mlflow_while_the_plan_goes_on(executor, plugin, st
     """The second experiment is trained when a second command has seen the first one."""
     if executor == "ray":
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'mltbench[ray]'")
-    file = plugin("waits", WAITS.replace("waited =", "import time; waited =", 1), TINY, like="erm")
+    file = plugin("waits", WAITS, TINY, like="erm")
     settings = RunSettings(
         data_root=data_root, plugins=(str(file),), executor=executor, address="local", cohort=False, workers=1
     )
