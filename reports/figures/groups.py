@@ -32,7 +32,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
 
 
 def _describe(frame: pd.DataFrame) -> str:
-    means = frame.groupby(["group", "method"]).value.mean().dropna()
+    means = frame.groupby(["group", "method"]).value.mean().dropna()  # a group may have no class
     best = {group: means[group] for group in SCORE_NAMES if group in means.index}
     parts = ", ".join(f"{group} {own.idxmax()} with {own.max():.1f}" for group, own in best.items())
     return f"mAP of {frame.method.nunique()} methods by group. Best mean: {parts}."

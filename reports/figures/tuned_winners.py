@@ -42,7 +42,7 @@ def draw_tuned(frame: pd.DataFrame) -> Figure:
     figure, axes = new_figure(PAGE, 0.9 + 0.5 * len(names))
     for i, group in enumerate(SCORE_NAMES):
         own = frame[frame.group == group]
-        rows = labels[own.index].map(names.index) + 0.17 * (i - 1.5)
+        rows = labels[own.index].map(names.index).astype(float) + 0.17 * (i - 1.5)  # none where it has no class
         reach = np.array([own.difference - own.low, own.high - own.difference])
         axes.errorbar(own.difference, rows, xerr=np.where(np.isfinite(reach), reach, 0), fmt=GROUP_MARKERS[group],
                       color=GROUP_COLOURS[group], elinewidth=1.2, capsize=2, label=group)  # fmt: skip
