@@ -1,12 +1,20 @@
 """What the commands of all rooms share on the terminal: the console, lines, tables, JSON, progress bars."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+import codecs
+import io
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich import box
+from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,11 +23,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-# A pipe or a log file has no width of its own; tables need this much.
+# A pipe or a log file has no width of its own; tables need this much, unless COLUMNS says another.
 WIDTH_WITHOUT_TERMINAL = 120
+# Prose is read in columns of at least this width, or as wide as its longest word if that is shorter than this.
+PROSE, LONGEST_WORD = 20, 32
+# What an output shows that is not Unicode; letters lose their accents.
+PLAIN = {"±": "+-", "≈": "~", "×": "x", "–": "-", "→": "->", "•": "*", "≠": "!=", "≤": "<=", "≥": ">="}
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
@@ -28,7 +40,29 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 def console() -> Console:
     """The console of this process."""
     found = Console()
-    return found if found.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+def accept_any_text() -> None:
+    """Let standard output and error take every character, whatever their encoding: `±` becomes `+-` in ASCII."""
+    codecs.register_error("plain", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What is written instead of characters that an encoding lacks: others that mean the same, else their numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = (PLAIN.get(each) or _without_accents(each) for each in text)
+    return "".join(plain), error.end
+
+
+def _without_accents(character: str) -> str:
+    letters = "".join(each for each in unicodedata.normalize("NFKD", character) if each.isascii())
+    return letters or character.encode("ascii", "backslashreplace").decode()
 
 
 def print_line(text: str) -> None:
@@ -41,8 +75,103 @@ def print_json(data: object) -> None:
     console().print_json(data=data, indent=1, ensure_ascii=True)
 
 
+class _Width(NamedTuple):
+    """How wide a column should be."""
+
+    least: int  # at which nothing is broken that should not be
+    best: int  # at which nothing is wrapped
+    kind: Literal["prose", "name", "number"]
+
+
+class FittedTable(Table):
+    """A table in which numbers, names and ids are never broken across lines; `table_of` makes it.
+
+    Text wraps in the columns of prose alone. Where there is too little room, the optional columns are left out, first
+    those that have the same in every row, and the caption says so. After that, words of prose are broken, and at last
+    the longest names are cut short.
+    """
+
+    def __init__(self, *, optional: Sequence[str] = (), **style: Any) -> None:
+        self.optional = optional
+        look = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+        self.look = {**look, "title_justify": "left", "caption_justify": "left", **style}
+        super().__init__(**self.look)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The columns that fit, each with its width."""
+        # An empty column says nothing.
+        widths = {i: _width(each, console) for i, each in enumerate(self.columns) if _texts(each) or not self.rows}
+        values = {i: set(_texts(self.columns[i])) for i in widths}
+        optional = [i for name in self.optional for i in widths if self.columns[i].header == name]
+        optional.sort(key=lambda i: len(values[i]) > 1)
+        alike, hidden = [], []
+        while optional and self._room(widths, options) < 0:
+            del widths[i := optional.pop(0)]
+            name = str(self.columns[i].header)
+            if len(values[i]) > 1:
+                hidden.append(name)
+            else:
+                alike.append(f"{name} {values[i].pop()}")
+        table = Table(**self.look)
+        for i, width in zip(widths, _shared(list(widths.values()), self._room(widths, options)), strict=True):
+            header, justify, no_wrap = self.columns[i].header, self.columns[i].justify, self.columns[i].no_wrap
+            overflow: OverflowMethod = "ellipsis" if no_wrap else "fold"
+            table.add_column(header, justify=justify, width=width, no_wrap=no_wrap, overflow=overflow)
+        for cells in zip(*(self.columns[i].cells for i in widths), strict=True):
+            table.add_row(*cells)
+        notes = [f"in every row: {', '.join(alike)}"] * bool(alike)
+        notes += [f"left out at this width: {', '.join(hidden)}"] * bool(hidden)
+        table.caption = "\n".join([*([str(self.caption)] if self.caption else []), *map(escape, notes)]) or None
+        yield table
+
+    def _room(self, widths: Mapping[int, _Width], options: ConsoleOptions) -> int:
+        """What the least widths of these columns leave."""
+        sides = self.padding[1] + self.padding[3]
+        edges = sides * self.pad_edge + 2 * bool(self.box and self.show_edge)
+        between = (len(widths) - 1) * (sides + bool(self.box)) + edges
+        return options.max_width - between - sum(width.least for width in widths.values())
+
+
+def _texts(column: Column) -> list[str]:
+    """What the cells say; nothing if none says anything."""
+    texts = [str(cell) for cell in column.cells]
+    return texts if any(texts) else []
+
+
+def _width(column: Column, console: Console) -> _Width:
+    unbounded = console.options.update(width=10_000)
+    found = [Measurement.get(console, unbounded, each) for each in (column.header, *column.cells)]
+    word, best = max(each.minimum for each in found), max(each.maximum for each in found)
+    if column.no_wrap:
+        name = column.justify == "left"
+        return _Width(least=max(best, column.min_width or 0), best=best, kind="name" if name else "number")
+    return _Width(least=min(best, max(min(word, LONGEST_WORD), PROSE)), best=best, kind="prose")
+
+
+def _shared(widths: Sequence[_Width], room: int) -> list[int]:
+    """Widths of columns: what is left over goes to prose; what is lacking comes from prose, then from long names."""
+    chosen = [width.least for width in widths]
+    wanted = [max(width.best - width.least, 0) for width in widths]
+    if room >= 0:
+        return [
+            width + min(want, room * want // max(sum(wanted), 1)) for width, want in zip(chosen, wanted, strict=True)
+        ]
+    for _ in range(-room):
+        prose = [i for i, width in enumerate(widths) if width.kind == "prose" and chosen[i] > PROSE]
+        names = [i for i, width in enumerate(widths) if width.kind == "name" and chosen[i] > 1]
+        if prose or names:
+            chosen[max(prose or names, key=chosen.__getitem__)] -= 1
+    return chosen
+
+
 def table_of(
-    columns: Sequence[str], rows: Iterable[Iterable[object]], *, numbers: Container[str] = (), **style: Any
+    columns: Sequence[str],
+    rows: Iterable[Iterable[object]],
+    *,
+    numbers: Container[str] = (),
+    prose: Container[str] = (),
+    optional: Sequence[str] = (),
+    **style: Any,
 ) -> Table:
     """A table of text, not markup, and of numbers with two decimals; None is "-".
 
@@ -50,20 +179,46 @@ def table_of(
         columns: their headers.
         rows: cells; a `Text` keeps its style.
         numbers: columns that are aligned on the right.
+        prose: columns whose text wraps; all others are never broken across lines.
+        optional: columns that are left out where there is too little room, in this order.
         style: of the table, as `rich.table.Table` takes it.
     """
-    table = Table(title_justify="left", caption_justify="left", **style)
+    table = FittedTable(optional=optional, **style)
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
+        table.add_column(column, no_wrap=column not in prose, justify="right" if column in numbers else "left")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(_shown(cell)) for cell in row))
     return table
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print the tables that have rows, with an empty line between two."""
+    for i, table in enumerate(table for table in tables if table.row_count):
+        if i:
+            print_line("")
+        console().print(table)
+
+
+def as_records(table: Table) -> list[dict[str, str]]:
+    """The cells of a table by their headers, all columns of it, for JSON."""
+    heads = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return [dict(zip(heads, map(str, row), strict=True)) for row in rows]
 
 
 def _shown(cell: object) -> str:
     if cell is None:
         return "-"
     return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+def short_id(identity: str) -> str:
+    """An id as tables show it; every command takes it in this form.
+
+    >>> short_id("28ddae3adf59d615")
+    '28ddae3a'
+    """
+    return identity[:8]
 
 
 class Bars(Progress):

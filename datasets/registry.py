@@ -13,7 +13,7 @@ from ..errors import InputError, unknown_name
 from ..files import safe_file_name
 from ..registry import NamedEntries
 from .dataset import SPLITS, Dataset
-from .prepared.dataset_folder import open_prepared, read_manifest
+from .prepared.dataset_folder import StartingWeights, open_prepared, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,11 @@ class DatasetEntry:
     open: Callable[[Path], Dataset]  # from the data root
     recipe: str  # name of the training recipe that fits it
     backbone: str  # name of the backbone that fits it
+    weights: StartingWeights | None = None  # of that backbone; None is its published ones
 
 
+# What the entry of an imported dataset says that its manifest knows.
+ABOUT = ("name", "summary", "source", "recipe", "backbone", "weights")
 _REGISTERED = NamedEntries[DatasetEntry]("dataset", f"{__package__}.published", f"{__package__}.sources")
 # Adds a dataset; raises `InputError` if the name is taken.
 register_dataset = _REGISTERED.add
@@ -91,6 +94,6 @@ def _imported_entry(folder: Path) -> DatasetEntry | None:
     manifest = read_manifest(folder)
     if manifest is None or manifest.name != folder.name:
         return None
-    about = {name: getattr(manifest, name) for name in ("name", "summary", "source", "recipe", "backbone")}
+    about = {name: getattr(manifest, name) for name in ABOUT}
     cure = f"import {folder.name} again (`mltbench data import`)"
     return DatasetEntry(**about, open=lambda root: open_prepared(folder, manifest, cure=cure))

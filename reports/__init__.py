@@ -3,10 +3,10 @@
 In a notebook:
 
     from mltbench import reports
-    runs, per_class = reports.load_runs("mltbench-results"), reports.load_per_class("mltbench-results")
-    runs.groupby("title")[["total", "head", "medium", "tail"]].mean()
-    reports.build_table(runs, 1, "digits-mlt", per_class=per_class)
-    reports.draw_step_wise(reports.step_wise(per_class))
+    reports.load_results("mltbench-results").groupby("row").mean()
+    runs = reports.load_runs("mltbench-results")
+    reports.build_table(runs, 1, "digits-mlt")
+    reports.draw_step_wise(reports.step_wise(reports.load_per_class("mltbench-results")))
 """
 
 from .figures.registry import list_figures as list_figures
@@ -19,6 +19,7 @@ from .results.significance import average_ranks as average_ranks
 from .results.significance import paired_difference as paired_difference
 from .results.significance import pairwise_differences as pairwise_differences
 from .tables.build import build_table as build_table
+from .tables.build import load_results as load_results
 from .tables.build import pairs_frame as pairs_frame
 from .tables.result_table import comma_separated as comma_separated
 from .tables.result_table import latex as latex

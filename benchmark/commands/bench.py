@@ -70,8 +70,9 @@ class TrainedOptions(SettingOptions, DataOptions):
         opened = load_dataset(self.dataset, data_root=self.root)
         choice: dict[str, Any] = {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
         plan = build_plan(opened, [method], seeds=[0], device_type=device.kind, **choice)
-        experiment = plan.experiments[0].experiment
-        return opened, plan, find_weights(experiment.backbone, experiment.weights_digest, self.weights, self.root)
+        planned, experiment = plan.experiments[0], plan.experiments[0].experiment
+        file = planned.weights.file
+        return opened, plan, find_weights(experiment.backbone, experiment.weights_digest, file, self.root)
 
 
 def loop(

@@ -12,7 +12,7 @@ from rich.progress import BarColumn
 from rich.table import Table
 from rich.text import Text
 
-from ...datasets.registry import load_dataset, prepare
+from ...datasets.registry import prepare
 from ...errors import without_password
 from ...terminal import Bars, console, print_line, table_of
 from ..executors.in_process import Executor
@@ -25,13 +25,15 @@ from ..runs.folder import STALE_SECONDS, RunFolder
 from ..runs.interruption import Interrupted, ended_by_signals
 from ..runs.journal import Entry
 from ..runs.run import checkpoints_for
-from ..speed.estimate import Rate, expected_seconds, measure_rate, rate_key
+from ..speed.estimate import duration, estimate
+from ..tracking.pages import page_of_runs
 from ..tracking.store import Store
-from ..training.execution import Execution
 from ..training.metrics import SCORE_NAMES
 
 # Between the lines that a log file gets instead of a bar.
 LOG_SECONDS = 30.0
+# Training images below which a plan on the small network ends almost as soon as its steps are timed.
+WORTH_TIMING = 1000
 # What the journal of a run on a GPU may say, and what it means.
 SLOWER = {"not_graphed": "step by step instead of as a CUDA graph", "not_fused": "without fused kernels"}
 
@@ -55,31 +57,15 @@ def run_plans(
 
 
 def show_plan(plan: Plan, store: Store, settings: RunSettings) -> None:
-    """Print a plan, its images and the hours that it takes here, from a few timed steps; nothing is trained."""
-    dataset, execution = load_dataset(plan.dataset, data_root=settings.data_root), settings.execution
+    """Print a plan, its images and how long it takes here; nothing is trained."""
     done, missing = split_plan(plan, store)
     console().print(_plan_table(plan, {planned.experiment.id for planned in done}))
     images = sum(planned.images for planned in missing)
     console().print(f"{len(done)} finished, {len(missing)} to train: {images:,} training images. Nothing was trained.")
-    if not missing:
-        return
-    kinds = {rate_key(planned.experiment): planned for planned in missing}
-    rates: dict[tuple[Any, ...], Rate] = {}
-    for key, planned in kinds.items():
-        with console().status(f"timing a few steps of {planned.experiment.backbone}"):
-            rates[key] = measure_rate(planned.experiment, dataset, execution)
-        console().print(_rate_line(planned, rates[key], execution), soft_wrap=True, highlight=False)
-    validation, *test = (len(dataset.labels(name)) for name in plan.splits[1:])
-    scored = sum(planned_scorings(planned, execution) * validation + sum(test) for planned in missing)
-    seconds = expected_seconds(missing, rates) + scored / min(rate.scoring for rate in rates.values())
-    at_once = min(settings.workers, len(missing))
-    together = f" with {at_once} at once, if these do not slow each other down" if at_once > 1 else ""
-    console().print(
-        f"estimated: [bold]{_duration(seconds / at_once)}[/bold] on this machine{together}: {images:,} training images "
-        f"and {scored:,} scored ones",
-        soft_wrap=True,
-        highlight=False,
-    )
+    if missing:
+        with console().status("timing a few steps"):
+            expected = estimate(plan, missing, store.folders(plan.kind), settings)
+        print_line(str(expected))
 
 
 def _plan_table(plan: Plan, finished: set[str]) -> Table:
@@ -95,36 +81,6 @@ def _plan_table(plan: Plan, finished: set[str]) -> Table:
     columns = ("method", "recipe", "backbone", "seeds", "images each", "experiment ids")
     title = f"Plan: {escape(plan.name)}"
     return table_of(columns, rows, numbers=("images each",), title=title, caption="* is finished")
-
-
-def planned_scorings(planned: PlannedExperiment, execution: Execution) -> int:
-    """How often an experiment scores the validation split: after the last epoch, and every so many before it."""
-    epochs, every = planned.experiment.training["schedule"]["epochs"], execution.evaluate_every
-    return 1 + ((epochs - 1) // every if every else 0)
-
-
-def _rate_line(planned: PlannedExperiment, rate: Rate, execution: Execution) -> str:
-    training = planned.experiment.training
-    return (
-        f"measured now on {execution.device}, one run, {execution.threads} thread{'s'[: execution.threads > 1]}: "
-        f"{planned.experiment.backbone} at {training['image_size']} x {training['image_size']}, batch "
-        f"{training['batch_size']}, {training['precision']}: {rate.training:,.1f} images/s in training ({rate.steps} "
-        f"steps in {rate.seconds:.1f} s), {rate.scoring:,.1f} images/s in scoring; random pixels and weights"
-    )
-
-
-def _duration(seconds: float) -> str:
-    """As people say it.
-
-    >>> _duration(50), _duration(600), _duration(7200), _duration(500_000)
-    ('50 seconds', '10 minutes', '2.0 hours', '138.9 hours (5.8 days)')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    hours = seconds / 3600
-    return f"{hours:.1f} hours" + (f" ({hours / 24:.1f} days)" if hours > 48 else "")
 
 
 def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Executor | None) -> bool:
@@ -148,12 +104,13 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
         if checkpoints_for(folder_of(planned, plan, store), planned.experiment.id, execution)
     ]
     console().print(
-        f"{plan.dataset}: {len(plan.experiments)} experiments, {len(done)} finished before, {len(missing)} to train "
+        f"{plan.dataset}: {_experiments(plan.experiments)}, {len(done)} finished before, {len(missing)} to train "
         f"on {execution.device} ({min(settings.workers, max(len(missing), 1))} at once, "
         f"{execution.threads} thread{'s'[: execution.threads > 1]} each)"
     )
     if resumed:
         console().print(f"{len(resumed)} of them from {'a checkpoint' if len(resumed) == 1 else 'checkpoints'}.")
+    _print_estimate(plan, missing, resumed, store, settings)
     if not missing:
         console().print("nothing to train: every experiment of this plan is finished.")
     elif execution.device != "cpu" and any(get_backbone(p.experiment.backbone).for_photographs for p in missing):
@@ -167,8 +124,38 @@ def train_plan(plan: Plan, store: Store, settings: RunSettings, executor: Execut
             "the same command resumes from here."
         )
         raise SystemExit(stop.exit_status if isinstance(stop, Interrupted) else 130) from None
-    _report(store, missing, summary)
+    _report(plan, store, missing, summary)
     return bool(summary.failed)
+
+
+def _print_estimate(
+    plan: Plan,
+    missing: Sequence[PlannedExperiment],
+    resumed: Sequence[PlannedExperiment],
+    store: Store,
+    settings: RunSettings,
+) -> None:
+    """Say how long a plan takes, where that is known or soon found out; on Ray other machines train it."""
+    if not missing or settings.executor == "ray":
+        return
+    begun = {planned.experiment.id: _images_seen(folder_of(planned, plan, store)) for planned in resumed}
+    # On a GPU the first steps compile kernels, and this process would hold a part of its memory.
+    large = get_backbone(missing[0].experiment.backbone).for_photographs
+    worth = large or sum(planned.images for planned in missing) >= WORTH_TIMING
+    timing = worth and settings.execution.device == "cpu"
+    with console().status("timing a few steps"):
+        expected = estimate(plan, missing, store.folders(plan.kind), settings, begun=begun, timing=timing)
+    if expected is not None:
+        print_line(str(expected))
+
+
+def _images_seen(folder: RunFolder) -> int:
+    """Training images of the epochs that a run has done."""
+    return max((int(entry.details["images"]) for entry in folder.entries() if entry.event == "epoch"), default=0)
+
+
+def _experiments(some: Sequence[PlannedExperiment]) -> str:
+    return f"{len(some)} experiment{'s'[: len(some) != 1]}"
 
 
 def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) -> str:
@@ -186,7 +173,7 @@ def _training_now(running: Sequence[tuple[PlannedExperiment, Sequence[Entry]]]) 
     return "; ".join(texts)
 
 
-def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
+def _report(plan: Plan, store: Store, missing: Sequence[PlannedExperiment], summary: Summary) -> None:
     if missing:
         elsewhere = f", trained by others {len(summary.elsewhere)}" if summary.elsewhere else ""
         console().print(
@@ -204,6 +191,7 @@ def _report(store: Store, missing: Sequence[PlannedExperiment], summary: Summary
         )
     elif summary.trained or summary.elsewhere:
         console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
+        print_line(f"MLflow's page: {page_of_runs(store.tracking_uri, store.experiment(plan.dataset), plan.kind)}")
 
 
 class PlanProgress(Bars):
@@ -271,9 +259,9 @@ class PlanProgress(Bars):
             # Fewer than before, where one was killed or begins anew.
             before = min(before, seen)
             rate = (seen - before) / (time.monotonic() - began)
-            left = f", about {_duration((self.images - seen) / rate)} left" if rate else ""
+            left = f", about {duration((self.images - seen) / rate)} left" if rate and seen < self.images else ""
             print_line(
-                f"{len(self.ended)} of {len(self.experiments)} experiments, {seen:,} of {self.images:,} images, "
+                f"{len(self.ended)} of {_experiments(self.experiments)}, {seen:,} of {self.images:,} images, "
                 f"{rate:,.0f} images/s{left}{now and '; '}{now}"
             )
 
@@ -308,5 +296,6 @@ class PlanProgress(Bars):
             return f"[red]failed[/red]  {name}  {escape(state.reason)}{overrides}"
         split = "test" if "test/total" in scores else "validation"
         there = {group: scores[f"{split}/{group}"] for group in SCORE_NAMES if f"{split}/{group}" in scores}
-        values = "  ".join(f"{group} {100 * value:5.1f}" for group, value in there.items())
-        return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:6.1f} s{overrides}"
+        # With a title as long as R-BCE-Focal, 80 columns.
+        values = " ".join(f"{group} {100 * value:.1f}" for group, value in there.items())
+        return f"[green]done[/green]  {name}  {values}  {scores['cost/train_seconds']:5.1f} s{overrides}"

@@ -1,9 +1,10 @@
 """Running a plan: what is finished is skipped, what is missing is trained, everything is uploaded to MLflow."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..tracking.upload import PATIENCE_SECONDS, UploadThread
 from .in_process import Executor
 from .settings import RunSettings
 
-# How often a plan that has nothing left but what other processes train looks whether they have ended.
+# How often a plan looks whether members of a cohort have finished, or what other processes train has ended.
 POLL_SECONDS = 1.0
 # A user who pressed Ctrl-C does not wait for a server.
 BRIEF_PATIENCE_SECONDS = 5.0
@@ -97,7 +98,8 @@ def run_plan(
     one that locks its folder, and all end when everything has ended.
 
     `executor` is by default the one that the settings name. `on_end` is called when an experiment has ended, well or
-    not, here or elsewhere; `on_wait` when nothing is left but what other processes train, with a description of each.
+    not, here or elsewhere: by one thread at a time, but not always by this one. `on_wait` is called when nothing is
+    left but what other processes train, with a description of each.
 
     Raises:
         InputError: if it cannot be run here, with a full disk, say; what is finished is kept.
@@ -124,6 +126,7 @@ class _Work:
         self.plan, self.store, self.settings, self.executor = plan, store, settings, executor
         self.on_end, self.on_wait = on_end, on_wait
         self.summary, self.began = Summary(), time.time_ns() // 1_000_000
+        self._under_way, self._ended, self._ending = list[PlannedExperiment](), set[str](), threading.Lock()
 
     def run(self, not_uploaded: Sequence[PlannedExperiment], missing: Sequence[PlannedExperiment]) -> None:
         """Upload what is only finished, and train what is missing."""
@@ -147,7 +150,8 @@ class _Work:
             busy: list[PlannedExperiment] = []
             by_id = {planned.experiment.id: planned for planned in missing}
             # Closed before anything else on the way out: no worker may train what nobody waits for.
-            with closing(executor.run(self._jobs(form_cohorts(missing, largest=largest), busy))) as ended:
+            jobs = self._jobs(form_cohorts(missing, largest=largest), busy)
+            with self._watching(), closing(executor.run(jobs)) as ended:
                 for planned in (by_id[Path(member.folder).name] for job in ended for member in job.members):
                     if self._folder(planned).state().state is State.RUNNING:
                         busy.append(planned)  # by a process that was quicker
@@ -173,17 +177,42 @@ class _Work:
                 else:
                     ours.append(planned)
             if ours:
+                self._under_way += ours
                 yield self.settings.job(ours, runs)
 
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Within, an experiment has ended when it is finished, not only when all of its cohort have ended."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(POLL_SECONDS):
+                for planned in self._under_way[:]:
+                    entries = [] if planned.experiment.id in self._ended else self._folder(planned).entries()
+                    if entries and entries[-1].event == State.FINISHED:
+                        self._end(planned, self.summary.trained)
+
+        thread = threading.Thread(target=watch, name="finished members", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def _end(self, planned: PlannedExperiment, finished: list[PlannedExperiment]) -> None:
-        found = self._folder(planned).state()
-        if found.is_finished:
-            finished.append(planned)
-        else:
-            self.summary.failed.append((planned, found.reason or "it ended without a reason"))
-        if found.ended:
-            self.uploads.put(planned)
-        self.on_end(planned)
+        with self._ending:
+            if planned.experiment.id in self._ended:
+                return
+            self._ended.add(planned.experiment.id)
+            found = self._folder(planned).state()
+            if found.is_finished:
+                finished.append(planned)
+            else:
+                self.summary.failed.append((planned, found.reason or "it ended without a reason"))
+            if found.ended:
+                self.uploads.put(planned)
+            self.on_end(planned)
 
     def _folder(self, planned: PlannedExperiment) -> RunFolder:
         return folder_of(planned, self.plan, self.store)

@@ -124,7 +124,7 @@ def build_plan(
     """
     entry = get_dataset_entry(dataset.name)
     settings = parse_overrides(overrides)
-    weights = choose_weights(backbone, default=entry.backbone)
+    weights = choose_weights(backbone, default=entry.backbone, starting=entry.weights)
     standard = get_recipe(recipe or entry.recipe)
     training = reduce(lambda recipe, setting: with_setting(recipe, *setting), settings["recipe"].items(), standard)
     chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])

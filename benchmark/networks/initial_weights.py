@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 
 import torch
 
+from ...datasets.prepared.dataset_folder import StartingWeights
 from ...errors import InputError, unknown_name
 from .backbones import IMAGENET, Backbone, InputFormat, get_backbone
 from .weight_files import file_digest, inspect_weights, published_digest
@@ -84,35 +85,71 @@ class InitialWeights:
         return ", ".join(f"{name}={Path(value).name}" for name, value in self.settings.items())
 
 
-def choose_weights(choice: BackboneChoice, *, default: str) -> InitialWeights:
-    """Resolve a choice, where `default` names the dataset's own backbone.
+def choose_weights(choice: BackboneChoice, *, default: str, starting: StartingWeights | None = None) -> InitialWeights:
+    """Resolve a choice, where `default` names the dataset's own backbone and `starting` its weights.
 
-    A file is read and compared with the backbone here, before anything is trained.
+    A file is read and compared with the backbone here, before anything is trained. What is the dataset's own is no
+    setting.
 
     Raises:
-        InputError: if a name is unknown, or a file does not fit the backbone.
+        InputError: if a name is unknown, a file does not fit the backbone, or the dataset's file was moved or changed.
     """
     backbone = get_backbone(choice.backbone or default)
     for kind, name, known in (("input", choice.input, INPUTS), ("padding", choice.padding, PADDINGS)):
         if name is not None and name not in known:
             raise unknown_name(f"--weights-{kind}", name, known)
     settings = {} if backbone.name == default else {"backbone": backbone.name}
+    own = starting if backbone.name == default else None
+    if own is not None and choice.weights is None:
+        _require_unchanged(own)
+    given = choice.weights or (own.weights if own else "")
     found = InitialWeights(backbone=backbone.name, digest=published_digest(backbone), input=backbone.input)
-    if choice.weights == RANDOM:
+    if given == RANDOM:
         found = replace(found, digest=RANDOM)
-        settings["weights"] = RANDOM
-    elif choice.weights is not None:
-        found = _from_file(found, Path(choice.weights))
-        if found.digest != published_digest(backbone):
-            settings["weights"] = str(Path(choice.weights))
-    pixels = found.input
-    if choice.input is not None:
-        pixels = replace(INPUTS[choice.input], padding=pixels.padding)
-        settings |= {} if pixels == found.input else {"weights-input": choice.input}
-    if choice.padding is not None and choice.padding != pixels.padding:
-        pixels = replace(pixels, padding=choice.padding)  # type: ignore[arg-type]
-        settings["weights-padding"] = choice.padding
+    elif given:
+        found = _from_file(found, Path(given))
+    if found.digest != (own.digest if own else published_digest(backbone)):
+        settings["weights"] = RANDOM if given == RANDOM else str(Path(given))
+    elif own is not None:
+        found = replace(found, input=_with(found.input, own.input, own.padding))
+    pixels = _with(found.input, choice.input, choice.padding)
+    if choice.input is not None and replace(pixels, padding=found.input.padding) != found.input:
+        settings["weights-input"] = choice.input
+    if pixels.padding != found.input.padding:
+        settings["weights-padding"] = pixels.padding
     return replace(found, input=pixels, settings=settings)
+
+
+def remembered(choice: BackboneChoice) -> StartingWeights | None:
+    """What a dataset keeps of a choice, so that its runs start so; None where it is the backbone's published weights.
+
+    Raises:
+        InputError: as `choose_weights`.
+    """
+    found = choose_weights(choice, default=choice.backbone or "")
+    if choice.weights is None and choice.input is None and choice.padding is None:
+        return None
+    weights = str(found.file.resolve()) if found.file else choice.weights or ""
+    return StartingWeights(weights=weights, digest=found.digest, input=choice.input, padding=choice.padding)
+
+
+def _with(pixels: InputFormat, name: str | None, padding: str | None) -> InputFormat:
+    """An input format with another range of pixels or another padding, where they are named."""
+    found = replace(INPUTS[name], padding=pixels.padding) if name else pixels
+    return replace(found, padding=padding) if padding else found  # type: ignore[arg-type]
+
+
+def _require_unchanged(own: StartingWeights) -> None:
+    """Check the file that an imported dataset remembers."""
+    path = Path(own.weights)
+    if own.weights in ("", RANDOM) or (path.is_file() and file_digest(path).startswith(own.digest)):
+        return
+    what = "is not there any more" if not path.is_file() else "was changed"
+    raise InputError(
+        f"{path}, the weights that the dataset was imported with (SHA-256 {own.digest[:12]}), {what}: put it back, or "
+        "name the file where it is now with --weights FILE (the same bytes are the same experiments), or import the "
+        "dataset again with --weights and --replace"
+    )
 
 
 def random_weights(backbone: str = "digits-resnet") -> InitialWeights:

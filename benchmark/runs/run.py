@@ -67,11 +67,11 @@ def run_cohort(job: Job, *, on_epoch: OnEpoch | None = None) -> bool:
     with reporting_full_disk(Path(job.members[0].folder).parent), stop_requests() as request, ExitStack() as holding:
         runs = []
         for member in job.members:
-            folder = RunFolder(member.folder)
+            folder, held = RunFolder(member.folder), holding.enter_context(ExitStack())
             try:
-                heartbeat = holding.enter_context(folder.hold())
+                heartbeat = held.enter_context(folder.hold())
                 if not folder.state().is_finished:
-                    runs.append(_Run(member, job, folder, heartbeat))
+                    runs.append(_Run(member, job, folder, heartbeat, held))
             except HeldError:
                 continue  # the folder's state says so
             except ExecutionChangedError as error:
@@ -135,8 +135,8 @@ class Progress:
 class _Run:
     """One experiment of a cohort under way."""
 
-    def __init__(self, member: Member, job: Job, folder: RunFolder, heartbeat: Heartbeat) -> None:
-        self.member, self.job, self.folder, self.heartbeat = member, job, folder, heartbeat
+    def __init__(self, member: Member, job: Job, folder: RunFolder, heartbeat: Heartbeat, held: ExitStack) -> None:
+        self.member, self.job, self.folder, self.heartbeat, self.held = member, job, folder, heartbeat, held
         self.checkpoints = [] if job.restart else checkpoints_for(folder, member.experiment_id, job.execution)
         self.checkpoint: Checkpoint | None = None
         self.progress = Progress()
@@ -278,6 +278,7 @@ class _Cohort:
             with self._ending(run):
                 run.finish(dataset)
                 self.runs.remove(run)
+                run.held.close()  # it can be uploaded while the others are scored
 
     def _resume(self, feed: Feed) -> None:
         for run in self.runs:

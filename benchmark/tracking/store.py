@@ -21,6 +21,8 @@ from mlflow.exceptions import MlflowException
 from ...errors import InputError, without_password
 from ...files import locked, safe_file_name, writing
 from ..experiments.plan import Kind
+from .pages import TAG as TAG
+from .pages import WRITTEN, experiment_tags
 
 DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
@@ -28,19 +30,7 @@ ANSWER_WITHIN_SECONDS = 4.0
 # store is opened, and later the uploader asks again.
 OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "PGCONNECT_TIMEOUT": "4"}
 OPENED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
-# Every tag of the suite starts so.
-TAG = "mltbench."
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-# Under "Model training", MLflow's own page then lists the runs, and says how to read them.
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "One run per experiment: a method, its settings and a seed. "
-    "`test/total`, `test/head`, `test/medium` and `test/tail` are mAP on the test split after the last epoch, in 0..1; "
-    "`train/loss` and `train/learning_rate` are curves over epochs. Tags `mltbench.method`, `mltbench.seed` and "
-    "`mltbench.overrides` say what a run is, `mltbench.plan` which plan asked for it; `mltbench.command` repeats it. "
-    "`mltbench.kind` is `experiment`, `trial` (of a search, scored on the validation split alone) or "
-    "`study` (one run per search; its trials have the same `mltbench.study`).",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +76,7 @@ class Store:
             yield
 
     def experiment(self, dataset: str) -> str:
-        """Id of the MLflow experiment of a dataset, made when it is missing."""
+        """Id of the MLflow experiment of a dataset, made when it is missing, with the description of this version."""
         name = f"mltbench/{dataset}"
         found = self.client.get_experiment_by_name(name)
         if found is None:
@@ -94,12 +84,17 @@ class Store:
             database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
             artifacts = (self.root / "artifacts" / safe_file_name(dataset)).resolve().as_uri() if database else None
             try:
-                return str(self.client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
+                self.client.create_experiment(name, artifact_location=artifacts)
             except MlflowException:
                 # Another process may have made it in this moment.
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                if self.client.get_experiment_by_name(name) is None:
                     raise
+            found = self.client.get_experiment_by_name(name)
+        tags = experiment_tags(found.experiment_id)
+        if found.tags.get(WRITTEN) != tags[WRITTEN]:
+            # Several processes write the same; the digest comes last, so that what was cut short is written again.
+            for key, value in tags.items():
+                self.client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
 
     def runs_of(self, dataset: str | None = None, *, kind: str = "experiment") -> list[Run]:
@@ -188,7 +183,8 @@ def require_results(root: Path, tracking_uri: str | None) -> None:
         InputError: if the results root has no store, and no other is named.
     """
     if not (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or (root / DATABASE).exists()):
-        raise InputError(f"no results under {root}: run `mltbench run --table 1` first, or point to them with --out")
+        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
+        raise InputError(f"no results under {root}: {cure}")
 
 
 def _make_database(tracking_uri: str) -> None:

@@ -7,11 +7,11 @@ for the attempt, and logs what the journal says; doing it again, or after it was
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from queue import SimpleQueue
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from ...errors import InputError
@@ -20,7 +20,8 @@ from ..experiments.overrides import by_dotted_name
 from ..experiments.plan import Kind, Plan, PlannedExperiment
 from ..runs.folder import ARTIFACTS, HeldError, RunFolder
 from ..runs.journal import Entry
-from .store import TAG, Store
+from .pages import NOTE, TAG, run_description, run_name
+from .store import Store
 
 # Of a run by the last event of its journal; what ended in no such way has failed.
 STATUS = {"finished": "FINISHED", "stopped": "KILLED"}
@@ -56,8 +57,10 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         # A job that no worker could begin has none.
         made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
         tags = _tags(planned, entries, made_with, kind=kind, plan=plan, origin=store.origin)
-        run_id = _run_for(client, store.experiment(planned.experiment.dataset), entries[0].time, tags)
-        metrics = [Metric(name, value, e.time, e.step) for e in entries for name, value in e.metrics.items()]
+        experiment = store.experiment(planned.experiment.dataset)
+        tags[NOTE] = run_description(planned, experiment)
+        run = _run_for(client, experiment, entries[0].time, tags)
+        run_id, metrics = str(run.info.run_id), _points(entries, known=run.data.metrics)
         params = [Param(name, value[:MAX_PARAMETER]) for name, value in _parameters(planned).items()]
         run_tags = [RunTag(name, value) for name, value in tags.items()]
         client.log_batch(run_id, metrics[:MAX_METRICS], params, run_tags, synchronous=True)
@@ -82,17 +85,32 @@ def status_of(entries: Sequence[Entry]) -> str:
     return STATUS.get(entries[-1].event, "FAILED")
 
 
-def _run_for(client: MlflowClient, experiment: str, start: int, tags: dict[str, str]) -> str:
-    """Id of the MLflow run of an attempt: found if an earlier upload was cut short, else created."""
+def _points(entries: Sequence[Entry], known: Container[str]) -> list[Metric]:
+    """Every point of a journal; what a run has once is at step 0, for MLflow then draws bars, and curves otherwise.
+
+    Earlier versions put it at the last epoch: what MLflow has of that is left as it is. Results come first, before the
+    curves: that is the order of MLflow's pages.
+    """
+    curves = {name for entry in entries if entry.event == "epoch" for name in entry.metrics}
+    return [
+        Metric(name, value, entry.time, entry.step if name in curves else 0)
+        for entry in reversed(entries)
+        for name, value in entry.metrics.items()
+        if name in curves or name not in known
+    ]
+
+
+def _run_for(client: MlflowClient, experiment: str, start: int, tags: dict[str, str]) -> Run:
+    """The MLflow run of an attempt: found if an earlier upload was cut short, else created."""
     if found := _found(client, experiment, tags):
         return found
     run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=tags)
     # An answer that was cut short makes the client ask twice: the server may have made two.
-    return _found(client, experiment, tags) or str(run.info.run_id)
+    return _found(client, experiment, tags) or run
 
 
-def _found(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str | None:
-    """Id of the MLflow run of an attempt; copies of it are deleted."""
+def _found(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Run | None:
+    """The MLflow run of an attempt; copies of it are deleted."""
     name = f"{TAG}attempt"
     # The name of a study may hold quotes, which MLflow's filters cannot escape.
     some = f"tags.`{name}` LIKE '{tags[f'{TAG}experiment_id']}/%'"
@@ -100,7 +118,7 @@ def _found(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str |
     runs = [run for run in runs if run.data.tags[name] == tags[name]]
     for copy in runs[1:]:
         client.delete_run(copy.info.run_id)
-    return str(runs[0].info.run_id) if runs else None
+    return runs[0] if runs else None
 
 
 def _tags(
@@ -118,6 +136,7 @@ def _tags(
         "dataset_digest": experiment.dataset_digest,
         "method": experiment.method.name,
         "title": planned.title,
+        "configuration": f"{planned.label}, {planned.recipe}",
         "overrides": planned.overrides,
         "command": planned.command,
         "recipe": planned.recipe,
@@ -132,7 +151,7 @@ def _tags(
         **planned.tags,
     }
     return {f"{TAG}{name}": value for name, value in own.items()} | {
-        MLFLOW_RUN_NAME: f"{planned.label}, seed {experiment.seed}",
+        MLFLOW_RUN_NAME: run_name(planned),
         MLFLOW_SOURCE_NAME: "mltbench",
         MLFLOW_GIT_COMMIT: made_with.get("commit", "unknown"),
     }

@@ -17,7 +17,7 @@ from ..dataset import SPLITS
 from ..images.cache import Cache, ImageFile
 from ..long_tail.statistics import ClassStatistics
 from ..prepared import dataset_folder
-from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, read_manifest
+from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, StartingWeights, read_manifest
 from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, split_name
 from .coco_json import read_coco_json
 from .label_files import CsvOptions, read_csv
@@ -39,6 +39,7 @@ class ImportOptions:
     splits: SplitOptions = field(default_factory=SplitOptions)
     recipe: str = "paper"
     backbone: str = "resnet50"
+    weights: StartingWeights | None = None  # None is the backbone's published ones
     workers: int = 1
     leave_out: bool = False  # continue without images that cannot be used
     replace: bool = False  # overwrite a dataset of that name
@@ -119,7 +120,7 @@ def import_images(
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
         summary = f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
         summary += ", long-tailed by the paper's construction" if options.splits.long_tail else ""
-        about = {name: getattr(options, name) for name in ("name", "source", "recipe", "backbone")}
+        about = {name: getattr(options, name) for name in ("name", "source", "recipe", "backbone", "weights")}
         about |= {"summary": summary, "classes": annotations.classes, "options": asdict(options.splits)}
         manifest = dataset_folder.describe_splits(splits, **about)
         if not options.replace and read_manifest(options.folder) not in (None, manifest):

@@ -65,6 +65,16 @@ class SplitLabels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartingWeights:
+    """Weights that a dataset's backbone starts from, unless a run names others."""
+
+    weights: str  # `random`, the absolute path of a file, or empty for the backbone's published ones
+    digest: str  # SHA-256 of the file, its first 8 digits for torchvision's own; or `random`
+    input: str | None = None  # that the weights expect, by name; None is theirs
+    padding: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What `dataset.json` says."""
 
@@ -77,6 +87,7 @@ class Manifest:
     digests: Mapping[str, str]  # of each split, as `SplitLabels.digest` gives them
     images: Mapping[str, int]  # how many each split has
     options: Mapping[str, Any]  # what it was built with
+    weights: StartingWeights | None = None  # None is the backbone's published ones
     format: int = FORMAT
 
 
@@ -130,7 +141,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         if content["format"] != FORMAT:
             other = f"has format {content['format']!r}, this version reads {FORMAT}"
             raise InputError(f"{folder / MANIFEST} {other}; prepare or import it again")
-        manifest = Manifest(**content | {"classes": tuple(content["classes"])})
+        weights = StartingWeights(**content["weights"]) if content.get("weights") else None
+        manifest = Manifest(**content | {"classes": tuple(content["classes"]), "weights": weights})
         _ = [(manifest.digests[name], manifest.images[name]) for name in content["digests"]]
     except (KeyError, TypeError) as error:
         raise _spoilt(folder, f"{folder / MANIFEST} is damaged ({error})") from error

@@ -174,7 +174,7 @@ def prepare_images(
 def register_published(name: str, summary: str, source: str) -> None:
     """Let a published set be found by name."""
     opened = partial(open_published, name)
-    register_dataset(DatasetEntry(name=name, summary=summary, source=source, open=opened, **FITTING))
+    register_dataset(DatasetEntry(name=name, summary=summary, source=source, open=opened, weights=None, **FITTING))
 
 
 def open_published(name: str, data_root: Path) -> Dataset:

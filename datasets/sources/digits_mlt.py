@@ -125,7 +125,8 @@ def open_digits_mlt(data_root: Path, *, ratio: int | None = None) -> Dataset:
 
 def _register(name: str, summary: str, source: str, ratio: int | None = None) -> None:
     opened, fitting = partial(open_digits_mlt, ratio=ratio), {"recipe": "digits", "backbone": "digits-resnet"}
-    register_dataset(DatasetEntry(name=name, summary=summary, source=source, open=opened, **fitting))
+    entry = DatasetEntry(name=name, summary=summary, source=source, open=opened, weights=None, **fitting)
+    register_dataset(entry)
 
 
 _register(

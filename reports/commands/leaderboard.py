@@ -14,11 +14,11 @@ from ...datasets.registry import load_dataset
 from ...errors import InputError, require_known
 from ...files import writing
 from ...terminal import console, print_line
-from ..figures.source import one_configuration_each
 from ..leaderboard.check import check as faults_of
 from ..leaderboard.check import check_scores, known_datasets, rescore
 from ..leaderboard.site import build_site
 from ..leaderboard.submission import group_means, make_submission, read_json
+from ..results.rows import is_leading
 from ..results.runs import runs_frame
 
 
@@ -155,4 +155,4 @@ def _choose(runs: pd.DataFrame, method: str, dataset: str, recipe: str | None, o
         raise InputError(
             f"no finished run of {method} on {dataset} with these --recipe and --overrides; there are: {there}"
         )
-    return one_configuration_each(chosen)
+    return chosen[is_leading(chosen, "method")]

@@ -1,8 +1,9 @@
 """`mltbench report`."""
 
 import gc
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,26 +19,59 @@ from ...benchmark.tracking.store import TAG, Store, require_results
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
-from ...terminal import console, progress_bars
+from ...files import safe_file_name
+from ...terminal import console, print_line, progress_bars
 from ..figures.registry import draw_figures
 from ..figures.source import FigureSource
 from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
 from ..results.bootstrap import Results, bootstrap_runs
 from ..results.quoted import quoted_datasets, read_quoted
+from ..results.reference import agreement
+from ..results.rows import select_runs
 from ..results.runs import per_class_frame, runs_frame
-from ..tables.build import build_table, left_out_of_figures, pairs_frame
+from ..tables.build import build_table, classes_frame, pairs_frame
 from ..tables.terminal import terminal
 from ..tables.tuned import tuned_frame, tuned_table
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ShownOptions:
+    """Which part of the results a report shows; all of them by default."""
+
+    table: tuple[int, ...] = ()
+    """Only this table of the paper; repeatable."""
+    dataset: tuple[str, ...] = ()
+    """Only this dataset; repeatable [default: all with runs]."""
+    recipe: str | None = None
+    """Runs of this recipe [default: the dataset's own if it has runs, else the one that most runs have]."""
+    method: tuple[str, ...] = ()
+    """Only this method, or this row by its label; all rows that are named compete; repeatable."""
+    without: tuple[str, ...] = ()
+    """All but this method or row; repeatable."""
+
+    @property
+    def text(self) -> str:
+        """What was chosen, as pages say it; empty for everything."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return "; ".join(
+            f"{name} {value if isinstance(value, str) else ', '.join(map(str, value))}"
+            for name, value in given.items()
+            if value
+        )
+
+    @property
+    def folder(self) -> str:
+        """Name of the report's folder: a part of the results does not replace the report of all of them."""
+        return safe_file_name("-".join(["report", *re.findall(r"[\w.+-]+", self.text)]))
+
+
 def report(
     *,
-    table: tuple[int, ...] = (),
-    dataset: tuple[str, ...] = (),
-    recipe: str | None = None,
+    shown: ShownOptions = ShownOptions(),
     quoted: tuple[Path, ...] = (),
-    bootstrap: Annotated[int, NotNegative] = 0,
+    bootstrap: Annotated[int, NotNegative] = 500,
     figures: Annotated[bool, Parameter(negative="--no-figures")] = True,
     results: StoreOptions = StoreOptions(),
     data: DataOptions = DataOptions(),
@@ -48,51 +82,59 @@ def report(
     For example:
 
         mltbench report --table 1 --dataset digits-mlt
-        mltbench report --bootstrap 1000 --quoted others.csv --to paper-report
+        mltbench report --method db --method my-loss --to ours
+        mltbench report --bootstrap 2000 --quoted others.csv --to paper-report
 
     Args:
-        table: Only this table of the paper; repeatable.
-        dataset: Only this dataset; repeatable [default: all with runs].
-        recipe: Runs of this recipe [default: the dataset's own].
         quoted: CSV of published rows to quote: method, dataset, total, head, medium, tail, source.
         bootstrap: Resample the test images so often, for intervals over images; 0 is not at all.
         figures: Draw the figures.
-        to: Folder of the report [default: report under --out].
+        to: Folder of the report [default: report under --out, and report-PART for a part of the results].
     """
     # Everything that is read stays until the end; looking for garbage in it took a tenth of the CPU time (500 runs).
     gc.disable()
-    choose_methods(table or [1], [])
+    choose_methods(shown.table or [1], [])
     further = [row for file in quoted for row in read_quoted(file)]
     require_results(results.root, results.tracking_uri)
-    folder = to or results.root / "report"
+    folder = to or results.root / shown.folder
     store = results.open(create=False)
     with console().status("reading runs"):
         runs = runs_frame(store)
-        if recipe is not None and recipe not in set(runs.recipe):
-            get_recipe(recipe)
-        names = _chosen_datasets(runs, dataset, store)
+        if shown.recipe is not None and shown.recipe not in set(runs.recipe):
+            get_recipe(shown.recipe)
+        names = _chosen_datasets(runs, shown.dataset, store)
         own = runs[runs.dataset.isin(names)]
         per_class = per_class_frame(store, own)
+    chosen = {"recipe": shown.recipe, "methods": shown.method, "without": shown.without}
     with own_folder(folder):
-        resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else None
+        resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else {}
         reports: list[DatasetReport] = []
         for name in names:
             sections = []
-            for number in table or [1, 2]:
-                built = build_table(own, number, name, recipe=recipe, per_class=per_class, quoted=further)
-                sections.append(Section(table=built, pairs=pairs_frame(built, own, resampled)))
-                console().print(terminal(built, width=console().width))
+            for number in shown.table or [1, 2]:
+                table = build_table(
+                    own, number, name, per_class=per_class, quoted=further, resampled=resampled, **chosen
+                )
+                if not (table.every_row or table.quoted):
+                    continue
+                classes = classes_frame(table, per_class)
+                sections.append(Section(table=table, pairs=pairs_frame(table, own, resampled), classes=classes))
+                console().print(terminal(table, width=console().width))
                 console().print()
             judged = tuned_frame(store, runs, name)
             if not judged.empty:
                 console().print(tuned_table(judged))
             entry = DatasetReport(dataset=name, sections=tuple(sections))
             if figures:
-                entry = _with_figures(entry, own, store, data.data_root, folder, recipe)
+                kept = select_runs(own, name, **chosen).runs.experiment_id
+                entry = _with_figures(entry, own[own.experiment_id.isin(kept)], store, data.data_root, folder, shown)
             reports.append(entry)
         records = shown_configurations(store, own, reports)
-        page = write_report(Report(datasets=tuple(reports), configurations=records, resamples=bootstrap), folder)
+        whole = Report(datasets=tuple(reports), configurations=records, resamples=bootstrap, chosen=shown.text)
+        page = write_report(whole, folder)
     console().print(f"report: {page}", soft_wrap=True)
+    if compared := agreement(own):
+        print_line(compared)
     failed = [f"figure {name} of {one.dataset}: {text}" for one in reports for name, text in one.drawing.failed.items()]
     for line in failed:
         console().print(Text(f"failed: {line}", style="bold red"), soft_wrap=True)
@@ -103,9 +145,8 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> 
     studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
     names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
     if not names:
-        raise InputError(
-            f"no finished run under {store.root}: run `mltbench run --table 1` first, or point to them with --out"
-        )
+        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
+        raise InputError(f"no finished run under {store.root}: {cure}")
     for name in names:
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
@@ -120,12 +161,16 @@ def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamp
 
 
 def _with_figures(
-    entry: DatasetReport, runs: pd.DataFrame, store: Store, data_root: Path | None, folder: Path, recipe: str | None
+    entry: DatasetReport,
+    runs: pd.DataFrame,
+    store: Store,
+    data_root: Path | None,
+    folder: Path,
+    shown: ShownOptions,
 ) -> DatasetReport:
-    source = FigureSource(dataset=entry.dataset, data_root=data_root, runs=runs, store=store, recipe=recipe)
+    source = FigureSource(dataset=entry.dataset, data_root=data_root, runs=runs, store=store, recipe=shown.recipe)
     with console().status("drawing figures") as status:
         found = draw_figures(source, folder / entry.folder, on_figure=lambda name: status.update(f"drawing {name}"))
     adapt_figures(folder / entry.folder)
     of_results = any(figure.part == "results" for figure in found.drawn)
-    left_out = left_out_of_figures(runs, entry.dataset, source.standard_runs) if of_results else ()
-    return replace(entry, drawing=found, left_out=left_out)
+    return replace(entry, drawing=found, left_out=source.left_out if of_results else ())

@@ -11,7 +11,7 @@ from ...datasets.long_tail.statistics import ClassStatistics, as_label_matrix
 from ...methods.samplers import ClassAware
 from .registry import register_figure
 from .source import classes_frame
-from .style import BLACK, BLUE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure, width_for
+from .style import BLACK, BLUE, PAGE, PALE, REFERENCE, VERMILLION, legend_above, name_classes, new_figure
 
 EPOCHS = 10
 
@@ -61,17 +61,17 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_class_distribution(frame: pd.DataFrame) -> Figure:
     """Draw bars without re-sampling, Eq. 1 as a line, and what the sampler drew as crosses."""
-    figure, axes = new_figure(width_for(len(frame)), 4.2)
+    figure, axes = new_figure(PAGE, 2.8)
     x = np.arange(len(frame))
     axes.bar(x, frame.original, width=0.85, color=PALE, label=r"without re-sampling, $n_i/N$")
-    axes.plot(x, frame.expected, color=BLUE, marker="o", markersize=5, fillstyle="none", linewidth=1,
+    axes.plot(x, frame.expected, color=BLUE, marker="o", fillstyle="none", linewidth=1,
               label="class-aware re-sampling, Eq. 1")  # fmt: skip
-    axes.errorbar(x, frame.sampled, yerr=frame.sampled_deviation, color=VERMILLION, fmt="x", markersize=5,
+    axes.errorbar(x, frame.sampled, yerr=frame.sampled_deviation, color=VERMILLION, fmt="x",
                   elinewidth=1, label=f"class-aware re-sampling, {EPOCHS} epochs drawn", zorder=4)  # fmt: skip
     axes.axhline(1 / len(frame), color=BLACK, linewidth=0.8, linestyle=REFERENCE, label="even, 1/C")
     axes.set_ylabel("share of drawn images")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # plain shares instead of powers of ten
     name_classes(axes, frame)
-    legend_above(axes, 2 if len(frame) <= 40 else 4)
+    legend_above(figure, axes)
     return figure

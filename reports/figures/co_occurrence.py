@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import ClassStatistics
 from .registry import register_figure
-from .style import SEQUENTIAL, heat_map, new_figure, plain, width_for
+from .style import COLUMN, PAGE, SEQUENTIAL, heat_map, new_figure, plain
+
+FIT_A_COLUMN = 20  # classes; more need the page
 
 
 def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
@@ -49,9 +51,8 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_co_occurrence(frame: pd.DataFrame) -> Figure:
     """Draw the heat map of p(i|j): column i, row j, both by class size, as Fig. 5."""
-    side = width_for(frame.given.nunique(), least=6.6, each=0.15)
-    figure, axes = new_figure(side + 0.6, side)
-    heat_map(axes, frame, "probability", SEQUENTIAL, label="p(i|j)", shrink=0.7)
-    axes.set(xlabel="class i, largest first", ylabel="given class j, largest first")
-    axes.set_title(f"{plain(frame.dataset.iloc[0])}: how often class i is there when class j is")
+    width = COLUMN if frame.given.nunique() <= FIT_A_COLUMN else PAGE
+    figure, axes = new_figure(width, 0.93 * width + 0.3)
+    heat_map(axes, frame, "probability", SEQUENTIAL, width - 0.35, label="p(i|j)")
+    axes.set(xlabel=f"class i of {plain(frame.dataset.iloc[0])}, largest first", ylabel="given class j, largest first")
     return figure

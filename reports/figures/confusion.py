@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from .co_occurrence import co_occurrence
+from .method_styles import marker_style
 from .registry import register_figure
-from .source import FigureSource, MissingDataError
-from .style import DIVERGING, GREY, GRID, REFERENCE, heat_map, legend_above, line_style, new_figure, plain
+from .source import FigureSource, MissingDataError, run_command
+from .style import DIVERGING, GREY, GRID, PAGE, REFERENCE, heat_map, legend_above, new_figure, plain
 
 METHODS = ("erm", "rs", "r-bce", "db")
 LEAST_IMAGES = 5
@@ -77,7 +78,7 @@ def confusion(
 def _collect(source: FigureSource) -> pd.DataFrame:
     scores = dict(found for name in METHODS if (found := source.test_scores(name)))
     if not scores:
-        raise MissingDataError(f"none of {', '.join(METHODS)} has a finished run on {source.dataset}")
+        raise MissingDataError(f"no run of {', '.join(METHODS)}; {run_command(source.dataset, METHODS)} makes some")
     return confusion(scores, source.test.labels, *source.training, dataset=source.dataset)
 
 
@@ -106,32 +107,31 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_confusion(frame: pd.DataFrame) -> Figure:
     """Draw the last method's heat map, and all methods on the pairs that co-occur most in training."""
     last = frame[frame.method == frame.method.iloc[-1]]
-    side = max(6.6, 1.5 + 0.14 * last.given.nunique())
-    figure, (left, right) = new_figure(side + 6, side, 1, 2, width_ratios=[side, 5])
+    figure, (left, right) = new_figure(PAGE, 4.1, 1, 2, width_ratios=[1.15, 1])
     label = f"confusion under {plain(last.method.iloc[0])} (.5: none)"
-    heat_map(left, last, "confusion", DIVERGING, label=label, shrink=0.6, location="bottom", pad=0.01)
+    heat_map(left, last, "confusion", DIVERGING, 3.1, label=label)
     left.set_facecolor("#EDEDED")
     left.set(xlabel="class i, not in the image", ylabel="class j, in the image")
-    left.set_title("does the presence of j lift the score of i?")
-    _draw_pairs(right, frame)
+    left.set_title("does j lift the score of i?")
+    _draw_pairs(figure, right, frame)
     return figure
 
 
-def _draw_pairs(axes: Axes, frame: pd.DataFrame) -> None:
+def _draw_pairs(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
     pairs = co_occurring_pairs(frame)
     keys = ["given", "class_name"]
-    for i, (method, own) in enumerate(frame.groupby("method", sort=False)):
+    for method, own in frame.groupby("method", sort=False):
         values = pairs[keys].merge(own, on=keys, how="left").confusion
-        axes.plot(values, range(len(pairs)), label=plain(method), markersize=5.5, **line_style(i) | {"linestyle": ""})
-    texts = [f"{plain(row.given)} → {plain(row.class_name)}  ({row.co_occurrence:.2f})" for row in pairs.itertuples()]
-    axes.set_yticks(range(len(pairs)), texts, fontsize=8)
+        axes.plot(values, range(len(pairs)), label=plain(method), **marker_style(method) | {"markersize": 3.5})
+    texts = [f"{plain(a, 16)} → {plain(b, 16)} ({p:.2f})" for a, b, p in pairs[[*keys, "co_occurrence"]].to_numpy()]
+    axes.set_yticks(range(len(pairs)), texts)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle=REFERENCE)
     axes.grid(axis="y", color=GRID)
     axes.spines[:].set_visible(True)
     axes.set_xlabel("confusion (.5: none)")
-    axes.set_title("pairs j → i that co-occur most in training\n(p(i|j) in brackets)", pad=26)
-    legend_above(axes, frame.method.nunique())
+    axes.set_title("pairs j → i that co-occur most (training p(i|j))", loc="right")
+    legend_above(figure, axes)
 
 
 def co_occurring_pairs(frame: pd.DataFrame, number: int = PAIRS_SHOWN) -> pd.DataFrame:

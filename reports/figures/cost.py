@@ -5,12 +5,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.isotonic import IsotonicRegression
 
+from .method_styles import marker_style
 from .registry import register_figure
 from .source import need_rows
-from .style import GREY, line_style, new_figure, plain
+from .style import COLUMN, GREY, SMALL, limits, new_figure, plain, round_numbers
 
-# Names beside the figure are this far apart, as a share of its height.
-LEAST_DISTANCE = 0.055
+LEAST_INCHES = 0.13  # between two names beside the figure
+LOGARITHMIC_FROM = 10  # times as long as the cheapest
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
@@ -54,21 +55,31 @@ def _describe(frame: pd.DataFrame) -> str:
     ),
 )
 def draw_cost(frame: pd.DataFrame) -> Figure:
-    """Draw one point per method with its spread over seeds; names are in a column beside, tied to their points."""
-    figure, axes = new_figure(8, max(4.2, 0.27 * len(frame) + 0.8))
-    for i, row in enumerate(frame.itertuples()):
-        axes.errorbar(row.seconds, row.total, xerr=row.seconds_deviation, yerr=row.total_deviation, markersize=6,
-                      elinewidth=0.8, **line_style(i) | {"linestyle": "none"})  # fmt: skip
-    axes.margins(0.08)
-    low, high = axes.get_ylim()
-    heights = spread_out(((frame.total - low) / (high - low)).to_numpy(), LEAST_DISTANCE * 4.2 / figure.get_figheight())
-    for i, (row, height) in enumerate(zip(frame.itertuples(), heights, strict=True)):
+    """Draw one point per method with its spread over seeds; names are in a column beside, tied to their points.
+
+    A method far below or above all others stands at the edge, its mAP beside its name.
+    """
+    figure, axes = new_figure(COLUMN, max(2.6, LEAST_INCHES * len(frame) + 0.8))
+    spread = frame.total_deviation.fillna(0)
+    low, high = limits(np.concatenate([frame.total - spread, frame.total + spread]), margin=0.08)
+    axes.set_ylim(low, high)
+    shown = frame.total.clip(low, high)
+    heights = spread_out(((shown - low) / (high - low)).to_numpy(), LEAST_INCHES / (figure.get_figheight() - 0.6))
+    for row, y, height in zip(frame.itertuples(), shown, heights, strict=True):
+        marker = marker_style(row.method)
+        axes.errorbar(row.seconds, y, xerr=row.seconds_deviation, yerr=row.total_deviation, elinewidth=0.7,
+                      **marker)  # fmt: skip
+        name = plain(row.method, 18) + ("" if y == row.total else f" ({row.total:.1f})")
         axes.annotate(
-            plain(row.method), (row.seconds, row.total), xytext=(1.04, height), textcoords="axes fraction", va="center",
-            fontsize=8, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 4},
+            name, (row.seconds, y), xytext=(1.1, height), textcoords="axes fraction", va="center",
+            fontsize=SMALL, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 8, "shrinkB": 3},
         )  # fmt: skip
-        axes.plot(1.025, height, transform=axes.transAxes, clip_on=False, markersize=5, **line_style(i))
-    axes.set_xlabel(f"training time on {plain(frame.dataset.iloc[0])}, seconds per run")
+        axes.plot(1.05, height, transform=axes.transAxes, clip_on=False, **marker)
+    axes.margins(x=0.08)
+    if frame.seconds.max() > LOGARITHMIC_FROM * frame.seconds.min() > 0:
+        axes.set_xscale("log")
+        round_numbers(axes.xaxis)
+    axes.set_xlabel(f"seconds per run on {plain(frame.dataset.iloc[0])}")
     axes.set_ylabel("total mAP, percent")
     return figure
 

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results.significance import average_ranks, cliques_of
+from .method_styles import marker_style
 from .registry import register_figure
 from .source import MissingDataError
-from .style import BLACK, VERMILLION, new_figure, plain
+from .style import BLACK, GREY, PAGE, SMALL, TEXT_SIZE, new_figure, plain
 
 LINE = 0.55
 CLAIM = (
@@ -64,7 +65,7 @@ def draw_critical_difference(frame: pd.DataFrame) -> Figure:
     cliques = cliques_of(ranks, float(first.critical_difference))
     half = (number + 1) // 2
     depth = 0.6 + 0.28 * len(cliques)
-    figure, axes = new_figure(9, 1.9 + 0.22 * len(cliques) + LINE * 0.5 * half)
+    figure, axes = new_figure(PAGE, 1.2 + 0.13 * len(cliques) + 0.17 * half)
     axes.set_xlim(0.2 - 0.16 * number, number * 1.16 + 0.8)
     axes.set_ylim(-(depth + LINE * half), 1.9)
     axes.axis("off")
@@ -73,22 +74,27 @@ def draw_critical_difference(frame: pd.DataFrame) -> Figure:
         left = i < half
         y = -(depth + LINE * (i if left else number - 1 - i))
         edge = 0.8 if left else number + 0.2
-        axes.plot([rank, rank, edge], [0, y, y], color=BLACK, linewidth=0.8)
+        axes.plot([rank, rank, edge], [0, y, y], color=GREY, linewidth=0.7)
+        axes.plot(rank, 0, zorder=3, **marker_style(name))
         text, side = f"{plain(name)}  {rank:.2f}", "right" if left else "left"
         axes.text(edge + (-0.08 if left else 0.08), y, text, ha=side, va="center")
     for i, clique in enumerate(cliques):
         ends = [ranks[clique[0]] - 0.06, ranks[clique[-1]] + 0.06]
-        axes.plot(ends, [-0.35 - 0.28 * i] * 2, color=VERMILLION, linewidth=4, solid_capstyle="butt")
-    axes.set_title(
+        axes.plot(ends, [-0.35 - 0.28 * i] * 2, color=BLACK, linewidth=2.5, solid_capstyle="butt")
+    figure.suptitle(
         f"Average rank over {int(first.classes)} classes of {plain(str(first.dataset))} "
-        f"(mean of {int(first.seeds)} shared seeds; Friedman p = {first.friedman_p:.2g})"
+        f"(mean of {int(first.seeds)} shared seeds; Friedman p = {first.friedman_p:.2g})",
+        x=0.01,
+        ha="left",
+        fontsize=TEXT_SIZE,
+        weight="bold",
     )
-    figure.supxlabel(CLAIM, fontsize=8, x=0.01, ha="left")
+    figure.supxlabel(CLAIM, fontsize=SMALL, x=0.01, ha="left")
     return figure
 
 
 def _scale(axes: Axes, number: int, critical: float) -> None:
-    above: Any = {"ha": "center", "va": "bottom", "fontsize": 8}
+    above: Any = {"ha": "center", "va": "bottom", "fontsize": SMALL}
     axes.plot([1, number], [0, 0], color=BLACK, linewidth=1.2)
     for rank in range(1, number + 1):
         axes.plot([rank, rank], [0, 0.12], color=BLACK, linewidth=1)

@@ -4,9 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..results.runs import per_class_frame, runs_frame
+from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import curve_with_band, legend_above, line_style, new_figure, plain
+from .style import PAGE, curve_with_band, legend_above, new_figure, plain
 
 SHARE_OF_RAREST = 0.4
 
@@ -54,16 +55,16 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_imbalance(frame: pd.DataFrame) -> Figure:
     """Draw a panel for all, the rarest and the other classes: mean over seeds against the ratio, with bands."""
     names = {"total": "all classes", "rarest": "rarest 40 % of classes", "frequent": "other classes"}
-    figure, panels = new_figure(11, 3.8, 1, 3, sharey=True)
+    figure, panels = new_figure(PAGE, 2.8, 1, 3)
     ratios = sorted(frame.ratio.unique())
     for axes, (column, name) in zip(panels, names.items(), strict=True):
-        for i, (title, own) in enumerate(frame.groupby("title", sort=False)):
-            curve_with_band(axes, own, "ratio", column, markersize=5, label=plain(title), **line_style(i))
+        for title, own in frame.groupby("title", sort=False):
+            curve_with_band(axes, own, "ratio", column, label=plain(title), **method_style(title))
         axes.set_xscale("log")
         axes.set_xticks(ratios, [f"{ratio:.0f}" for ratio in ratios])
         axes.minorticks_off()
-        axes.set_xlabel("largest class / smallest class")
-        axes.set_title(name, loc="right", pad=24)  # above the legend of the first panel
-    panels[0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
-    legend_above(panels[0], 4)
+        axes.set_title(name)
+    panels[0].set_ylabel("validation mAP, percent")
+    figure.supxlabel(f"largest class / smallest class ({plain(frame.dataset.iloc[0])})")
+    legend_above(figure, panels[0])
     return figure

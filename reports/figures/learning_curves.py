@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
+from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import BLACK, curve_with_band, group_style, new_figure, plain, round_numbers
+from .style import COLUMN, PAGE, curve_with_band, group_style, legend_above, new_figure, plain, round_numbers
 
 LOSS = "train/loss"
 TOTAL, *OTHERS = (f"validation/{group}" for group in SCORE_NAMES)
@@ -38,7 +39,8 @@ def _collect_validation(source: FigureSource) -> pd.DataFrame:
     # Most runs are evaluated once: the total alone shows that, and the groups' curves need not be read.
     total = learning_curves(store, runs, measures=(TOTAL,))
     points = total.groupby("experiment_id").epoch.nunique()
-    lacking = "the runs were evaluated after their last epoch alone; `mltbench run --evaluate-every 1`"
+    command = f"mltbench run --dataset {source.dataset} --table 1 --seeds 3 --evaluate-every 1 --out FOLDER"
+    lacking = f"the runs were evaluated after their last epoch alone; `{command}` makes others"
     several = need_rows(runs[runs.experiment_id.isin(points[points > 1].index)], lacking)
     groups = learning_curves(store, several, measures=tuple(OTHERS))
     return pd.concat([total[total.experiment_id.isin(several.experiment_id)], groups], ignore_index=True)
@@ -74,11 +76,11 @@ def _describe_validation(frame: pd.DataFrame) -> str:
 def draw_training_loss(frame: pd.DataFrame) -> Figure:
     """Draw the training loss of each method in a panel of its own: mean over seeds, band from lowest to highest."""
     figure, panels = _panels(frame)
-    for axes, (_, own) in zip(panels, frame.groupby("method", sort=False), strict=True):
-        _draw_curve(axes, own, color=BLACK)
+    for axes, (method, own) in zip(panels, frame.groupby("method", sort=False), strict=True):
+        _draw_curve(axes, own, **method_style(method), markersize=3)
         axes.set_yscale("log")
         round_numbers(axes.yaxis)
-    figure.supylabel("mean training loss (logarithmic)")
+    figure.supylabel("training loss (logarithmic)")
     return figure
 
 
@@ -100,9 +102,8 @@ def draw_validation_curves(frame: pd.DataFrame) -> Figure:
     for axes, (_, own) in zip(panels, frame.groupby("method", sort=False), strict=True):
         for group in SCORE_NAMES:
             curve = own[own.measure == f"validation/{group}"]
-            _draw_curve(axes, curve.assign(value=100 * curve.value), **group_style(group), markersize=3.5, label=group)
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, ncols=4, loc="outside upper left")
+            _draw_curve(axes, curve.assign(value=100 * curve.value), **group_style(group), markersize=3, label=group)
+    legend_above(figure, panels[0])
     figure.supylabel("validation mAP, percent")
     return figure
 
@@ -111,7 +112,9 @@ def _panels(frame: pd.DataFrame, **grid: Any) -> tuple[Figure, list[Any]]:
     methods = list(frame.method.unique())
     columns = min(len(methods), PANELS_A_ROW)
     rows = math.ceil(len(methods) / columns)
-    figure, panels = new_figure(1.2 + 2.3 * columns, 0.9 + 1.75 * rows, rows, columns, squeeze=False, **grid)
+    figure, panels = new_figure(
+        COLUMN if columns == 1 else PAGE, 0.6 + 1.25 * rows, rows, columns, squeeze=False, **grid
+    )
     for axes in panels.flat[len(methods) :]:
         axes.set_visible(False)
     for axes, method in zip(panels.flat, methods, strict=False):
@@ -123,4 +126,4 @@ def _panels(frame: pd.DataFrame, **grid: Any) -> tuple[Figure, list[Any]]:
 
 def _draw_curve(axes: Any, own: pd.DataFrame, **line: Any) -> None:
     every = max(own.epoch.nunique() // 5, 1)
-    curve_with_band(axes, own, "epoch", "value", band="range", linewidth=1.3, markevery=every, **line)
+    curve_with_band(axes, own, "epoch", "value", band="range", linewidth=1, markevery=every, **line)

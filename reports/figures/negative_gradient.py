@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 
 from .registry import register_figure
-from .style import legend_above, line_style, new_figure
+from .style import PAGE, curve_style, new_figure
 
 POSITIVE_LOGITS = (-2.0, 0.0, 2.0, 4.0)
 NEGATIVE_SCALES = (1.0, 2.0, 5.0, 10.0)
@@ -54,16 +54,16 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_negative_gradient(frame: pd.DataFrame) -> Figure:
     """Draw three panels: cross-entropy and BCE over positive logits, NT-BCE over lambda."""
-    figure, panels = new_figure(10.5, 3.7, 1, 3, sharey=True)
+    figure, panels = new_figure(PAGE, 2.5, 1, 3, sharey=True)
     for axes, letter, loss in zip(panels, "abc", ("CE", "BCE", "NT-BCE"), strict=True):
-        key, name = ("negative_scale", r"$\lambda$ =") if loss == "NT-BCE" else ("positive_logit", "positive logit")
+        key, name = ("negative_scale", r"$\lambda$ =") if loss == "NT-BCE" else ("positive_logit", "$p$ =")
         for i, (value, curve) in enumerate(frame[frame.loss == loss].groupby(key)):
             # BCE's curves lie on each other: wider ones first, so that all are seen.
-            width = 5.5 - 1.4 * i if loss == "BCE" else 1.6
-            axes.plot(curve.negative_logit, curve.gradient, markevery=(5 + 4 * i, 20), markersize=4.5, linewidth=width,
-                      label=f"{name} {value:g}", **line_style(i))  # fmt: skip
-        axes.set_title(f"({letter}) {loss}", pad=38)
+            width = 4.7 - 1.2 * i if loss == "BCE" else 1.2
+            axes.plot(curve.negative_logit, curve.gradient, markevery=(5 + 4 * i, 20), linewidth=width,
+                      label=f"{name} {value:g}", **curve_style(i))  # fmt: skip
+        axes.set_title(f"({letter}) {loss}, " + (r"scale $\lambda$" if loss == "NT-BCE" else "positive logit $p$"))
         axes.set_xlabel("negative logit")
-        legend_above(axes, 2)
+        axes.legend(loc="upper left")
     panels[0].set_ylabel("gradient to the negative logit")
     return figure

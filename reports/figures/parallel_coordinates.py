@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .registry import register_figure
-from .style import BLACK, new_figure, plain
+from .style import BLACK, PAGE, SMALL, new_figure, plain
 
 LOGARITHMIC_FROM = 30
+BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a name between lines
 
 
 def coordinates_frame(trials: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_coordinates(frame: pd.DataFrame) -> Figure:
     """Draw a panel per method; the defaults are a black line."""
     number = frame.title.nunique()
-    figure, panels = new_figure(10, 2.6 * number, number, 1, squeeze=False)
+    figure, panels = new_figure(PAGE, 2.1 * number, number, 1, squeeze=False)
     for axes, (_, own) in zip(panels[:, 0], frame.groupby("title", sort=False), strict=True):
         _draw_method(axes, own)
     return figure
@@ -59,15 +60,20 @@ def _draw_method(axes: Axes, own: pd.DataFrame) -> None:
         heights = [places[key][0].get(trial, np.nan) for key in keys]
         line: dict[str, Any] = {"color": colours(scale(total))}
         if default:
-            line = {"color": BLACK, "linewidth": 2.2, "linestyle": (0, (3, 1)), "zorder": 3}
+            line = {"color": BLACK, "linewidth": 1.8, "linestyle": (0, (3, 1)), "zorder": 3}
         axes.plot(range(len(keys)), heights, alpha=0.85, **line)
+    ends = []
     for i, key in enumerate(keys):
-        for height, label in places[key][1]:
-            axes.text(i + 0.02, height, label, fontsize=7, va="center")
-    axes.set_xticks(range(len(keys)), [plain(key) for key in keys])
+        (_, lowest), *between, (_, highest) = places[key][1]
+        ends.append(f"{lowest}\n{plain(key)}")
+        axes.annotate(highest, (i, 1), (0, 3), textcoords="offset points", fontsize=SMALL, ha="center", va="bottom")
+        for height, label in between:
+            axes.text(i, height, label, fontsize=SMALL, ha="center", va="center", bbox=BOX)
+    axes.set_xticks(range(len(keys)), ends)
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")
-    axes.set_title(f"{plain(own.title.iloc[0])}: {len(trials)} complete trials (dashed: defaults)")
+    axes.set_title(f"{plain(own.title.iloc[0])}: {len(trials)} complete trials (dashed: defaults)", pad=14)
+    axes.spines["bottom"].set_visible(False)
     axes.figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="total mAP, percent", pad=0.01)
     axes.spines["left"].set_visible(False)
 

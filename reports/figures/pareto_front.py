@@ -3,9 +3,10 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .method_styles import marker_style, method_style
 from .registry import register_figure
 from .source import need_rows
-from .style import legend_above, line_style, new_figure, plain
+from .style import COLUMN, legend_above, new_figure, plain
 
 
 def front_frame(trials: pd.DataFrame) -> pd.DataFrame:
@@ -41,15 +42,15 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_front(frame: pd.DataFrame) -> Figure:
     """Draw every trial as a small point, each method's front as a line, its defaults as a large ring."""
-    figure, axes = new_figure(7, 5)
-    for i, (title, own) in enumerate(frame.groupby("title", sort=False)):
-        line = line_style(i)
-        axes.scatter(own.total, own["tail"], s=12, color=line["color"], marker=line["marker"], alpha=0.35)
+    figure, axes = new_figure(COLUMN, 3.2)
+    for title, own in frame.groupby("title", sort=False):
+        axes.plot(own.total, own["tail"], markersize=3, alpha=0.4, **marker_style(title))
         front = own[own.front].sort_values("total")
-        axes.plot(front.total, front["tail"], markersize=5, label=plain(title), **line)
+        axes.plot(front.total, front["tail"], label=plain(title), **method_style(title))
         default = own[own.default]
-        axes.scatter(default.total, default["tail"], s=110, facecolors="none", edgecolors=line["color"], linewidths=1.6)
+        ring = method_style(title)["color"]
+        axes.scatter(default.total, default["tail"], s=80, facecolors="none", edgecolors=ring, linewidths=1.2)
     axes.set_xlabel(f"total mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
     axes.set_ylabel("tail mAP, percent")
-    legend_above(axes, 5)
+    legend_above(figure, axes)
     return figure

@@ -7,11 +7,12 @@ import json
 import re
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,12 +21,12 @@ from ...files import UnwritableError, replacing, writing
 from ...registry import NamedEntries
 from ..tables.result_table import csv_text
 from .source import FigureSource, MissingDataError
-from .style import DOTS_PER_INCH, arrange, as_svg, style
+from .style import DOTS_PER_INCH, PDF_RC, arrange, as_svg, style
 
 # The parts of a report, and the order of their figures; those that are not named come last in theirs.
 PARTS = {
-    "results": ("groups", "critical-difference", "step-wise", "class-size", "confusion", "score-distributions", "cost",
-                "training-loss", "validation-curves"),
+    "results": ("groups", "critical-difference", "step-wise", "class-size", "examples", "confusion",
+                "score-distributions", "cost", "training-loss", "validation-curves"),
     "studies": ("sweep-beta", "sweep-lambda", "sweep-kappa", "sweep-mu", "sweep-alpha", "sweep-ntr-on-positives",
                 "imbalance", "parallel-coordinates", "pareto-front", "sensitivity", "tuned-winners"),
     "labels": ("co-occurrence", "class-distribution", "sampling-variance"),
@@ -58,6 +59,8 @@ class DrawnFigure:
     caption: str
     alternative_text: str
     part: str
+    width: int  # of the SVG in CSS pixels, 96 an inch, so that a page can keep its place free
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     with _writing_to(path.parent):
         arrange(figure)
         for ending, undated in (("png", "Software"), ("pdf", "CreationDate")):
-            with replacing(path.with_name(f"{path.name}.{ending}")) as file:
+            with replacing(path.with_name(f"{path.name}.{ending}")) as file, mpl.rc_context(PDF_RC):
                 figure.savefig(file, format=ending, metadata={undated: None}, dpi=DOTS_PER_INCH)
         with replacing(path.with_name(f"{path.name}.svg")) as file:
             file.write(as_svg(figure).encode())
@@ -179,6 +182,16 @@ def update_manifest(folder: Path, drawn: Sequence[Mapping[str, Any]], asked: Col
                 (folder / f"{figure['name']}.{ending}").unlink(missing_ok=True)
 
 
+def remove_figures(folder: Path) -> None:
+    """Remove the figures that `draw_figures` wrote to a folder, and the folder if nothing else is in it."""
+    if (folder / MANIFEST).exists():
+        update_manifest(folder, [])
+        (folder / MANIFEST).unlink()
+        with suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
 def _writing_to(folder: Path) -> AbstractContextManager[None]:
     return writing(f"figures to {folder}", "give a writable folder with --to")
 
@@ -194,10 +207,19 @@ def _listed(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(entry: FigureEntry, data: pd.DataFrame, dataset: str, folder: Path) -> DrawnFigure:
-    write_figure(entry.draw(data), folder / entry.name)
+    figure = entry.draw(data)
+    write_figure(figure, folder / entry.name)
     write_data(data, folder / f"{entry.name}.csv")
-    caption, text = entry.caption.replace("{dataset}", dataset), entry.describe(data)
-    return DrawnFigure(name=entry.name, title=entry.title, caption=caption, alternative_text=text, part=entry.part)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return DrawnFigure(
+        name=entry.name,
+        title=entry.title,
+        caption=entry.caption.replace("{dataset}", dataset),
+        alternative_text=entry.describe(data),
+        part=entry.part,
+        width=width,
+        height=height,
+    )
 
 
 def _failure(error: Exception) -> str:

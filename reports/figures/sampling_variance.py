@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics, within_class_sampling_variance
 from .registry import register_figure
 from .source import classes_frame
-from .style import group_bars, legend_above, name_classes, new_figure, width_for
+from .style import PAGE, group_bars, legend_above, name_classes, new_figure
 
 
 def sampling_variance(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
@@ -42,10 +42,10 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_sampling_variance(frame: pd.DataFrame) -> Figure:
     """Draw one bar per class, by group."""
-    figure, axes = new_figure(width_for(len(frame)), 3.8)
+    figure, axes = new_figure(PAGE, 2.3)
     means = frame.groupby("group").variance.mean().map("mean {:.2f}".format)
     group_bars(axes, frame, "variance", label=lambda group: f"{group} ({means.get(group, 'no class')})")
     axes.set_ylabel("variance of normalised\nsampling times")
     name_classes(axes, frame)
-    legend_above(axes, 3)
+    legend_above(figure, axes)
     return figure

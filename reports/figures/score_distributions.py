@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...datasets.long_tail.statistics import GROUPS, ClassStatistics
+from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource, MissingDataError
-from .style import BLACK, VERMILLION, new_figure, plain
+from .style import PAGE, NotebookFigure, legend_above, plain
 
 # Methods that differ in negative-tolerant regularization alone.
 PAIRS = (("rs", "nt-bce"), ("r-bce", "db"), ("r-bce-focal", "db-focal"))
@@ -63,7 +64,7 @@ def _collect(source: FigureSource) -> pd.DataFrame:
             frames.append(frame.assign(pair=" and ".join(scores)))
     if not frames:
         wanted = ", or ".join(f"{before} and {after}" for before, after in PAIRS)
-        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs: {wanted}")
+        raise MissingDataError(f"no pair of methods that differ in NTR alone has runs on {source.dataset}: {wanted}")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -81,9 +82,9 @@ def _describe(frame: pd.DataFrame) -> str:
     name="score-distributions",
     title="Scores before and after negative-tolerant regularization (Fig. 1)",
     caption="Raw logits of all test images of {dataset}: filled where the class is there, lines where it is not; "
-    "all seeds together, short dotted strokes at the means. Black (on a dark page: white) is without, red and "
-    "dashed with negative-tolerant regularization, which should leave negatives less suppressed. Logits of two "
-    "methods share no unit: compare the overlap within a method.",
+    "all seeds together, short dotted strokes at the means. The second method of each pair adds negative-tolerant "
+    "regularization, which should leave negatives less suppressed. Logits of two methods share no unit: compare the "
+    "overlap within a method.",
     describe=_describe,
     part="results",
     collect=_collect,
@@ -95,30 +96,27 @@ def draw_score_distributions(frame: pd.DataFrame) -> Figure:
     """
     framed = frame if "pair" in frame else frame.assign(pair=" and ".join(frame.method.unique()))
     groups = [group for group in GROUPS if group in set(frame.group)]
-    pairs = framed.pair.nunique()
-    size = (1 + 3.2 * len(groups), 0.5 + 2.75 * pairs)
-    figure, panels = new_figure(*size, pairs, len(groups), squeeze=False, sharey="row")
-    for row, (_, pair) in zip(panels, framed.groupby("pair", sort=False), strict=True):
+    pairs = [pair for _, pair in framed.groupby("pair", sort=False)]
+    figure = NotebookFigure(figsize=(PAGE, 0.3 + 1.8 * len(pairs)), layout="constrained")
+    for part, pair in zip(figure.subfigures(len(pairs), squeeze=False)[:, 0], pairs, strict=True):
+        row = part.subplots(1, len(groups), squeeze=False, sharey=True)[0]
         for axes, group in zip(row, groups, strict=True):
-            own = pair[pair.group == group]
-            for (method, kind), part in own.groupby(["method", "kind"], sort=False):
-                _draw_histogram(axes, part, f"{plain(method)}, {kind}s", first=method == own.method.iloc[0])
-            axes.set_title(f"{group} classes", pad=34)  # above the legend of the first panel
-            axes.set_ylim(0, 1.05 * pair.density.max())
+            for (method, kind), cells in pair[pair.group == group].groupby(["method", "kind"], sort=False):
+                _draw_histogram(axes, cells, str(method), str(kind))
+            axes.set_title(f"{group} classes")
+        row[0].set_ylim(0, 1.05 * pair.density.max())
         row[0].set_ylabel("density")
-        legend = row[0].legend(ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.2)
-        # It is wider than its panel; the layout would give the panel that width.
-        legend.set_in_layout(False)
+        legend_above(part, row[0])
     figure.supxlabel(f"raw logit on the test images of {plain(frame.dataset.iloc[0])}")
     return figure
 
 
-def _draw_histogram(axes: Any, part: pd.DataFrame, label: str, *, first: bool) -> None:
-    colour, dashes = (BLACK, "-") if first else (VERMILLION, (0, (3, 1.2)))
-    edges = [*part.low, part.high.iloc[-1]]
-    if part.kind.iloc[0] == "positive":
-        axes.stairs(part.density, edges, fill=True, color=colour, alpha=0.3, label=label)
-        axes.stairs(part.density, edges, color=colour, linewidth=0.8)
+def _draw_histogram(axes: Axes, cells: pd.DataFrame, method: str, kind: str) -> None:
+    style, label = method_style(method), f"{plain(method)}, {kind}s"
+    colour, edges = style["color"], [*cells.low, cells.high.iloc[-1]]
+    if kind == "positive":
+        axes.stairs(cells.density, edges, fill=True, color=colour, alpha=0.3, label=label)
+        axes.stairs(cells.density, edges, color=colour, linewidth=0.7)
     else:
-        axes.stairs(part.density, edges, color=colour, linewidth=1.4, linestyle=dashes, label=label)
-    axes.axvline(part["mean"].iloc[0], color=colour, linewidth=0.8, linestyle=(0, (1, 2)), ymax=0.06)
+        axes.stairs(cells.density, edges, color=colour, linewidth=1.2, linestyle=style["linestyle"], label=label)
+    axes.axvline(cells["mean"].iloc[0], color=colour, linewidth=0.8, linestyle=(0, (1, 2)), ymax=0.06)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .registry import register_figure
-from .style import BLACK, BLUE, GREY, VERMILLION, legend_above, name_rows, new_figure
+from .style import BLACK, BLUE, GREY, PAGE, VERMILLION, legend_above, name_rows, new_figure
 
 BASELINE = "erm"
 MEASURES = {"defaults": (BLACK, "D"), "best": (VERMILLION, "^"), "median": (BLUE, "o"), "lower_quartile": (GREY, "v")}
@@ -54,14 +54,14 @@ def _describe(frame: pd.DataFrame) -> str:
 def draw_sensitivity(frame: pd.DataFrame) -> Figure:
     """Draw a panel per group, a row per method, its four measures as points."""
     titles = list(frame.title.unique())
-    figure, panels = new_figure(9.5, 1.4 + 0.42 * len(titles), 1, 2, sharey=True)
+    figure, panels = new_figure(PAGE, 0.9 + 0.2 * len(titles), 1, 2, sharey=True)
     for axes, group in zip(panels, ("total", "tail"), strict=True):
         own = frame[frame.group == group].set_index("title").reindex(titles)
         axes.hlines(range(len(titles)), own.lower_quartile, own.best, color=GREY, linewidth=1)
         for measure, (colour, marker) in MEASURES.items():
-            axes.scatter(own[measure], range(len(titles)), s=40, color=colour, marker=marker, zorder=3,
+            axes.scatter(own[measure], range(len(titles)), s=22, color=colour, marker=marker, zorder=3,
                          label=measure.replace("_", " "))  # fmt: skip
         axes.set_xlabel(f"{group} mAP, validation split, percent")
         name_rows(axes, titles)
-    legend_above(panels[0], 4)
+    legend_above(figure, panels[0])
     return figure

@@ -16,9 +16,8 @@ from ...datasets.dataset import Dataset, Split
 from ...datasets.long_tail.statistics import ClassStatistics
 from ...datasets.registry import load_dataset
 from ...errors import InputError
-from ...methods.catalogue import list_methods
+from ..results.rows import runs_are, select_runs, shared_seeds
 from ..results.runs import local_artifact, per_class_frame, read_arrays
-from ..tables.build import usual_recipe
 
 TRIAL_LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method", "title", "trial", "outcome",
                 "default", "parameters", "values", "experiment_id")  # fmt: skip
@@ -37,6 +36,15 @@ def need_rows(frame: pd.DataFrame, lacking: str) -> pd.DataFrame:
     if frame.empty:
         raise MissingDataError(lacking)
     return frame
+
+
+def run_command(dataset: str, methods: Sequence[str]) -> str:
+    """The command that makes missing runs, as messages quote it.
+
+    >>> run_command("photos", ["erm", "db"])
+    '`mltbench run --dataset photos --method erm --method db`'
+    """
+    return " ".join([f"`mltbench run --dataset {dataset}", *(f"--method {name}" for name in methods)]) + "`"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,12 +90,24 @@ class FigureSource:
 
     @cached_property
     def standard_runs(self) -> pd.DataFrame:
-        """Finished runs of the recipe without overrides, one configuration per method, in the catalogue's order."""
+        """Finished runs of the methods' rows by the tables' protocol, in the catalogue's order of methods.
+
+        Where rows share enough seeds to compete, those that lack one are left out. `overrides` are empty: each method
+        has one configuration.
+        """
         lacking = f"no finished run on {self.dataset}"
-        runs = need_rows(self.finished_runs, f"{lacking}; `mltbench run --table 1` makes some")
-        recipe = self.recipe or usual_recipe(runs, self.dataset)
-        plain = runs[(runs.overrides == "") & (runs.recipe == recipe)]
-        return one_configuration_each(need_rows(plain, f"{lacking} with recipe {recipe} and no override"))
+        runs = need_rows(self.finished_runs, f"{lacking}; `mltbench run --dataset {self.dataset} --table 1` makes some")
+        selection = select_runs(runs, self.dataset, recipe=self.recipe)
+        own = need_rows(selection.standard, f"{lacking} with {selection.protocol.text}")
+        seeds = shared_seeds(set(of_row.seed) for _, of_row in own.groupby("row"))
+        return own.groupby("row", sort=False).filter(lambda of_row: seeds <= set(of_row.seed)).assign(overrides="")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """How many finished runs of the dataset are not among the standard ones."""
+        number = len(self.finished_runs) - len(self.standard_runs)
+        shown = "each method's row by the tables' protocol, where it has the seeds that rows share"
+        return (f"{runs_are(number)} not in the figures of results: these show {shown}.",) if number else ()
 
     @cached_property
     def per_class(self) -> pd.DataFrame:
@@ -113,14 +133,15 @@ class FigureSource:
 
     def sweep(self, name: str) -> pd.DataFrame:
         """Complete trainings of a sweep; of several studies the one that was started last."""
-        lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name}` makes it"
+        lacking = f"no sweep {name!r} on {self.dataset}; `mltbench study run {name} --dataset {self.dataset}` makes it"
         frame = need_rows(self.trials[self.trials.sweep == name], lacking)
         last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]
         return last.reset_index(drop=True)
 
     def tuning(self) -> pd.DataFrame:
         """Complete trials of the last tuning, one line each: means over seeds."""
-        lacking = f"no tuning on {self.dataset}; `mltbench study tune` makes one"
+        command = f"mltbench study tune --dataset {self.dataset} --method erm --method db-focal"
+        lacking = f"no tuning on {self.dataset}; `{command}` makes one"
         frame = need_rows(self.trials[self.trials.purpose == "tune"], lacking)
         keys = ["study", "dataset", "method", "title", "trial", "default", "parameters", "values"]
         last: pd.DataFrame = frame[frame.study == frame.study.iloc[-1]]
@@ -150,32 +171,6 @@ class FigureSource:
                 f"experiment {run.experiment_id} was evaluated on another version of {self.dataset} than is available"
             )
         return np.asarray(arrays["scores"], dtype=np.float32)
-
-
-def one_configuration_each(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each method the configuration with most seeds (the newer of two equal ones), in the catalogue's order."""
-    found = runs.groupby(["method", "configuration_id"]).agg(seeds=("seed", "nunique"), last=("started", "max"))
-    ranked = found.reset_index().sort_values(["seeds", "last"], kind="stable")
-    chosen = ranked.groupby("method").configuration_id.last()
-    kept = runs[runs.configuration_id == runs.method.map(chosen)]
-    names = dict.fromkeys([*(method.name for method in list_methods()), *sorted(set(kept.method))])
-    order = {name: i for i, name in enumerate(names)}
-    return kept.sort_values(["method", "seed"], key=lambda c: c.map(order) if c.name == "method" else c)
-
-
-def of_one_dataset(frame: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
-    """Rows of the named dataset, or of the only one that there is.
-
-    Raises:
-        InputError: if there are several and none is named, or none of that name.
-    """
-    known = sorted(set(frame.dataset))
-    if dataset is None and len(known) != 1:
-        raise InputError(f"name one dataset with dataset=; there are: {', '.join(known) or '(none)'}")
-    found = frame[frame.dataset == (dataset or known[0])]
-    if found.empty:
-        raise InputError(f"nothing on dataset {dataset!r}; there are: {', '.join(known) or '(none)'}")
-    return found
 
 
 def classes_frame(

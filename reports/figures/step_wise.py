@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ...datasets.long_tail.statistics import GROUPS
+from ..results.runs import of_one_dataset
+from .placement import name_points
 from .registry import register_figure
-from .source import MissingDataError, of_one_dataset
-from .style import group_bars, legend_above, name_classes, new_figure, plain, width_for
+from .source import MissingDataError, run_command
+from .style import LONGEST_NAME, PAGE, SMALL, group_bars, legend_above, name_classes, new_figure, plain
 
 STEPS = ("erm", "rs", "r-bce", "db")
+NAMED = 3  # classes of a step
 
 
 def step_wise(
@@ -31,11 +35,12 @@ def step_wise(
     Raises:
         InputError: if a method has no run, two neighbours share no seed, or it is not clear which dataset is meant.
     """
-    own = of_one_dataset(per_class, dataset)
-    own = own[(own.split == split) & (own.overrides == "") & own.method.isin(steps)]
+    on = of_one_dataset(per_class, dataset)
+    own = on[(on.split == split) & (on.overrides == "") & on.method.isin(steps)]
     lacking = [name for name in steps if name not in set(own.method)]
     if lacking:
-        raise MissingDataError(f"no run of {', '.join(lacking)} (without overrides); run them, or give other steps")
+        cure = f"{run_command(on.dataset.iloc[0], lacking)} makes some; or give other steps"
+        raise MissingDataError(f"no run of {', '.join(lacking)} without overrides; {cure}")
     keys = ["class_name", "class_size", "group"]
     rows = []
     for before, after in pairwise(steps):
@@ -64,26 +69,36 @@ def _describe(frame: pd.DataFrame) -> str:
     name="step-wise",
     title="Step by step (Fig. 6)",
     caption="Change of each class's average precision on {dataset} from each step to the next, over the seeds that "
-    "both methods have; thin lines: standard deviation between seeds.",
+    "both methods have; thin lines: standard deviation between seeds. The classes that change most are named.",
     describe=_describe,
     part="results",
     collect=lambda source: step_wise(source.per_class),
 )
 def draw_step_wise(frame: pd.DataFrame) -> Figure:
-    """Draw one panel of bars per step, classes by size; thin lines are the standard deviation between seeds."""
+    """Draw one panel of bars per step, classes by size; thin lines are the standard deviation between seeds.
+
+    In each, the classes that change most are named.
+    """
     number = frame.step.nunique()
-    size = (width_for(frame.class_name.nunique()), 1.2 + 1.75 * number)
-    figure, panels = new_figure(*size, number, sharex=True, sharey=True, squeeze=False)
-    for axes, (step, rows) in zip(panels[:, 0], frame.groupby("step", sort=False), strict=True):
-        own = rows.reset_index(drop=True)
+    figure, panels = new_figure(PAGE, 0.7 + 1.2 * number, number, sharex=True, sharey=True, squeeze=False)
+    steps = [(step, rows.reset_index(drop=True)) for step, rows in frame.groupby("step", sort=False)]
+    for axes, (step, own) in zip(panels[:, 0], steps, strict=True):
         group_bars(axes, own, "increment")
-        axes.errorbar(own.index, own.increment, yerr=own.deviation, fmt="none", ecolor="black", elinewidth=0.8)
+        axes.errorbar(own.index, own.increment, yerr=own.deviation, fmt="none", ecolor="black", elinewidth=0.7)
         axes.axhline(0, color="black", linewidth=0.8)
         signs = f"{(own.increment > 0).sum()} of {len(own)} classes rise, mean {own.increment.mean():+.1f}"
-        pad = 22 if axes is panels[0, 0] else None  # above the legend
-        axes.set_title(plain(step), pad=pad)
-        axes.set_title(signs, loc="right", weight="normal", fontsize=8, pad=pad)
+        axes.set_title(plain(step, 2 * LONGEST_NAME))
+        axes.set_title(signs, loc="right", weight="normal", fontsize=SMALL)
     name_classes(panels[-1, 0], frame[frame.step == frame.step.iloc[0]])
-    legend_above(panels[0, 0], 3)
+    panels[0, 0].margins(y=0.12)
+    legend_above(figure, panels[0, 0])
     figure.supylabel("change of average precision, percentage points")
+    name_points(*((axes, _largest(own)) for axes, (_, own) in zip(panels[:, 0], steps, strict=True)))
     return figure
+
+
+def _largest(own: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Place and name of the classes of one step that change most, at the end of their thin lines."""
+    most = own.reindex(own.increment.abs().sort_values(ascending=False, kind="stable").index).head(NAMED)
+    ends = most.increment + most.deviation.fillna(0) * np.sign(most.increment)
+    return list(zip(map(float, most.index), ends, most.class_name, strict=True))

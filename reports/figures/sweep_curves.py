@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...methods.catalogue import get_method
+from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource
-from .style import GREY, REFERENCE, curve_with_band, group_style, legend_above, new_figure, plain
+from .style import GREY, PAGE, REFERENCE, curve_with_band, legend_above, new_figure, plain
 
 # Sweep: setting on the axis, what the paper calls it, title, and what its text says.
 SWEEPS = {
@@ -42,29 +43,29 @@ def sweep_frame(trials: pd.DataFrame, key: str, dataset: str) -> pd.DataFrame:
 
 
 def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
-    """Draw a panel per method: means with bands of one standard deviation over seeds, the paper's choice as a line.
+    """Draw a panel per group with limits of its own, a curve per method: means, bands of one standard deviation.
 
-    `symbol` is what the paper calls the setting.
+    `symbol` is what the paper calls the setting; its choices are lines.
     """
-    number = frame.title.nunique()
-    figure, panels = new_figure(5.6 * number, 4.0, 1, number, squeeze=False, sharey=True)
+    groups = [group for group in SCORE_NAMES if group in set(frame.group)]
+    figure, panels = new_figure(PAGE, 2.4, 1, len(groups), squeeze=False)
     positive = frame.x[frame.x > 0]
-    for axes, (title, own) in zip(panels[0], frame.groupby("title", sort=False), strict=True):
-        for group in SCORE_NAMES:
-            line = {**group_style(group), "label": group, "markersize": 5, "linewidth": 1.4}
-            curve_with_band(axes, own[own.group == group], "x", "value", **line)
+    for axes, group in zip(panels[0], groups, strict=True):
+        for title, own in frame[frame.group == group].groupby("title", sort=False):
+            curve_with_band(axes, own, "x", "value", label=plain(title), **method_style(title))
         if len(positive) and positive.max() / positive.min() >= LOGARITHMIC_FROM:
             # A zero has its place left of the logarithmic part.
             axes.set_xscale("symlog", linthresh=positive.min())
-            axes.set_xticks(sorted(own.x.unique()), [f"{x:g}" for x in sorted(own.x.unique())], rotation=45)
             axes.minorticks_off()
-        if own.paper.notna().any():
-            axes.axvline(own.paper.iloc[0], color=GREY, linestyle=REFERENCE, linewidth=1, label="paper's choice")
+        values = sorted(frame.x.unique())
+        axes.set_xticks(values, [f"{x:g}" for x in values], rotation=90)
+        for i, choice in enumerate(sorted(frame.paper.dropna().unique())):
+            label = "paper's choice" if i == 0 else None
+            axes.axvline(choice, color=GREY, linestyle=REFERENCE, linewidth=1, label=label)
+        axes.set_title(group)
         axes.set_xlabel(rf"$\{symbol}$")
-        if number > 1:
-            axes.set_title(plain(title), loc="right")
-    panels[0, 0].set_ylabel(f"mAP, validation split of {plain(frame.dataset.iloc[0])}, percent")
-    legend_above(panels[0, 0], 5)
+    panels[0, 0].set_ylabel("validation mAP, percent")
+    legend_above(figure, panels[0, 0])
     return figure
 
 

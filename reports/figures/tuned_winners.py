@@ -8,7 +8,7 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from ..tables.tuned import tuned_frame
 from .registry import register_figure
 from .source import FigureSource, need_rows
-from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, legend_above, name_rows, new_figure, plain
+from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, PAGE, legend_above, name_rows, new_figure, plain
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
@@ -39,15 +39,15 @@ def draw_tuned(frame: pd.DataFrame) -> Figure:
     """Draw a row per winner of `tuned_frame`: the paired difference of each group with its interval."""
     labels = frame.title + " (" + frame.objective + ", " + frame.study + ")"
     names = list(labels.unique())
-    figure, axes = new_figure(9, 1.3 + 0.62 * len(names))
+    figure, axes = new_figure(PAGE, 0.9 + 0.5 * len(names))
     for i, group in enumerate(SCORE_NAMES):
         own = frame[frame.group == group]
         rows = labels[own.index].map(names.index).astype(float) + 0.17 * (i - 1.5)  # none where it has no class
         reach = np.array([own.difference - own.low, own.high - own.difference])
         axes.errorbar(own.difference, rows, xerr=np.where(np.isfinite(reach), reach, 0), fmt=GROUP_MARKERS[group],
-                      color=GROUP_COLOURS[group], markersize=5, elinewidth=1.2, capsize=2, label=group)  # fmt: skip
+                      color=GROUP_COLOURS[group], elinewidth=1.2, capsize=2, label=group)  # fmt: skip
     axes.axvline(0, color=GREY, linewidth=1)
     name_rows(axes, names)
     axes.set_xlabel(f"tuned minus default, mAP on {plain(frame.dataset.iloc[0])}, test split, points")
-    legend_above(axes, 4)
+    legend_above(figure, axes)
     return figure

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 
 from .registry import register_figure
-from .style import legend_above, line_style, new_figure
+from .style import PAGE, curve_style, new_figure
 
 BETAS, MUS = (2.0, 5.0, 10.0, 20.0), (0.1, 0.2, 0.3, 0.5)
 CHOSEN_BETA, CHOSEN_MU = 10.0, 0.3
@@ -49,14 +49,14 @@ def _describe(frame: pd.DataFrame) -> str:
 )
 def draw_weight_function(frame: pd.DataFrame) -> Figure:
     """Draw two panels: the weight over r for several beta, and for several mu."""
-    figure, panels = new_figure(8.4, 3.7, 1, 2, sharey=True)
+    figure, panels = new_figure(PAGE, 2.6, 1, 2, sharey=True)
     for axes, varied, fixed in zip(panels, ("beta", "mu"), ("mu", "beta"), strict=True):
         own = frame[frame.varied == varied]
         for i, (value, curve) in enumerate(own.groupby(varied)):
-            axes.plot(curve.ratio, curve.weight, markevery=(4 + 3 * i, 18), markersize=4.5, linewidth=1.6,
-                      label=rf"$\{varied}$ = {value:g}", **line_style(i))  # fmt: skip
-        axes.set_title(rf"over $\{varied}$, with $\{fixed}$ = {own[fixed].iloc[0]:g}", pad=24)
+            axes.plot(curve.ratio, curve.weight, markevery=(4 + 3 * i, 18),
+                      label=rf"$\{varied}$ = {value:g}", **curve_style(i))  # fmt: skip
+        axes.set_title(rf"over $\{varied}$, with $\{fixed}$ = {own[fixed].iloc[0]:g}")
         axes.set_xlabel("ratio $r$ (Eq. 3)")
-        legend_above(axes, 4, columnspacing=1, handlelength=2.2)
+        axes.legend(loc="lower right")
     panels[0].set_ylabel(r"weight $\hat{r}$ (Eq. 4)")
     return figure

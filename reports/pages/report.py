@@ -2,8 +2,9 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,29 +17,32 @@ from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...files import replacing, safe_file_name, writing
-from ..figures.registry import Drawing
+from ..figures.registry import Drawing, remove_figures
 from ..results.provenance import configuration_records
-from ..tables.result_table import FORMATS, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
+from ..tables.result_table import FORMATS, FURTHER, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
 from ..tables.summary import describe_seeds, listed, summarise
 from .web import content_policy, page_files, templates
 
 # Raised when a field of results.json changes its meaning or goes away.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # A larger matrix of pairs is a wall of numbers; its CSV holds them all.
 MATRIX_AT_MOST = 20
+# Endings of the files of one table.
+OF_A_TABLE = (*(f".{ending}" for ending in FORMATS), "-pairs.csv", "-classes.csv", "-quoted.csv")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """One table of the report, and the paired differences of its rows from `pairs_frame`."""
+    """One table of the report, the paired differences of its rows from `pairs_frame`, its `classes_frame`."""
 
     table: ResultTable
     pairs: pd.DataFrame
+    classes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> str:
         """Name of its files, without ending."""
-        return f"table{self.table.number}-{safe_file_name(self.table.dataset)}"
+        return _table_name(self.table.number, self.table.dataset)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,21 +57,26 @@ class DatasetReport:
     @property
     def folder(self) -> str:
         """Folder of its figures, within the report's."""
-        return f"figures/{safe_file_name(self.dataset)}"
+        return _figures_folder(self.dataset)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Report:
-    """A whole report; `configurations` record how its numbers were made, and `resamples` is 0 without a bootstrap."""
+    """A whole report.
+
+    `configurations` record how its numbers were made, `resamples` is 0 without a bootstrap, and `chosen` says which
+    part of the results it shows; it is empty where that is all.
+    """
 
     datasets: tuple[DatasetReport, ...]
     configurations: Sequence[Mapping[str, Any]]
     resamples: int = 0
+    chosen: str = ""
 
 
 def shown_configurations(store: Store, runs: pd.DataFrame, datasets: Sequence[DatasetReport]) -> list[dict[str, Any]]:
     """Records of the experiments that the tables show, each once."""
-    shown = {name for d in datasets for s in d.sections for row in s.table.rows for name in row.experiments}
+    shown = {name for d in datasets for s in d.sections for row in s.table.every_row for name in row.experiments}
     return configuration_records(store, runs[runs.experiment_id.isin(shown)])
 
 
@@ -96,6 +105,8 @@ def own_folder(folder: Path) -> Iterator[None]:
 def write_report(report: Report, folder: Path) -> Path:
     """Write page, tables, pairs and JSON; return the page's path. Figures are there already: they are drawn in place.
 
+    Tables and figures that an earlier report wrote there, and this one does not have, are removed.
+
     Raises:
         InputError: if the folder cannot be written; the page is written last, so that an old one stays whole.
     """
@@ -103,14 +114,40 @@ def write_report(report: Report, folder: Path) -> Path:
     for section in (section for dataset in report.datasets for section in dataset.sections):
         texts |= {f"{section.name}.{ending}": write(section.table) for ending, write in FORMATS.items()}
         texts[f"{section.name}-pairs.csv"] = csv_text(section.pairs)
+        if not section.classes.empty:
+            texts[f"{section.name}-classes.csv"] = csv_text(section.classes)
         if section.table.quoted:
             texts[f"{section.name}-quoted.csv"] = csv_text(quoted_frame(section.table))
     texts |= {"results.json": results_json(report), "index.html": render_page(report)}
     with _writing_to(folder):
+        before = _written_before(folder)
         for name, text in texts.items():
             with replacing(folder / name) as file:
                 file.write(text.encode())
+        drawn = {dataset.folder for dataset in report.datasets if dataset.drawing.drawn}
+        for number, dataset in before:
+            for ending in OF_A_TABLE:
+                if (name := _table_name(number, dataset) + ending) not in texts:
+                    (folder / name).unlink(missing_ok=True)
+            if _figures_folder(dataset) not in drawn:
+                remove_figures(folder / _figures_folder(dataset))
     return folder / "index.html"
+
+
+def _table_name(number: int, dataset: str) -> str:
+    return f"table{number}-{safe_file_name(dataset)}"
+
+
+def _figures_folder(dataset: str) -> str:
+    return f"figures/{safe_file_name(dataset)}"
+
+
+def _written_before(folder: Path) -> list[tuple[int, str]]:
+    """Number and dataset of each table of the report that is in a folder; none if there is no whole one."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return [(int(table["table"]), str(table["dataset"])) for table in content["tables"]]
+    return []
 
 
 def render_page(report: Report) -> str:
@@ -125,6 +162,8 @@ def render_page(report: Report) -> str:
             title=f"Long-tailed multi-label recognition on {names}",
             groups=SCORE_NAMES,
             noise_sign=NOISE_SIGN,
+            further=FURTHER,
+            number=leading_number,
             version=__version__,
             style=style,
             script=script,
@@ -141,7 +180,7 @@ def pair_matrix(section: Section, group: str) -> list[tuple[str, list[dict[str, 
 
     It is empty where it would be too large; a cell is None where the two share no seed.
     """
-    labels = [row.label for row in section.table.rows if row.cells[group].mean is not None]
+    labels = [row.label for row in section.table.measured if row.cells[group].mean is not None]
     if not 2 <= len(labels) <= MATRIX_AT_MOST:
         return []
     cells = {}
@@ -153,6 +192,16 @@ def pair_matrix(section: Section, group: str) -> list[tuple[str, list[dict[str, 
     return [(row, [cells.get((row, column)) for column in labels]) for row in labels]
 
 
+def leading_number(text: str) -> str:
+    """The number that a cell begins with, by which its column is sorted; empty where it begins with none.
+
+    >>> leading_number("71.09 ± 0.20"), leading_number("–")
+    ('71.09', '')
+    """
+    found = re.match(r"[+-]?\d+(\.\d+)?", text)
+    return found.group() if found else ""
+
+
 def results_json(report: Report) -> str:
     """The whole report as JSON text; numbers unrounded and in percent, null for what does not exist."""
     content = {
@@ -161,6 +210,7 @@ def results_json(report: Report) -> str:
         "split": "test",
         "unit": "percent",
         "bootstrap_resamples": report.resamples,
+        "chosen": report.chosen,
         "tables": [_section(section) for dataset in report.datasets for section in dataset.sections],
         "figures": [
             {**asdict(figure), "dataset": dataset.dataset, "folder": dataset.folder}
@@ -183,7 +233,11 @@ def _section(section: Section) -> dict[str, Any]:
         "table": table.number,
         "dataset": table.dataset,
         "title": table.title,
+        "protocol": {"recipe": table.protocol.recipe, "settings": table.protocol.settings},
+        "seeds": table.seeds,
         "rows": [_row(row) for row in table.rows],
+        "further": [_row(row) for row in table.further],
+        "absent": table.absent,
         "pairs": section.pairs.to_dict("records"),
         "quoted": [asdict(row) for row in table.quoted],
         "notes": table.notes,
@@ -203,8 +257,10 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "std": cell.deviation,
         "n": cell.n,
         "best": cell.best,
-        "within_noise_of_best": cell.within_noise,
+        "competes": cell.competes,
+        "not_told_apart_from_best": cell.is_noise,
         "behind_best": asdict(cell.behind) if cell.behind else None,
+        "behind_best_over_images": cell.images,
         "standing": cell.standing,
     }
 

@@ -19,8 +19,8 @@ from ...files import replacing, safe_file_name
 from .runs import CACHE_FOLDER, local_artifact, read_arrays
 from .significance import LEVEL
 
-# Weights of this many resamples are gathered at once: (64, 5,000) of float64 are 2.5 MB, which stay in cache.
-RESAMPLES_AT_ONCE = 64
+# Weights that are gathered at once: 4 MB, of 400 resamples of 2,500 images, say.
+WEIGHTS_AT_ONCE = 1_000_000
 # Results of one run on resampled test images: by group, `(resamples,)` in percent.
 Results = dict[str, NDArray[np.float64]]
 
@@ -80,9 +80,8 @@ def weighted_average_precision(
     Returns:
         `(B, C)` in 0..1; NaN where no positive of the class was drawn.
     """
-    columns = [
-        _one_class(scores[:, c], labels[:, c].astype(bool), weights.astype(np.float64)) for c in range(scores.shape[1])
-    ]
+    by_image = np.ascontiguousarray(weights.T)
+    columns = [_one_class(scores[:, c], labels[:, c].astype(bool), by_image) for c in range(scores.shape[1])]
     return np.stack(columns, axis=1)
 
 
@@ -137,22 +136,27 @@ def _labels_of_dataset(run: Any, ids: NDArray[np.str_]) -> NDArray[np.uint8]:
 
 
 def _one_class(
-    scores: NDArray[np.float32], positive: NDArray[np.bool_], weights: NDArray[np.float64]
+    scores: NDArray[np.float32], positive: NDArray[np.bool_], by_image: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], np.flatnonzero(positive[order])
+    resamples = by_image.shape[1]
     if not len(hits):
-        return np.full(len(weights), np.nan)
+        return np.full(resamples, np.nan)
     # Every image of a tie has the precision at the tie's last rank.
     last_of_tie = np.searchsorted(-ordered, -ordered[hits], side="right") - 1
     hits_above = np.searchsorted(hits, last_of_tie, side="right") - 1
+    # Only ranks at which a positive's tie ends matter: weights are summed between them.
+    ends, place = np.unique(last_of_tie, return_inverse=True)
+    starts = np.concatenate([[0], ends[:-1] + 1])
     parts = []
-    for i in range(0, len(weights), RESAMPLES_AT_ONCE):
-        drawn = weights[i : i + RESAMPLES_AT_ONCE, order]
-        of_hits = drawn[:, hits]
-        true, taken = of_hits.cumsum(axis=1)[:, hits_above], drawn.cumsum(axis=1)[:, last_of_tie]
-        total = of_hits.sum(axis=1)
+    step = max(1, WEIGHTS_AT_ONCE // len(scores))
+    for i in range(0, resamples, step):
+        drawn = by_image[order[: ends[-1] + 1], i : i + step]
+        taken = np.add.reduceat(drawn, starts, axis=0).cumsum(axis=0, dtype=np.float64)[place]
+        of_hits = drawn[hits].astype(np.float64)
+        true, total = of_hits.cumsum(axis=0)[hits_above], of_hits.sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             terms = np.where(of_hits > 0, of_hits * true / taken, 0.0)
-            parts.append(np.where(total > 0, terms.sum(axis=1) / total, np.nan))
+            parts.append(np.where(total > 0, terms.sum(axis=0) / total, np.nan))
     return np.concatenate(parts)

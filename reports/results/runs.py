@@ -26,7 +26,7 @@ from ...errors import InputError
 VALIDATION = tuple(f"validation_{name}" for name in SCORE_NAMES)
 LABELS = ("experiment_id", "configuration_id", "dataset", "dataset_digest", "method", "title", "overrides",
           "recipe", "backbone", "numerics_version", "seed", "state", "reason", "study", "trial", "parameters",
-          "command")  # fmt: skip
+          "role", "command")  # fmt: skip
 COSTS = ("train_seconds", "images_per_second")
 COLUMNS = (*LABELS, "run_id", "started", *SCORE_NAMES, *VALIDATION, *COSTS, "settings", "provenance", "artifact_uri",
            "mlflow_experiment")  # fmt: skip
@@ -106,6 +106,21 @@ def per_class_frame(store: Store, runs: pd.DataFrame) -> pd.DataFrame:
                 size = sizes[run.dataset_digest].get(name, ("", None))
                 lines.append((*labels, split, name, *size, float("nan") if ap is None else 100 * ap))
     return pd.DataFrame(lines, columns=list(CLASS_COLUMNS)).astype({"class_size": "Int64", "ap": "float64"})
+
+
+def of_one_dataset(frame: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
+    """Rows of the named dataset, or of the only one that there is.
+
+    Raises:
+        InputError: if there are several and none is named, or none of that name.
+    """
+    known = sorted(set(frame.dataset))
+    if dataset is None and len(known) != 1:
+        raise InputError(f"name one dataset with dataset=; there are: {', '.join(known) or '(none)'}")
+    found = frame[frame.dataset == (dataset or known[0])]
+    if found.empty:
+        raise InputError(f"nothing on dataset {dataset!r}; there are: {', '.join(known) or '(none)'}")
+    return found
 
 
 def local_artifact(store: Store, run: Any, name: str) -> Path | None:

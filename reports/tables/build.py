@@ -2,23 +2,22 @@
 
 import json
 import math
-import shlex
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
-from ...datasets.registry import get_dataset_entry
-from ...errors import InputError
-from ...methods.catalogue import TABLES, get_method
+from ...methods.catalogue import TABLES, get_method, list_methods
 from ..results.bootstrap import Results, percentile_interval
-from ..results.quoted import QuotedRow, quoted_datasets, quoted_rows
+from ..results.quoted import QuotedRow, quoted_rows
+from ..results.rows import expected_seeds, method_order, select_runs, shared_seeds
+from ..results.runs import load_runs, of_one_dataset
 from ..results.significance import class_weighted_total, paired_difference, pairwise_differences
 from .result_table import DECIMALS, Cell, ResultTable, Row
-from .summary import number_of
 
 # Stored totals are means of the same doubles as the groups; anything larger is another number.
 TOTAL_TOLERANCE = 1e-6
@@ -35,55 +34,59 @@ def build_table(
     dataset: str,
     *,
     recipe: str | None = None,
+    methods: Sequence[str] = (),
+    without: Sequence[str] = (),
     per_class: pd.DataFrame | None = None,
     quoted: Sequence[QuotedRow] = (),
+    resampled: Mapping[str, Results] | None = None,
 ) -> ResultTable:
     """Build a table of the paper from runs.
+
+    Its rows are the paper's methods by one protocol, and those that `methods` names; other methods, overridden ones and
+    other versions follow as rows that compete with nobody.
 
     Args:
         runs: as `load_runs` returns them.
         number: 1 or 2.
         dataset: name of the dataset.
-        recipe: only runs of this recipe; None takes the dataset's own.
+        recipe: of the runs; None takes the dataset's own if it has runs, else the one that most runs have.
+        methods: only these, names of methods or labels of rows; all of them compete.
+        without: all but these.
         per_class: as `load_per_class` returns them; totals are then checked against their groups.
         quoted: published rows besides the paper's, as `read_quoted` returns them.
+        resampled: what `bootstrap_runs` returns, for intervals over images.
+
+    Raises:
+        InputError: if no run has a named method or row.
     """
-    wanted = recipe or usual_recipe(runs, dataset)
-    of_methods = _runs_of_methods(runs, number, dataset)
-    own = of_methods[of_methods.recipe == wanted]
-    plain = own[own.overrides == ""]
-    further = [str(name) for name in plain.method.unique() if name not in TABLES[number]]
-    seeds = sorted(own[own.state == "finished"].seed.unique().tolist())
-    rows = []
-    for name in [*TABLES[number], *further]:
-        # A user-defined method is known from its runs alone; the paper's are known without any.
-        rows += _rows(plain[plain.method == name], seeds) or [_row(plain[:0], get_method(name).title, name, seeds)]
-    rows += _rows(own[own.overrides != ""], seeds)
-    empty = []
-    measured = [row for row in rows if row.seeds or row.failed]
-    if measured and all(row.overrides for row in measured):
-        # The paper's rows would be a block of dashes.
-        rows, empty = measured, ["No method was run without overrides; rows without any run are left out."]
+    selection = select_runs(runs, dataset, recipe=recipe, methods=methods, without=without)
+    own = _runs_of_table(selection.runs, number)
+    named = own.method.isin(TABLES[number]) | own.method.isin(methods) | own.row.isin(methods)
+    main, rest = own[own.standard & named], own[~(own.standard & named)]
+    expected = expected_seeds(set(of_row.seed) for _, of_row in main[main.state == "finished"].groupby("row"))
+    rows = [_row(of_row, sorted(expected)) for of_row in _by_row(main, TABLES[number])]
+    further = [_row(of_row, ()) for of_row in _by_row(rest, ())]
+    seeds = shared_seeds(row.seeds for row in rows)
+    rows, further = _compare(rows, further, seeds, own, resampled or {})
     published = [row for row in (*quoted_rows(), *quoted) if (row.table, row.dataset) == (number, dataset)]
+    if methods or without:
+        left = {method.title for method in list_methods()} - {row.label for row in rows}
+        published = [row for row in published if row.title not in left]
     suspects = [row.note for row in published if row.suspect]
+    there = {row.method for row in rows}
+    notes = (*_configuration_notes([*rows, *further], own), *_doubtful_totals([*rows, *further], own, per_class))
     return ResultTable(
         number=number,
         dataset=dataset,
-        rows=tuple(_compare(rows, own)),
+        protocol=selection.protocol,
+        rows=tuple(rows),
+        further=tuple(further),
+        seeds=tuple(sorted(seeds)),
+        absent=() if methods or without else tuple(get_method(m).title for m in TABLES[number] if m not in there),
         quoted=tuple(published),
-        notes=(*suspects, *empty, *_configuration_notes(rows, own), *_doubtful_totals(rows, own, per_class)),
-        left_out=_left_out(of_methods, wanted),
+        notes=(*suspects, *notes),
+        left_out=selection.left_out,
     )
-
-
-def usual_recipe(runs: pd.DataFrame, dataset: str) -> str:
-    """The dataset's own recipe; of an imported dataset that is not on this machine, the one that most runs have."""
-    if dataset in quoted_datasets():
-        return "paper"
-    try:
-        return get_dataset_entry(dataset).recipe
-    except InputError:
-        return str(runs[runs.dataset == dataset].recipe.mode().iloc[0])
 
 
 def results_by_seed(rows: Sequence[Row], runs: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -106,12 +109,12 @@ def pairs_frame(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, 
     test images (95 % percentiles), the shared seeds averaged in each resample; NaN without a bootstrap. `runs` are
     those that the table was built from, `resampled` is what `bootstrap_runs` returns.
     """
-    by_label = {row.label: row for row in table.rows}
+    by_label = {row.label: row for row in table.every_row}
     parts = []
     for group in SCORE_NAMES:
-        pairs = pairwise_differences(results_by_seed(table.rows, runs, group))
+        pairs = pairwise_differences(results_by_seed(table.every_row, runs, group))
         over_images = [
-            _over_images(by_label[first], by_label[second], group, resampled or {})
+            _over_images(by_label[first], by_label[second], group, resampled or {}) or (math.nan, math.nan)
             for first, second in zip(pairs["first"], pairs["second"], strict=True)
         ]
         low, high = np.array(over_images).reshape(-1, 2).T
@@ -120,49 +123,70 @@ def pairs_frame(table: ResultTable, runs: pd.DataFrame, resampled: Mapping[str, 
     return pd.concat(parts, ignore_index=True)[list(PAIR_COLUMNS)]
 
 
-def left_out_of_figures(runs: pd.DataFrame, dataset: str, drawn: pd.DataFrame) -> tuple[str, ...]:
-    """How many finished runs of a dataset, as `load_runs` returns them, are not among those drawn in figures."""
-    number = int(((runs.dataset == dataset) & (runs.state == "finished")).sum()) - len(drawn)
-    shown = "one recipe, and of each method the configuration without overrides that has the most seeds"
-    return (f"{_runs_are(number)} not in the figures of results: these show {shown}.",) if number else ()
+def classes_frame(table: ResultTable, per_class: pd.DataFrame) -> pd.DataFrame:
+    """Average precision of each class on the test split, in percent, mean over seeds: one line per class.
+
+    Columns: class_name, group, class_size (training images), and one per measured row by its label; largest class
+    first. `per_class` is what `load_per_class` returns.
+    """
+    labels = {name: row.label for row in table.every_row for name in row.experiments}
+    own = per_class[(per_class.split == "test") & per_class.experiment_id.isin(list(labels))]
+    keys = ["class_name", "group", "class_size"]
+    if own.empty:
+        return pd.DataFrame(columns=keys)
+    means = own.assign(row=own.experiment_id.map(labels)).pivot_table("ap", keys, "row", dropna=False, observed=True)
+    means = means.dropna(how="all").reindex(columns=list(dict.fromkeys(labels.values())))
+    frame = means.reset_index().sort_values(["class_size", "class_name"], ascending=[False, True], ignore_index=True)
+    return frame.rename_axis(columns=None)
 
 
-def _left_out(runs: pd.DataFrame, recipe: str) -> tuple[str, ...]:
-    """Sentences on the runs that a table of one recipe leaves out; its rows count the failed ones."""
-    others = runs[(runs.recipe != recipe) & (runs.state == "finished")].recipe.value_counts().sort_index()
-    unfinished = runs[(runs.recipe == recipe) & ~runs.state.isin(["finished", "failed"])]
-    sentences = [
-        f"{_runs_are(number, f' of recipe {name}')} not in this table: --recipe {shlex.quote(str(name))}"
-        for name, number in others.items()
-    ]
-    if len(unfinished):
-        sentences.append(f"{_runs_are(len(unfinished))} not finished, and not in this table: mltbench status")
-    return tuple(sentences)
+def load_results(
+    out: Path | str | None = None,
+    *,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    tracking_uri: str | None = None,
+) -> pd.DataFrame:
+    """Load the results of one dataset by the tables' protocol, so that nothing is pooled which differs in a setting.
+
+    Columns are total, head, medium and tail (mAP on the test split, percent); the index is `row` (the label of one
+    configuration, as tables print it) and `seed`. All methods are there, those of Table 2 and overridden ones too.
+
+    Args:
+        out: results root; None takes MLTBENCH_HOME or `mltbench-results`.
+        dataset: which, where there are several.
+        recipe: None takes the dataset's own if it has runs, else the one that most runs have.
+        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or SQLite under `out`.
+
+    Raises:
+        InputError: if there are no results, or several datasets and none is named.
+
+    Example:
+        results = load_results("mltbench-results")
+        results.groupby("row").mean()
+    """
+    runs = load_runs(out, tracking_uri=tracking_uri)
+    own = of_one_dataset(runs[runs.state == "finished"], dataset)
+    return select_runs(own, str(own.dataset.iloc[0]), recipe=recipe).results
 
 
-def _runs_are(number: int, which: str = "") -> str:
-    return f"{number_of(number, 'run')}{which} {'is' if number == 1 else 'are'}"
-
-
-def _runs_of_methods(runs: pd.DataFrame, number: int, dataset: str) -> pd.DataFrame:
-    own = runs[runs.dataset == dataset]
+def _runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Runs of the table's methods; methods of no table belong to Table 1."""
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
-    return own[own.method.isin(TABLES[number]) if number != 1 else ~own.method.isin(elsewhere)]
+    return runs[runs.method.isin(TABLES[number]) if number != 1 else ~runs.method.isin(elsewhere)]
 
 
-def _rows(runs: pd.DataFrame, seeds: Sequence[int]) -> list[Row]:
-    """One row per configuration; its id is added where several have one label (another precision, another version)."""
-    groups = list(runs.groupby(["overrides", "configuration_id"], sort=False))
-    labels = [f"{group.title.iloc[0]}{f' ({overrides})' * bool(overrides)}" for (overrides, _), group in groups]
-    rows = []
-    for label, ((_, configuration), group) in zip(labels, groups, strict=True):
-        unique = label if labels.count(label) == 1 else f"{label} [{str(configuration)[:6]}]"
-        rows.append(_row(group, unique, str(group.method.iloc[0]), seeds))
-    return rows
+def _by_row(runs: pd.DataFrame, order: Sequence[str]) -> list[pd.DataFrame]:
+    """The runs of each row, in this order of methods, then the catalogue's; a method's own row comes first."""
+    methods = [*order, *(name for name in method_order(runs.method) if name not in order)]
+    groups = [
+        of_row for _, of_row in runs.groupby("row", sort=False) if (of_row.state.isin(["finished", "failed"])).any()
+    ]
+    return sorted(groups, key=lambda g: (methods.index(g.method.iloc[0]), not g.standard.iloc[0], g.row.iloc[0]))
 
 
-def _row(runs: pd.DataFrame, label: str, method: str, seeds: Sequence[int]) -> Row:
-    finished = runs[runs.state == "finished"].sort_values("seed")
+def _row(runs: pd.DataFrame, expected: Sequence[int]) -> Row:
+    finished = runs[runs.state == "finished"].drop_duplicates("seed", keep="last").sort_values("seed")
     cells = {}
     for name in SCORE_NAMES:
         values = finished[name].dropna()
@@ -172,45 +196,64 @@ def _row(runs: pd.DataFrame, label: str, method: str, seeds: Sequence[int]) -> R
             n=len(values),
         )
     have = tuple(int(seed) for seed in finished.seed)
+    first = runs.iloc[0]
     return Row(
-        label=label,
-        method=method,
+        label=str(first.row),
+        method=str(first.method),
         cells=cells,
         seeds=have,
-        missing=tuple(seed for seed in seeds if seed not in have),
+        missing=tuple(seed for seed in expected if seed not in have),
         failed=int((runs.state == "failed").sum()),
         experiments=tuple(finished.experiment_id),
-        configuration="" if runs.empty else str(runs.configuration_id.iloc[0]),
-        overrides="" if runs.empty else str(runs.overrides.iloc[0]),
+        configuration=str(first.configuration_id),
+        overrides=str(first.overrides),
     )
 
 
-def _compare(rows: Sequence[Row], runs: pd.DataFrame) -> list[Row]:
-    """The rows with the best of each column, and every other compared with it over their shared seeds."""
-    compared = [dict(row.cells) for row in rows]
-    for name in SCORE_NAMES:
-        means = [-math.inf if c[name].mean is None else round(float(c[name].mean or 0), DECIMALS) for c in compared]
-        if max(means) == -math.inf:
+def _compare(
+    rows: Sequence[Row],
+    further: Sequence[Row],
+    seeds: frozenset[int],
+    runs: pd.DataFrame,
+    resampled: Mapping[str, Results],
+) -> tuple[list[Row], list[Row]]:
+    """The rows with the best of each column, and every other compared with it.
+
+    Rows that have all of `seeds` compete, on these alone; the others are compared with the best over the seeds that
+    both have.
+    """
+    every = [*rows, *further]
+    rivals = [row for row in rows if seeds and seeds <= set(row.seeds)]
+    compared = [dict(row.cells) for row in every]
+    for name in SCORE_NAMES if rivals else ():
+        values = results_by_seed(every, runs, name)
+        means = values.loc[[row.label for row in rivals], sorted(seeds)].mean(axis=1).round(DECIMALS)
+        if means.isna().all():
             continue
-        values = results_by_seed(rows, runs, name)
-        champion = values.loc[rows[means.index(max(means))].label].to_numpy()
-        for row, cells, mean in zip(rows, compared, means, strict=True):
-            if mean == max(means):
-                cells[name] = replace(cells[name], best=True)
-            elif mean > -math.inf:
-                other = values.loc[row.label].to_numpy()
-                shared = ~np.isnan(champion - other)
-                behind = paired_difference(champion[shared], other[shared]) if shared.any() else None
-                cells[name] = replace(cells[name], behind=behind)
-    return [replace(row, cells=cells) for row, cells in zip(rows, compared, strict=True)]
+        best = set(means[means == means.max()].index)
+        champion = next(row for row in rivals if row.label in best)
+        for row, cells in zip(every, compared, strict=True):
+            competes = row in rivals
+            if competes and row.label in best:
+                cells[name] = replace(cells[name], best=True, competes=True)
+            elif row.seeds and cells[name].mean is not None:
+                shared = seeds if competes else set(row.seeds)
+                over_seeds = values.loc[[champion.label, row.label], sorted(shared & set(champion.seeds))].dropna(
+                    axis=1
+                )
+                found = paired_difference(*over_seeds.to_numpy()) if over_seeds.shape[1] else None
+                images = _over_images(champion, row, name, resampled, over_seeds.columns)
+                cells[name] = replace(cells[name], behind=found, images=images, competes=competes)
+    done = [replace(row, cells=cells) for row, cells in zip(every, compared, strict=True)]
+    return done[: len(rows)], done[len(rows) :]
 
 
 def _configuration_notes(rows: Sequence[Row], runs: pd.DataFrame) -> list[str]:
-    """One note per method that has several rows with the same overrides: what its configurations differ in."""
-    alike: dict[tuple[str, str], list[Row]] = {}
+    """One note for rows that only their configurations' ids distinguish: what these differ in."""
+    alike: dict[str, list[Row]] = {}
     for row in rows:
-        if row.configuration:
-            alike.setdefault((row.method, row.overrides), []).append(row)
+        if row.label.endswith(f" [{row.configuration[:6]}]"):
+            alike.setdefault(row.label.rpartition(" [")[0], []).append(row)
     columns = ["configuration_id", "settings", "dataset_digest", "numerics_version"]
     first = runs[columns].drop_duplicates("configuration_id").set_index("configuration_id").to_dict("index")
     return [
@@ -260,7 +303,10 @@ def _doubtful_totals(rows: Sequence[Row], runs: pd.DataFrame, per_class: pd.Data
     return doubtful
 
 
-def _over_images(first: Row, second: Row, group: str, resampled: Mapping[str, Results]) -> tuple[float, float]:
+def _over_images(
+    first: Row, second: Row, group: str, resampled: Mapping[str, Results], seeds: Collection[int] | None = None
+) -> tuple[float, float] | None:
+    """Ends of the interval over resampled images of the first's mean minus the second's, over seeds that both have."""
     one, other = (
         {
             seed: resampled[name][group]
@@ -269,5 +315,7 @@ def _over_images(first: Row, second: Row, group: str, resampled: Mapping[str, Re
         }
         for row in (first, second)
     )
-    differences = [one[seed] - other[seed] for seed in one if seed in other]
-    return percentile_interval(np.mean(differences, axis=0)) if differences else (float("nan"), float("nan"))
+    shared = [seed for seed in one if seed in other and (seeds is None or seed in seeds)]
+    if not shared:
+        return None
+    return percentile_interval(np.mean([one[seed] - other[seed] for seed in shared], axis=0))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ...benchmark.training.metrics import SCORE_NAMES
+from ..results.rows import LEAST_SEEDS
 from .result_table import DECIMALS, ResultTable, Row
 
 NAMED_AT_MOST = 6
@@ -11,15 +12,23 @@ NAMED_AT_MOST = 6
 def summarise(table: ResultTable) -> list[dict[str, str]]:
     """The best of every group that was measured, and how the others compare with it.
 
-    Each has its `group`, the `number` that is its best mean as tables print it, the labels of the `best` rows, and a
-    sentence on the `rest`.
+    Each has its `group`, `what` it is ("best", or "highest" where rows do not share enough seeds to compete), the
+    `number` as tables print it, the labels of the `best` rows, and a sentence on the `rest`.
     """
     summaries = []
     for group in SCORE_NAMES:
+        rows = [row for row in table.measured if row.cells[group].mean is not None]
         if best := table.best(group):
-            others = [row for row in table.measured if not row.cells[group].best and row.cells[group].mean is not None]
-            names, number = listed([row.short for row in best]), best[0].cells[group].text
-            summaries.append({"group": group, "number": number, "best": names, "rest": _others(others, group)})
+            rest = _others([row for row in rows if not row.cells[group].best], group)
+            what = "best"
+        elif rows:
+            best = (max(rows, key=lambda row: row.cells[group].mean or 0.0),)
+            what, rest = "highest", f"No row is the best: that takes {LEAST_SEEDS} seeds that rows share."
+        else:
+            continue
+        number = best[0].cells[group].text
+        names = listed([row.short for row in best])
+        summaries.append({"group": group, "what": what, "number": number, "best": names, "rest": rest})
     return summaries
 
 
@@ -57,19 +66,20 @@ def number_of(number: int, what: str) -> str:
 
 
 def _others(others: Sequence[Row], group: str) -> str:
-    noise = [row.short for row in others if row.cells[group].within_noise]
-    distances = sorted(d.mean for row in others if (d := row.cells[group].behind) and d.n > 1 and d.low > 0)
-    unknown = len(others) - len(noise) - len(distances)
+    cells = {row.short: row.cells[group] for row in others}
+    noise = [f"{name} ({c.behind.mean:.{DECIMALS}f})" for name, c in cells.items() if c.is_noise and c.behind]
+    distances = sorted(c.behind.mean for c in cells.values() if c.competes and c.behind and not c.is_noise)
+    unknown = sum(not cell.competes for cell in cells.values())
     sentences = []
     if noise:
-        sentences.append(f"Within noise of it: {_named(noise)}.")
+        sentences.append(f"Not told apart from it: {_named(noise)}.")
     elif distances:
-        sentences.append("No other method is within noise of it.")
+        sentences.append("Every other row is told apart from it.")
     if distances:
         span = " to ".join(dict.fromkeys(f"{value:.{DECIMALS}f}" for value in (distances[0], distances[-1])))
         sentences.append(f"{number_of(len(distances), 'method')} behind by {span}.")
     if unknown:
-        sentences.append(f"{number_of(unknown, 'method')} cannot be compared: too few shared seeds.")
+        sentences.append(f"{number_of(unknown, 'method')} cannot compete: too few shared seeds.")
     return " ".join(sentences)
 
 

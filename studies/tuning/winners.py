@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from ...benchmark.executors.settings import RunSettings
 from ...benchmark.experiments.plan import PlannedExperiment
 from ...benchmark.runs.provenance import command_line
+from ...benchmark.tracking.pages import NOTE, study_description
 from ...benchmark.tracking.store import TAG, Store
 from ...benchmark.tracking.winners import Winner
 from .definition import Arm, as_overrides, as_settings
@@ -67,6 +68,13 @@ def upload_winners(study: OpenStudy, store: Store, settings: RunSettings) -> lis
         run = _study_run(study, store)
     client.log_text(run, json.dumps(study.definition.as_json(), indent=1), "definition.json")
     client.set_tag(run, f"{TAG}winners", json.dumps([asdict(winner) for winner in winners]))
+    lines = [
+        f"{winner.method}, {winner.objective} {100 * winner.value:.2f} (trial {winner.trial}): "
+        f"{', '.join(winner.settings) or 'its defaults'}"
+        for winner in winners
+    ]
+    name = study.definition.name
+    client.set_tag(run, NOTE, study_description(name, store.experiment(study.definition.dataset), lines))
     client.set_terminated(run, "FINISHED")
     return winners
 

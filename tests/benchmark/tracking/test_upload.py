@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from failing_server import FAILURES, WELL, FailingServer, mlflow_server
 from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
+from mltbench.benchmark.runs import run as running
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking import upload as uploading
@@ -17,7 +19,7 @@ from mltbench.benchmark.tracking.store import Store, open_store
 from mltbench.benchmark.tracking.sync import agree, find
 from mltbench.benchmark.training.execution import Execution
 from mltbench.datasets.registry import load_dataset
-from plans import contents, make_plan, points, require_each_point_once, tiny_plan
+from plans import PLAIN, TINY, contents, make_plan, points, require_each_point_once, tiny_plan
 from sklearn.metrics import average_precision_score
 
 METHODS = ("erm", "db-focal")
@@ -84,9 +86,11 @@ def test_metrics_have_their_steps(trained, run):
     for name, step, *_ in points(store, found):
         steps.setdefault(name, []).append(step)
     for name in ("train/loss", "train/learning_rate", "validation/total", "validation/tail"):
-        assert steps[name] == list(range(1, epochs + 1))
-    assert all(steps[f"test/{name}"] == [epochs] for name in ("total", *GROUPS))
-    assert {"cost/train_seconds", "cost/images_per_second", "cost/peak_memory_mib"} < set(steps)
+        is_curve = epochs > 1 or name.startswith("train/")
+        assert steps[name] == (list(range(1, epochs + 1)) if is_curve else [0])
+    once = [f"test/{name}" for name in ("total", *GROUPS)]
+    once += ["cost/train_seconds", "cost/images_per_second", "cost/peak_memory_mib"]
+    assert [steps[name] for name in once] == [[0]] * len(once), "MLflow draws bars"
 
 
 def test_the_dataset_is_recorded_with_its_digest(run):
@@ -144,6 +148,92 @@ def test_what_is_finished_is_neither_trained_nor_uploaded_again_but_to_another_s
     assert (summary.trained, summary.not_uploaded) == ([], [])
     assert contents(other) == before
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == files
+
+
+def test_what_an_earlier_version_put_at_the_last_epoch_is_not_there_twice(finished, store):
+    (run,) = store.runs_of()
+    whole = contents(store)
+    store.client.delete_run(run.info.run_id)
+    tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.note.content"}
+    earlier = store.client.create_run(run.info.experiment_id, start_time=run.info.start_time, tags=tags).info.run_id
+    entries = read_journal(store.runs / finished)
+    for name, step, time_, value in [(n, e.step, e.time, v) for e in entries for n, v in e.metrics.items()]:
+        store.client.log_metric(earlier, name, value, time_, step)
+    store.client.set_terminated(earlier, "FINISHED", run.info.end_time)
+    before = points(store, store.client.get_run(earlier))
+    assert before != points(store, run)
+    assert [reason for _, reason in agree(store, find(store, everything=True))] == [""]
+    (now,) = store.runs_of()
+    assert (now.info.run_id, points(store, now)) == (earlier, before)
+    assert now.data.metrics == run.data.metrics
+    assert contents(store)[0][:6] == whole[0][:6], "it has the name and the description of today"
+
+
+class Seen:
+    """A second command that opens the results while a plan goes on, in a process that has not yet read them."""
+
+    def __init__(self, root):
+        self.store = open_store(root)
+
+    def wait(self):
+        """Wait until it sees a finished run, and give its method."""
+        deadline = time.monotonic() + 60
+        while not (runs := [run for run in self.store.runs_of() if run.info.status == "FINISHED"]):
+            assert time.monotonic() < deadline, "no finished run in MLflow while the plan goes on"
+            time.sleep(0.05)
+        return [run.data.tags["mltbench.method"] for run in runs]
+
+
+def test_a_finished_member_of_a_cohort_is_in_mlflow_while_the_others_are_scored(dataset, store, settings, monkeypatch):
+    seen, said, write = [], [], running.write_outcome
+
+    def write_when_seen(path, *given, **more):
+        if list(store.runs.glob("*/weights.pt")):
+            seen.append(Seen(store.root).wait())
+            while not said:
+                time.sleep(0.05)
+        write(path, *given, **more)
+
+    monkeypatch.setattr(running, "write_outcome", write_when_seen)
+    plan = tiny_plan(["erm", "focal"])
+    summary = run_plan(plan, store, settings, on_end=said.append)
+    assert seen == [["erm"]]
+    assert said == summary.trained == list(plan.experiments), "each ends once"
+    require_each_point_once(store, plan)
+
+
+WAITS = f"""
+import time
+
+waited = Path(__file__).with_name("seen")
+deadline = time.monotonic() + 60
+while not waited.exists() and time.monotonic() < deadline:
+    time.sleep(0.05)
+{PLAIN}
+"""
+
+
+@pytest.mark.parametrize("executor", ["here", "local", "ray"])
+def test_a_finished_run_is_in_mlflow_while_the_plan_goes_on(executor, plugin, store, data_root):
+    """The second experiment is trained when a second command has seen the first one."""
+    if executor == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'mltbench[ray]'")
+    file = plugin("waits", WAITS, TINY, like="erm")
+    settings = RunSettings(
+        data_root=data_root, plugins=(str(file),), executor=executor, address="local", cohort=False, workers=1
+    )
+    seen = []
+
+    def look():
+        seen.extend(Seen(store.root).wait())
+        file.with_name("seen").touch()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    plan = tiny_plan(["erm", "waits"])
+    summary = run_plan(plan, store, settings)
+    thread.join()
+    assert (seen, summary.trained) == (["erm"], list(plan.experiments))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,18 @@
 """Your own images become a dataset that every command takes by name."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
+import torch
+from mltbench.benchmark.commands import import_dataset
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.networks.backbones import get_backbone
+from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.datasets.dataset import SPLITS
 from mltbench.datasets.registry import load_dataset
+from mltbench.errors import InputError
 from PIL import Image
 
 CLASSES = ("dining table", "éléphant", "=cmd", "<b>bold</b>")
@@ -29,6 +36,8 @@ def photos(tmp_path):
 @pytest.fixture
 def import_photos(call, own_folder, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
+    # No step of a large network is timed.
+    monkeypatch.setattr(import_dataset, "estimate", lambda *given, **more: None)
 
     def importing(*arguments, name="my-photos", labels="labels.csv"):
         words = ["--images", photos / "images", "--labels", photos / labels, "--workers", 1, *arguments]
@@ -212,4 +221,103 @@ def test_files_without_label_and_in_two_splits_are_reported_and_what_comes_next(
     out = import_photos("--data-root", photos.parent / "my data", name="whole")[1]
     assert "not taken" not in out
     # What comes next names the data root.
-    assert f"mltbench run --dataset whole --method erm --data-root '{photos.parent / 'my data'}'" in out
+    assert f"mltbench run --dataset whole --method db --data-root '{photos.parent / 'my data'}'" in out
+
+
+@pytest.fixture
+def mobile(tmp_path):
+    """A file of weights of MobileNetV2."""
+    state = {}
+    for part in get_backbone("mobilenet_v2").build():
+        state |= part.state_dict()
+    torch.save(state, tmp_path / "mobile.pt")
+    return tmp_path / "mobile.pt"
+
+
+def test_recipe_backbone_and_weights_of_an_import_are_its_runs_own(
+    import_photos, refused, opened, call, photos, mobile, tmp_path
+):
+    options = ("--recipe", "photos-short", "--backbone", "mobilenet_v2", "--weights", mobile)
+    status, printed, _ = import_photos(*options, name="with-weights")
+    assert status == 0
+    assert "mltbench run --dataset with-weights --method db\n" in printed
+    assert import_photos(name="without")[0] == 0
+    remembered, spelt = (
+        build_plan(opened(name), ["db"], seeds=[0], **choice).experiments[0]
+        for name, choice in (
+            ("with-weights", {}),
+            (
+                "without",
+                {"recipe": "photos-short", "backbone": BackboneChoice(backbone="mobilenet_v2", weights=str(mobile))},
+            ),
+        )
+    )
+    assert remembered.experiment.id == spelt.experiment.id, "they are the same images"
+    assert (remembered.label, remembered.recipe, spelt.label) == (
+        "DB", "photos-short", "DB (backbone=mobilenet_v2, weights=mobile.pt)"
+    )  # fmt: skip
+    assert "--weights" not in remembered.command
+    assert remembered.weights.file == mobile
+    # What a run names goes before.
+    (other,) = build_plan(
+        opened("with-weights"), ["db"], seeds=[0], backbone=BackboneChoice(weights="random")
+    ).experiments
+    assert (other.label, other.experiment.weights_digest) == ("DB (weights=random)", "random")
+    (other,) = build_plan(
+        opened("with-weights"), ["db"], seeds=[0], backbone=BackboneChoice(backbone="resnet18")
+    ).experiments
+    assert (other.label, other.experiment.weights_digest) == ("DB (backbone=resnet18)", "f37072fd")
+    # The same bytes at another place are the same experiment, once they are named.
+    moved = mobile.rename(tmp_path / "moved.pt")
+    with pytest.raises(InputError, match=r"mobile\.pt.* is not there any more: put it back, or name .* --weights FILE"):
+        build_plan(opened("with-weights"), ["db"], seeds=[0])
+    (again,) = build_plan(
+        opened("with-weights"), ["db"], seeds=[0], backbone=BackboneChoice(weights=str(moved))
+    ).experiments
+    assert (again.experiment.id, again.label) == (remembered.experiment.id, "DB")
+    mobile.write_bytes(moved.read_bytes() + b"x")
+    with pytest.raises(InputError, match="was changed"):
+        build_plan(opened("with-weights"), ["db"], seeds=[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--recipe", "photo-short"), "unknown recipe 'photo-short'; did you mean 'photos-short'"),
+        (("--backbone", "mobilenet"), "unknown backbone 'mobilenet'"),
+        (("--weights", "absent.pt"), "no file of weights at absent.pt"),
+    ],
+)
+def test_what_its_runs_cannot_take_is_refused_before_an_image_is_read(options, says, refused, tmp_path):
+    assert says in refused(*options)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_dataset_that_was_imported_before_takes_published_weights(import_photos, opened, tmp_path):
+    import_photos()
+    manifest = tmp_path / "data" / "my-photos" / "dataset.json"
+    content = json.loads(manifest.read_text())
+    assert content.pop("weights") is None
+    (now,) = build_plan(opened(), ["db"], seeds=[0]).experiments
+    manifest.write_text(json.dumps(content))
+    (before,) = build_plan(opened(), ["db"], seeds=[0]).experiments
+    assert now.experiment.id == before.experiment.id
+    assert now.experiment.weights_digest == "0676ba61"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options"),
+    [
+        ([400], ""),
+        ([7200, 400], " --recipe photos-short --backbone mobilenet_v2"),
+        ([7200, 3600, 400], " --recipe photos-short --backbone mobilenet_v2 --override recipe.resampled.epochs=1"),
+        ([7200, 3600, 900], " --recipe photos-short --backbone mobilenet_v2 --override recipe.resampled.epochs=1"),
+    ],
+)
+def test_the_next_command_is_one_that_ends_in_minutes(seconds, options, import_photos, monkeypatch):
+    left = [mock.Mock(seconds=value, __str__=lambda own: f"about {own.seconds} seconds") for value in seconds]
+    monkeypatch.setattr(import_dataset, "estimate", lambda *given, **more: left.pop(0))
+    _, printed, _ = import_photos()
+    assert f"  mltbench run --dataset my-photos --method db{options}\n" in printed
+    assert f"The run takes about {seconds[-1]} seconds." in printed
+    assert not left

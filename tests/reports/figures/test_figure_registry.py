@@ -52,6 +52,10 @@ def test_figures_with_data_are_written_in_every_format_as_the_same_bytes_and_the
     assert (again, listed_again) == (found, listed)
     assert [item["name"] for item in listed] == [figure.name for figure in found.drawn]
     assert all(item["alternative_text"].endswith(".") and "{" not in item["caption"] for item in listed)
+    for item in listed:
+        root = ElementTree.parse(tmp_path / "one" / f"{item['name']}.svg").getroot()
+        points = (float(root.get(side).removesuffix("pt")) for side in ("width", "height"))
+        assert [item["width"], item["height"]] == pytest.approx([length * 96 / 72 for length in points], abs=0.6)
 
 
 def test_figures_no_longer_drawn_lose_their_files_and_nothing_else_does(source, tmp_path):
@@ -93,6 +97,21 @@ def test_the_csv_holds_what_is_drawn_and_hostile_class_names_stay_text(source, t
     shown = {"".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")}
     assert {"<script>alert(1)</script>", "=1+1", "$x_$", "a b & c ]]>-->"} <= shown
     assert entry.draw(entry.collect(source))._repr_png_().startswith(b"\x89PNG")  # as a notebook shows it
+
+
+def test_a_manifest_of_an_earlier_version_is_kept(source, tmp_path):
+    old = {"name": "groups", "title": "x", "caption": "y", "alternative_text": "z", "part": "results"}
+    (tmp_path / "figures.json").write_text(json.dumps([old]))
+    draw_figures(source, tmp_path, entries=[get_figure("weight-function")])
+    first, second = json.loads((tmp_path / "figures.json").read_text())
+    assert (first, second["name"], second["width"]) == (old, "weight-function", 660)
+
+
+def test_letters_of_a_pdf_are_truetype(source, tmp_path):
+    draw_figures(source, tmp_path, entries=[get_figure("weight-function")])
+    content = (tmp_path / "weight-function.pdf").read_bytes()
+    assert b"/CIDFontType2" in content
+    assert b"/Type3" not in content
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(source, tmp_path):

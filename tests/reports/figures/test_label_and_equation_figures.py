@@ -63,9 +63,12 @@ def test_eighty_names_do_not_touch(coco_facts):
         draw_co_occurrence(co_occurrence(labels, classes)),
     ):
         figure.draw_without_rendering()
-        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
-        assert len(boxes) == 80
-        assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+        axis = figure.axes[0].xaxis
+        rows = [axis.get_ticklabels(minor=minor) for minor in (False, True)]
+        boxes = [[label.get_window_extent() for label in row] for row in rows]
+        assert {label.get_text() for row in rows for label in row} == set(map(str, classes))
+        assert all(left.x1 <= right.x0 for row in boxes for left, right in itertools.pairwise(row))
+        assert min(box.y0 for box in boxes[0]) > max(box.y1 for box in boxes[1])  # every other one stands farther out
 
 
 def gradient(loss, curve):

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from mltbench.benchmark.executors.run_plan import run_plan
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.errors import InputError
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, list_figures
@@ -11,6 +14,7 @@ from mltbench.reports.figures.style import NotebookFigure
 from mltbench.reports.pages.report import DatasetReport, Report, write_report
 
 pytestmark = pytest.mark.usefixtures("own_folder")
+QUICK = ("recipe.batch_size=8",)
 
 
 def test_a_figure_that_fails_costs_the_status_and_not_the_report(call, trained, monkeypatch):
@@ -32,7 +36,7 @@ def test_a_figure_that_fails_costs_the_status_and_not_the_report(call, trained, 
 
 
 def test_terminal_and_page_say_what_the_tables_leave_out(call, trained):
-    report = ("report", "--no-figures", "--table", "1", "--out", trained.root)
+    report = ("report", "--no-figures", "--table", "1", "--out", trained.root, "--to", trained.root / "report")
     trained.client.set_tag(trained.runs_of()[0].info.run_id, "mltbench.recipe", "somebody's own")
     sentence = "1 run of recipe somebody's own is not in this table: --recipe 'somebody'\"'\"'s own'"
     status, shown, _ = call(*report)
@@ -45,6 +49,44 @@ def test_terminal_and_page_say_what_the_tables_leave_out(call, trained):
     assert (status, "1 run of recipe digits is not in this table: --recipe digits" in shown) == (0, True)
     status, _, error = call(*report, "--recipe", "digit")
     assert (status, "did you mean 'digits'" in error) == (2, True)
+
+
+def test_a_report_is_whole_and_only_what_it_says_it_is(call, trained, tmp_path):
+    """What an earlier report left goes, what is somebody's own stays; a part does not replace the whole."""
+
+    def written(folder):
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+    whole = ("report", "--bootstrap", "0", "--out", trained.root)
+    assert call(*whole)[0] == 0
+    before = written(trained.root / "report")
+    assert {"table1-tiny.md", "table2-tiny.md", "table1-tiny-classes.csv", "figures/tiny/groups.svg"} <= set(before)
+    status, shown, _ = call(*whole, "--table", "2", "--without", "erm", "--no-figures")
+    assert (status, f"report: {trained.root}/report-table-2-without-erm/index.html" in shown) == (0, True)
+    assert written(trained.root / "report") == before
+    page = (trained.root / "report-table-2-without-erm" / "index.html").read_text()
+    assert "This report shows a part of the results: table 2; without erm." in page
+    assert "ERM" not in page.partition("<main")[2]
+    (trained.root / "report" / "mine.md").write_text("kept")
+    (trained.root / "report" / "figures" / "tiny" / "mine.svg").write_text("kept")
+    assert call(*whole, "--table", "2", "--no-figures", "--to", trained.root / "report")[0] == 0
+    left = [name for name in written(trained.root / "report") if not name.startswith(".")]
+    assert left == ["figures/tiny/mine.svg", "index.html", "mine.md", "results.json", "table2-tiny-classes.csv",
+                    "table2-tiny-pairs.csv", "table2-tiny.csv", "table2-tiny.md", "table2-tiny.tex"]  # fmt: skip
+
+
+def test_own_images_with_another_network_have_rows_figures_and_plain_names(call, dataset, store, settings):
+    """As after `run --backbone NAME --weights FILE`: every run has settings that differ from the dataset's own."""
+    choice = BackboneChoice(weights="random")
+    plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits-smoke", backbone=choice)
+    assert not run_plan(plan, store, settings).failed
+    status, shown, _ = call("report", "--out", store.root)
+    assert status == 0, shown
+    assert "recipe digits-smoke, weights=random, batch_size=8" in " ".join(shown.split())
+    tables = json.loads((store.root / "report" / "results.json").read_text())["tables"]
+    assert [[row["label"] for row in table["rows"]] for table in tables] == [["ERM", "RS"], ["RS"]], tables
+    assert (store.root / "report" / "figures" / "tiny" / "groups.svg").is_file()
+    assert (store.root / "report" / "figures" / "tiny" / "class-size.svg").is_file()
 
 
 def test_two_reports_do_not_write_to_one_folder(call, trained):
@@ -64,7 +106,11 @@ def test_a_folder_in_the_way_is_reported_before_anything_is_drawn(call, trained)
 
 def test_a_store_without_a_run_says_what_makes_one(call, out):
     status, _, error = call("report", "--out", out)
-    assert (status, "no finished run" in error, "mltbench run --table 1" in error) == (2, True, True)
+    assert (status, "no finished run" in error, "mltbench run --dataset digits-mlt --table 1" in error) == (
+        2,
+        True,
+        True,
+    )
 
 
 def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path, monkeypatch):

@@ -1,15 +1,20 @@
+import collections
+import itertools
 import json
 import math
 import random
 import statistics
 
+import numpy as np
 import pandas as pd
 import pytest
 from mltbench.benchmark.training.metrics import SCORE_NAMES
+from mltbench.errors import InputError
 from mltbench.methods.catalogue import TABLES, get_method, list_methods
 from mltbench.reports.results.quoted import quoted_rows
+from mltbench.reports.results.rows import select_runs
 from mltbench.reports.results.runs import COLUMNS
-from mltbench.reports.tables.build import build_table, left_out_of_figures
+from mltbench.reports.tables.build import build_table, classes_frame
 
 TITLES = {method.name: method.title for method in list_methods()}
 
@@ -59,47 +64,163 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
     generator.shuffle(records)
     table = table_of(*records)
 
-    everywhere = sorted({number for _, number in scores})
-    expected_means = {}
-    assert [row.method for row in table.rows] == methods
+    run = {method for method, _ in {*scores, *broken}}
+    assert [row.method for row in table.rows] == [method for method in methods if method in run]
+    assert table.absent == tuple(get_method(method).title for method in methods if method not in run)
+    have = {m: tuple(n for n in range(5) if (m, n) in scores) for m in run}
+    # By counting, over every set of three seeds and more: most rows first, then most seeds.
+    sets = [set(c) for size in (3, 4, 5) for c in itertools.combinations(range(5), size)]
+    shared = max(sets, key=lambda c: (sum(c <= set(h) for h in have.values()), len(c), sorted(c, reverse=True)))
+    rivals = {m for m in run if shared <= set(have[m])}
+    assert table.seeds == tuple(sorted(shared)) * bool(rivals)
+    usual = collections.Counter(h for h in have.values() if h)
+    expected = max(usual, key=lambda h: (usual[h], len(h), sorted(h, reverse=True)))
     for row in table.rows:
-        have = [number for number in range(5) if (row.method, number) in scores]
         assert row.label == get_method(row.method).title
-        assert row.seeds == tuple(have)
-        assert row.missing == tuple(number for number in everywhere if number not in have)
+        assert row.seeds == have[row.method]
+        assert row.missing == tuple(number for number in expected if number not in have[row.method])
         assert row.failed == sum(method == row.method for method, _ in broken)
-        assert row.experiments == tuple(f"{row.method}{number}" for number in have)
+        assert row.experiments == tuple(f"{row.method}{number}" for number in have[row.method])
         for i, name in enumerate(SCORE_NAMES):
-            values = [x for x in (scores[row.method, number][i] for number in have) if not math.isnan(x)]
+            values = [x for x in (scores[row.method, number][i] for number in have[row.method]) if not math.isnan(x)]
             mean = statistics.fmean(values) if values else None
             deviation = statistics.stdev(values) if len(values) > 1 else None
             assert row.cells[name].n == len(values)
             assert row.cells[name].mean == (mean and pytest.approx(mean, abs=1e-9))
             assert row.cells[name].deviation == (deviation and pytest.approx(deviation, abs=1e-9))
-            expected_means[row.method, name] = mean
-    for name in SCORE_NAMES:
-        highest = max(expected_means[m, name] for m in methods if expected_means[m, name] is not None)
+    for i, name in enumerate(SCORE_NAMES):
+        means = {}
+        for m in rivals:
+            values = [x for x in (scores[m, n][i] for n in shared) if not math.isnan(x)]
+            means |= {m: f"{statistics.fmean(values):.2f}"} if values else {}
         best = [row.method for row in table.best(name)]
-        assert best == [m for m in methods if f"{expected_means[m, name] or -1:.2f}" == f"{highest:.2f}"]
+        assert best == [m for m in methods if m in means and means[m] == max(means.values())]
 
 
-def test_the_papers_rows_are_left_out_where_every_run_is_overridden():
-    table = table_of(record("db", 0, overrides="backbone=x"), record("erm", 0, overrides="backbone=x"))
-    assert [row.label for row in table.rows] == ["DB (backbone=x)", "ERM (backbone=x)"]
-    assert table.notes == ("No method was run without overrides; rows without any run are left out.",)
+def seeds_of(method, totals, **changes):
+    """Runs of one method, seed by seed, that differ in total alone."""
+    return [record(method, seed, (total, 60, 50, 40), **changes) for seed, total in totals.items()]
+
+
+def test_one_exploratory_run_changes_no_row_of_the_table():
+    """Somebody's plug-in, an override, another version, other seeds, one row with a single seed: nothing moves."""
+    usual = [*seeds_of("erm", {0: 50, 1: 51, 2: 52}), *seeds_of("db", {0: 56, 1: 57, 2: 58.5})]
+    before = table_of(*usual)
+    assert [row.label for row in before.best("total")] == ["DB"]
+    for stray in (
+        record("mine", 7, (99.0, 99, 99, 99)),
+        record("db", 0, (99.0, 99, 99, 99), overrides="mu=0.2"),
+        record("db", 9, (99.0, 99, 99, 99), numerics_version="2", configuration_id="newer"),
+        record("rs", 7, (99.0, 99, 99, 99)),
+        record("erm", 9, (99.0, 99, 99, 99), overrides="backbone=resnet50"),
+    ):
+        table = table_of(*usual, stray)
+        kept = [row for row in table.rows if row.method in ("erm", "db")]
+        assert kept == list(before.rows), stray
+        (other,) = {row.label: row for row in table.every_row if row not in kept}.values()
+        assert not any(cell.best or cell.is_noise for cell in other.cells.values())
+        assert other.cells["total"].standing in (
+            "", "41.50 ahead (1 seed: noise unknown)", "43.00 ahead (1 seed: noise unknown)"
+        )  # fmt: skip
+
+
+def test_rows_that_share_fewer_than_three_seeds_have_no_best():
+    table = table_of(*seeds_of("erm", {0: 50, 1: 51}), *seeds_of("db", {0: 56, 1: 57}))
+    assert table.seeds == ()
+    assert [table.best(name) for name in SCORE_NAMES] == [()] * 4
+    assert {row.cells["total"].standing for row in table.rows} == {""}
+    assert "No row is marked as best: that takes 3 seeds that rows share." in table.legend()[0]
+
+
+def test_what_all_rows_share_stands_in_the_caption_and_rows_have_plain_names():
+    network = {"recipe": "photos-short", "dataset": "photos"}
+    records = [
+        *seeds_of("erm", {0: 50}, overrides="backbone=mobilenet_v2, weights=m.pt", **network),
+        *seeds_of("db", {0: 56}, overrides="backbone=mobilenet_v2, weights=m.pt", **network),
+        *seeds_of("db", {0: 57}, overrides="backbone=mobilenet_v2, weights=m.pt, mu=0.2", **network),
+        *seeds_of("db", {0: 58}, overrides="backbone=mobilenet_v2, weights=other.pt", **network),
+        *seeds_of(
+            "rs", {0: 58}, overrides="backbone=mobilenet_v2, weights=m.pt, mu=0.1, kappa=2", role="tuned", **network
+        ),
+    ]
+    table = table_of(*records, dataset="photos")
+    assert table.title == (
+        "Table 1: mAP on photos (test split, percent, last epoch; recipe photos-short, backbone=mobilenet_v2, "
+        "weights=m.pt)"
+    )
+    assert [row.label for row in table.rows] == ["ERM", "DB"]
+    assert [row.label for row in table.further] == ["RS (tuned)", "DB (mu=0.2)", "DB (weights=other.pt)"]
+    # An override that every run has is no override of any row.
+    table = table_of(record("erm", 0, overrides="learning_rate=0.1"), record("db", 0, overrides="learning_rate=0.1"))
+    assert table.protocol.text == "recipe digits, learning_rate=0.1"
+    assert ([row.label for row in table.rows], table.further) == (["ERM", "DB"], ())
 
 
 def test_other_methods_and_then_overridden_ones_follow_the_rows_of_table_1():
     records = [*(record(name, 0) for name in ("erm", "own-loss", "rs+rw-focal", "db")), record("nt-bce", 1)]
     records += [record("db", 0, (total, 6, 5, 4), overrides=o) for total, o in ((90, "mu=0.2"), (80, "mu=0.1"))]
     table = table_of(*records)
-    assert [(row.label, row.number, texts(row)[0]) for row in table.rows[len(TABLES[1]) :]] == [
-        ("own-loss", "1 of 2", "50.00"), ("NT-BCE", "1 of 2", "50.00"),
-        ("DB (mu=0.2)", "1 of 2", "90.00"), ("DB (mu=0.1)", "1 of 2", "80.00"),
+    assert [row.label for row in table.rows] == ["ERM", "DB"]
+    assert [(row.label, row.seeds_of, texts(row)[0]) for row in table.further] == [
+        ("DB (mu=0.1)", "1", "80.00"), ("DB (mu=0.2)", "1", "90.00"), ("NT-BCE", "1", "50.00"),
+        ("own-loss", "1", "50.00"),
     ]  # fmt: skip
-    assert texts(row_of(table, "DB"))[0] == "50.00"
+    assert [row.label for row in table_of(*records, number=2).every_row] == ["RS+RW-Focal"]
+
+
+def test_rows_are_chosen_by_method_and_by_label():
+    records = [*seeds_of("erm", {0: 50, 1: 51, 2: 52}), *seeds_of("mine", {0: 60, 1: 61, 2: 62})]
+    records += seeds_of("db", {0: 56, 1: 57, 2: 58}, overrides="mu=0.2") + seeds_of("db", {0: 55, 1: 56, 2: 57})
+    table = table_of(*records, methods=("erm", "mine"))
+    assert [row.label for row in table.rows] == ["ERM", "mine"]
+    assert (table.further, [row.label for row in table.best("total")]) == ((), ["mine"])
+    assert table.left_out == ("6 runs are not in this table, as --method or --without chose.",)
+    table = table_of(*records, methods=("erm", "DB (mu=0.2)"))
     assert [row.label for row in table.best("total")] == ["DB (mu=0.2)"]
-    assert [row.method for row in table_of(*records, number=2).rows] == list(TABLES[2])
+    table = table_of(*records, without=("mine", "DB (mu=0.2)"))
+    assert [row.label for row in table.every_row] == ["ERM", "DB"]
+    with pytest.raises(InputError, match=r"unknown method or row 'dbb'; did you mean 'db'\? known: erm, db, mine, ERM"):
+        table_of(*records, methods=("dbb",))
+
+
+def test_a_frame_of_results_pools_no_configurations(small_runs):
+    frame = select_runs(small_runs, "digits-mlt").results
+    assert (frame.index.names, list(frame.columns), frame.index.is_unique) == (["row", "seed"], list(SCORE_NAMES), True)
+    assert frame.groupby("row").total.mean()["DB"] == 56
+    assert frame.groupby("row", sort=False).size().to_dict() == {
+        "ERM": 3, "RS": 3, "LDAM": 1, "DB": 2, "Mine & <yours>": 1, "DB (mu=0.2)": 1
+    }  # fmt: skip
+
+
+def test_measured_numbers_stand_beside_the_papers_with_their_difference():
+    paper = {row.title: row.values for row in quoted_rows() if (row.table, row.dataset) == (1, "voc-mlt")}
+    records = [record("erm", seed, (72.0, 60, 50, 40), dataset="voc-mlt", recipe="paper") for seed in range(3)]
+    table = table_of(*records, dataset="voc-mlt")
+    heads, cells = table.quoted_rows(("total", "tail"))
+    assert heads == ["method", "total", "quoted", "difference", "tail", "quoted", "difference", "source"]
+    by_method = {row[0]: row[1:] for row in cells}
+    theirs = paper["ERM"]
+    assert by_method["ERM"] == [
+        "72.00 ± 0.00", f"{theirs['total']:.2f}", f"{72 - theirs['total']:+.2f}",
+        "40.00 ± 0.00", f"{theirs['tail']:.2f}", f"{40 - theirs['tail']:+.2f}", "(a)",
+    ]  # fmt: skip
+    assert by_method["DB"][:3] == ["–", f"{paper['DB']['total']:.2f}", "–"]
+
+
+def test_a_table_of_classes_has_a_line_per_class_and_a_column_per_row():
+    table = table_of(*seeds_of("erm", {0: 50, 1: 51}), record("db", 0))
+    aps = {"erm0": (90, 10), "erm1": (80, math.nan), "db0": (70, 30), "elsewhere": (1, 1)}
+    lines = [
+        (name, split, class_name, group, size, ap)
+        for name, values in aps.items()
+        for split in ("test", "validation")
+        for (class_name, group, size), ap in zip((("a", "head", 200), ("b", "tail", 3)), values, strict=True)
+    ]
+    columns = ["experiment_id", "split", "class_name", "group", "class_size", "ap"]
+    frame = classes_frame(table, pd.DataFrame(lines, columns=columns))
+    assert frame.to_dict("list") == {
+        "class_name": ["a", "b"], "group": ["head", "tail"], "class_size": [200, 3], "ERM": [85, 10], "DB": [70, 30]
+    }  # fmt: skip
 
 
 def test_a_note_says_what_differs_between_configurations_of_one_name(small_runs):
@@ -109,16 +230,13 @@ def test_a_note_says_what_differs_between_configurations_of_one_name(small_runs)
     def notes(**changes):
         other = rs.assign(configuration_id="a" * 16, experiment_id=[f"other-{seed}" for seed in rs.seed], **changes)
         table = build_table(pd.concat([rs, other], ignore_index=True), 1, "digits-mlt")
-        assert [row.experiments[0][:5] for row in table.measured] == ["rs-00", "other"]
+        assert sorted(row.experiments[0][:5] for row in table.every_row) == ["other", "rs-00"]
+        assert len(table.rows) == 1
         return table.notes
 
     assert build_table(small_runs, 1, "digits-mlt").notes == ()
     assert notes(settings=json.dumps({**settings, "backbone": "resnet-50", "seed": "7"})) == (
         "RS [rs0000] has backbone –; RS [aaaaaa] has backbone resnet-50.",
-    )
-    assert notes(numerics_version="2", dataset_digest="e" * 64) == (
-        "RS [rs0000] has dataset_digest dddddddddddddddddddd, numerics_version 1; "
-        "RS [aaaaaa] has dataset_digest eeeeeeeeeeeeeeeeeeee, numerics_version 2.",
     )
     (many,) = notes(settings=json.dumps({**settings, **dict.fromkeys("abcdef", "1")}))
     assert many.endswith("has a 1, b 1, c 1, d 1; and 2 more differences.")
@@ -134,7 +252,7 @@ def test_a_note_says_what_differs_between_configurations_of_one_name(small_runs)
         (2, "coco-mlt", ["RS", "RS+CB-Focal"]),
     ],
 )
-def test_quoted_rows_are_listed_with_their_doubts_beside_dashes_where_nothing_was_run(number, dataset, suspects):
+def test_quoted_rows_are_listed_with_their_doubts_where_nothing_was_run(number, dataset, suspects):
     table = table_of(number=number, dataset=dataset)
     assert [row.title for row in table.quoted if table.note_number(row)] == suspects
     assert [note.partition(",")[0] for note in table.notes] == suspects
@@ -142,8 +260,10 @@ def test_quoted_rows_are_listed_with_their_doubts_beside_dashes_where_nothing_wa
         range(1, len(suspects) + 1)
     )
     assert list(table.quoted) == [row for row in quoted_rows() if (row.table, row.dataset) == (number, dataset)]
-    assert [row.title for row in table.quoted] == [row.label for row in table.rows]
-    assert {(*texts(row), row.number) for row in table.rows} == {("–", "–", "–", "–", "0")}
+    assert (table.rows, [row.title for row in table.quoted]) == ((), list(table.absent))
+    heads, cells = table.quoted_rows()
+    assert heads == ["method", *SCORE_NAMES, "source"]
+    assert [row[0] for row in cells] == list(table.absent)
 
 
 def test_rows_quoted_in_both_tables_agree_or_are_suspect():
@@ -171,22 +291,33 @@ def test_stored_totals_that_do_not_add_up_are_noted():
 def test_standing_is_decided_by_the_paired_interval():
     noisy = {0: 50.0, 1: 60.0, 2: 70.0}
     table = table_of(
-        *(record("db", seed, (total, 1, 1, 1)) for seed, total in noisy.items()),
+        *seeds_of("db", noisy),
         # One point behind on every seed: no noise, although the spread over seeds is ten points.
-        *(record("rs", seed, (total - 1 - 0.01 * seed, 1, 1, 1)) for seed, total in noisy.items()),
-        record("ldam", 0, (40.0, 1, 1, 1)),
+        *seeds_of("rs", {seed: total - 1 - 0.01 * seed for seed, total in noisy.items()}),
+        *seeds_of("erm", {0: 55, 1: 50, 2: 57}),
+        record("ldam", 0, (40.0, 60, 50, 40)),
     )
     assert {row.label: row.cells["total"].standing for row in table.measured} == {
+        "ERM": "not told apart (6.00 behind, 3 seeds)",
         "RS": "1.01 behind [0.99, 1.03]",
-        "LDAM": "10.00 behind; noise unknown from one shared seed",
+        "LDAM": "10.00 behind (1 seed: noise unknown)",
         "DB": "best",
     }
-    # The best mean over other seeds may be behind on the shared ones.
-    table = table_of(
-        *(record("db", seed, (total, 1, 1, 1)) for seed, total in enumerate((50, 50.1, 99))),
-        *(record("rs", seed, (total, 1, 1, 1)) for seed, total in enumerate((60, 60.1))),
-    )
-    assert row_of(table, "RS").cells["total"].standing == "10.00 ahead on shared seeds [10.00, 10.00]"
+    # A seed that the others lack decides nothing, however high it is.
+    table = table_of(*seeds_of("db", noisy | {3: 99}), *seeds_of("rs", {0: 51, 1: 61, 2: 71}))
+    assert row_of(table, "RS").cells["total"].best
+    assert row_of(table, "DB").cells["total"].standing == "1.00 behind [1.00, 1.00]"
+
+
+def test_intervals_over_images_are_of_the_same_distance():
+    resampled = {f"db{seed}": {"total": np.linspace(59, 61, 101)} for seed in range(3)}
+    resampled |= {f"rs{seed}": {"total": np.full(101, 50.0)} for seed in range(3)}
+    records = [*seeds_of("db", {0: 60, 1: 61, 2: 62}), *seeds_of("rs", {0: 50, 1: 51, 2: 52})]
+    table = table_of(*records, resampled=resampled)
+    cell = row_of(table, "RS").cells["total"]
+    assert cell.images == pytest.approx((9.05, 10.95))
+    assert (cell.standing, cell.over_images) == ("10.00 behind [10.00, 10.00]", "[9.05, 10.95]")
+    assert row_of(table, "RS").cells["tail"].images is None
 
 
 def test_every_run_is_shown_or_counted_whichever_recipe_is_asked_for(small_runs):
@@ -200,15 +331,19 @@ def test_every_run_is_shown_or_counted_whichever_recipe_is_asked_for(small_runs)
         "3 runs of recipe photos-short are not in this table: --recipe photos-short",
         "1 run is not finished, and not in this table: mltbench status",
     )
-    # DB is no method of Table 2.
-    assert build_table(runs, 2, "digits-mlt").left_out == ()
     finished = runs[(runs.dataset == "digits-mlt") & (runs.state == "finished")]
     for recipe in ("digits", "photos-short", "paper"):
         table = build_table(runs, 1, "digits-mlt", recipe=recipe)
-        shown = sum(len(row.experiments) for row in table.rows)
+        shown = sum(len(row.experiments) for row in table.every_row)
         counted = sum(int(text.split()[0]) for text in table.left_out if "recipe" in text)
         assert shown + counted == len(finished)
     assert row_of(build_table(runs, 1, "digits-mlt", recipe="photos-short"), "DB").seeds == (0, 1, 2)
-    drawn = small_runs[small_runs.state == "finished"]
-    assert left_out_of_figures(small_runs, "digits-mlt", drawn) == ()
-    assert left_out_of_figures(small_runs, "digits-mlt", drawn[2:])[0].startswith("2 runs are not in the figures")
+
+
+def test_a_table_is_of_the_recipe_that_has_runs():
+    smoke = [record("erm", seed, recipe="digits-smoke") for seed in range(3)]
+    assert table_of(*smoke).protocol.recipe == "digits-smoke"
+    assert table_of(*smoke, record("db", 0)).protocol.recipe == "digits"
+    assert table_of(*smoke, record("db", 0, overrides="backbone=x", recipe="digits")).protocol.text == (
+        "recipe digits, backbone=x"
+    )

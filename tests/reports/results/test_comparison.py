@@ -1,0 +1,163 @@
+"""Two configurations beside each other, by toys whose numbers were computed by hand."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from mltbench.errors import InputError
+from mltbench.reports.results.comparison import compare, find_configuration, label_of
+from mltbench.reports.results.runs import CLASS_COLUMNS
+
+NO_CLASSES = pd.DataFrame(columns=list(CLASS_COLUMNS))
+# Quantile .975 of Student's t with 2 degrees of freedom, from a printed table.
+T2 = 4.303
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds", "overrides"),
+    [
+        ("db", [0, 1], ""),
+        ("DB", [0, 1], ""),
+        ("DB (mu=0.2)", [2], "mu=0.2"),
+        ("db (MU=0.2)", [2], "mu=0.2"),
+        ("erm0000", [0, 1, 2], ""),
+        ("erm-1", [1], ""),
+        ("eeeee", [2], "mu=0.2"),
+    ],
+)
+def test_a_name_is_a_row_a_method_a_configuration_or_a_run(name, seeds, overrides, small_runs):
+    found = find_configuration(small_runs.sample(frac=1, random_state=0), name)
+    assert found.seed.tolist() == seeds
+    assert set(found.overrides) == {overrides}
+    assert found.configuration_id.nunique() == 1
+
+
+def test_a_method_with_one_overridden_configuration_is_that_one(small_runs):
+    own = small_runs.assign(overrides=small_runs.overrides.where(small_runs.method != "rs", "backbone=mobilenet_v2"))
+    assert label_of(find_configuration(own, "rs")) == "RS (backbone=mobilenet_v2)"
+
+
+def test_several_configurations_are_named_with_what_differs(small_runs):
+    settings = [json.dumps({"recipe.learning_rate": ".2", "seed": seed}) for seed in small_runs.seed]
+    runs = small_runs.assign(settings=settings)
+    shorter = runs[runs.method == "rs"].assign(
+        configuration_id="5" * 16, recipe="digits-smoke", settings='{"recipe.learning_rate": ".1", "seed": "0"}'
+    )
+    with pytest.raises(InputError) as raised:
+        find_configuration(pd.concat([runs, shorter]), "RS")
+    text = str(raised.value)
+    assert "2 configurations" in text
+    assert f"{'rs'.ljust(8, '0')} (recipe.learning_rate .2), 55555555 (recipe.learning_rate .1)" in text
+    assert "--recipe" in text
+    assert "seed" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("dbb", "did you mean 'db'"),
+        ("", "unknown"),
+        ("rw", "unknown"),
+        ("fffff", "is not finished"),
+        ("erm-", "3 runs"),
+    ],
+)
+def test_a_name_of_nothing_is_an_error_that_helps(name, says, small_runs):
+    runs = small_runs.assign(configuration_id=small_runs.configuration_id.where(small_runs.seed >= 0, ""))
+    runs = runs[runs.overrides == ""]
+    with pytest.raises(InputError, match=says):
+        find_configuration(runs, name)
+
+
+def of(runs, *names):
+    return [find_configuration(runs, name) for name in names]
+
+
+def test_a_difference_is_the_second_minus_the_first_over_shared_seeds(small_runs):
+    found = compare(*of(small_runs, "erm", "rs"), NO_CLASSES, {})
+    total = found.groups.set_index("group").loc["total"]
+    # Seeds 0, 1, 2: 55 - 50, 55.5 - 51 and 57 - 52.125.
+    differences = [5.0, 4.5, 4.875]
+    mean = sum(differences) / 3
+    half = T2 * math.sqrt(sum((value - mean) ** 2 for value in differences) / 2 / 3)
+    assert total.difference == pytest.approx(mean)
+    assert (total.low, total.high) == pytest.approx((mean - half, mean + half), abs=1e-3)
+    assert (total.n, found.seeds) == (3, (0, 1, 2))
+    assert total.second - total["first"] == pytest.approx(mean)
+    back = compare(*of(small_runs, "rs", "erm"), NO_CLASSES, {}).groups.set_index("group").loc["total"]
+    assert (back.difference, back.low, back.high) == pytest.approx((-mean, -total.high, -total.low))
+
+
+def test_only_shared_seeds_count(small_runs):
+    found = compare(*of(small_runs, "erm", "db"), NO_CLASSES, {})
+    total = found.groups.set_index("group").loc["total"]
+    assert found.seeds == (0, 1)
+    # Without the 52.125 of ERM's third seed.
+    assert (total["first"], total.second, total.difference) == pytest.approx((50.5, 56, 5.5))
+
+
+def test_one_shared_seed_has_no_interval(small_runs):
+    total = compare(*of(small_runs, "erm", "ldam"), NO_CLASSES, {}).groups.iloc[0]
+    assert total.difference == pytest.approx(51 - 52.125)
+    assert np.isnan([total.low, total.high, total.images_low]).all()
+
+
+def test_classes_are_compared_seed_by_seed_largest_first(small_runs):
+    both = of(small_runs, "erm", "rs")
+    percent = {"common": ([90, 91, 92], [80, 82, 84]), "rare": ([10, 20, 30], [20, 30, 40]), "untested": (None, None)}
+    lines = [
+        {"experiment_id": run.experiment_id, "split": split, "class_name": name, "group": "head",
+         "class_size": {"common": 500, "rare": 3, "untested": 7}[name],
+         "ap": math.nan if values[i] is None else values[i][run.seed] + (split == "validation") * run.seed * 7}
+        for i, side in enumerate(both) for run in side.itertuples() for split in ("test", "validation")
+        for name, values in percent.items()
+    ]  # fmt: skip
+    classes = compare(*both, pd.DataFrame(lines, columns=list(CLASS_COLUMNS)), {}).classes
+    assert classes.class_name.tolist() == ["common", "untested", "rare"]
+    rare, common = (classes[classes.class_name == name].iloc[0] for name in ("rare", "common"))
+    assert (rare.difference, rare.low, rare.high) == (10, 10, 10)
+    # -10, -9, -8: standard deviation 1.
+    assert (common.difference, common.low) == pytest.approx((-9, -9 - T2 / math.sqrt(3)), abs=1e-3)
+    assert np.isnan(classes[classes.class_name == "untested"].difference.iloc[0])
+
+
+def test_intervals_over_images_are_of_the_mean_over_shared_seeds(small_runs):
+    both = of(small_runs, "erm", "db")
+    resamples = np.linspace(0, 100, 101)
+    resampled = {name: {"total": np.zeros(101)} for name in both[0].experiment_id}
+    # Seed 0 gains as it was drawn, seed 1 three times that: the mean gains twice.
+    resampled |= {name: {"total": k * resamples} for name, k in zip(both[1].experiment_id, (1, 3), strict=True)}
+    groups = compare(*both, NO_CLASSES, resampled).groups.set_index("group")
+    assert (groups.loc["total"].images_low, groups.loc["total"].images_high) == pytest.approx((5, 195))
+    assert np.isnan(groups.loc["head"].images_low)
+
+
+def test_only_settings_that_differ_are_named(small_runs):
+    settings = {
+        "erm": {"method": "erm", "recipe.learning_rate": "0.2", "seed": "0"},
+        "rs": {"method": "rs", "recipe.learning_rate": "0.2", "method.epoch_fraction": "0.25", "seed": "1"},
+    }
+    runs = small_runs.assign(settings=[json.dumps(settings.get(method, {})) for method in small_runs.method])
+    found = compare(*of(runs, "erm", "rs"), NO_CLASSES, {})
+    assert found.settings == {"method": ("erm", "rs"), "method.epoch_fraction": ("–", "0.25")}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("dataset", "voc-mlt", "ERM was trained on digits-mlt, RS on voc-mlt"),
+        ("dataset_digest", "e" * 64, "two versions of digits-mlt .digests dddddddd and eeeeeeee"),
+        ("seed", 7, "share no seed"),
+    ],
+)
+def test_what_cannot_be_paired_says_why(column, value, says, small_runs):
+    first, second = of(small_runs, "erm", "rs")
+    with pytest.raises(InputError, match=says):
+        compare(first, second.assign(**{column: value}), NO_CLASSES, {})
+
+
+def test_a_configuration_is_not_compared_with_itself(small_runs):
+    with pytest.raises(InputError, match="both names are ERM, configuration erm00000"):
+        compare(*of(small_runs, "erm", "ERM"), NO_CLASSES, {})
