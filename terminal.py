@@ -1,12 +1,20 @@
 """What the commands of all rooms share on the terminal: the console, lines, tables, JSON, progress bars."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+import codecs
+import io
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich import box
+from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,11 +23,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-# A pipe or a log file has no width of its own; tables need this much.
+# A pipe or a log file has no width of its own; tables need this much, unless COLUMNS says another.
 WIDTH_WITHOUT_TERMINAL = 120
+# Prose is read in columns of at least this width, or as wide as its longest word if that is shorter than this.
+PROSE, LONGEST_WORD = 20, 32
+# What an output shows that is not Unicode; letters lose their accents.
+PLAIN = {"±": "+-", "≈": "~", "×": "x", "–": "-", "→": "->", "•": "*", "≠": "!=", "≤": "<=", "≥": ">="}
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
@@ -28,7 +40,29 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 def console() -> Console:
     """The console of this process."""
     found = Console()
-    return found if found.is_terminal else Console(width=WIDTH_WITHOUT_TERMINAL)
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH_WITHOUT_TERMINAL)
+
+
+def accept_any_text() -> None:
+    """Let standard output and error take every character, whatever their encoding: `±` becomes `+-` in ASCII."""
+    codecs.register_error("plain", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What is written instead of characters that an encoding lacks: others that mean the same, else their numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = (PLAIN.get(each) or _without_accents(each) for each in text)
+    return "".join(plain), error.end
+
+
+def _without_accents(character: str) -> str:
+    letters = "".join(each for each in unicodedata.normalize("NFKD", character) if each.isascii())
+    return letters or character.encode("ascii", "backslashreplace").decode()
 
 
 def print_line(text: str) -> None:
@@ -41,20 +75,110 @@ def print_json(data: object) -> None:
     console().print_json(data=data, indent=1, ensure_ascii=True)
 
 
+class FittedTable(Table):
+    """A table in which numbers, names and ids are never broken across lines; `table_of` makes it.
+
+    Text wraps in the columns of prose alone. Where there is too little room, the optional columns are left out, first
+    those that have the same in every row, and the caption says so; after that, the longest names are cut short.
+    """
+
+    def __init__(self, *, optional: Sequence[str] = (), **style: Any) -> None:
+        self.optional = optional
+        look = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+        self.look = {**look, "title_justify": "left", "caption_justify": "left", **style}
+        super().__init__(**self.look)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The columns that fit, each with its width."""
+        # An empty column says nothing.
+        widths = {i: _widths(each, console) for i, each in enumerate(self.columns) if _texts(each) or not self.rows}
+        values = {i: set(_texts(self.columns[i])) for i in widths}
+        optional = [i for name in self.optional for i in widths if self.columns[i].header == name]
+        optional.sort(key=lambda i: len(values[i]) > 1)
+        alike, hidden = [], []
+        while optional and self._room(widths, options) < 0:
+            del widths[i := optional.pop(0)]
+            name = str(self.columns[i].header)
+            if len(values[i]) > 1:
+                hidden.append(name)
+            else:
+                alike.append(f"{name} {values[i].pop()}")
+        shared = _shared(list(widths.values()), self._room(widths, options))
+        table = Table(**self.look)
+        for column, width in zip((self.columns[i] for i in widths), shared, strict=True):
+            overflow: OverflowMethod = "ellipsis" if column.no_wrap else "fold"
+            table.add_column(
+                column.header, justify=column.justify, width=width, no_wrap=column.no_wrap, overflow=overflow
+            )
+        for cells in zip(*(self.columns[i].cells for i in widths), strict=True):
+            table.add_row(*cells)
+        notes = [f"in every row: {', '.join(alike)}"] * bool(alike)
+        notes += [f"left out at this width: {', '.join(hidden)}"] * bool(hidden)
+        table.caption = "\n".join([*([str(self.caption)] if self.caption else []), *map(escape, notes)]) or None
+        yield table
+
+    def _room(self, widths: Mapping[int, tuple[int, int, bool]], options: ConsoleOptions) -> int:
+        """What the least widths of these columns leave."""
+        sides = self.padding[1] + self.padding[3]
+        between = (
+            (len(widths) - 1) * (sides + bool(self.box)) + sides * self.pad_edge + 2 * bool(self.box and self.show_edge)
+        )
+        return options.max_width - between - sum(least for least, _, _ in widths.values())
+
+
+def _texts(column: Column) -> list[str]:
+    """What the cells say; nothing if none says anything."""
+    texts = [str(cell) for cell in column.cells]
+    return texts if any(texts) else []
+
+
+def _widths(column: Column, console: Console) -> tuple[int, int, bool]:
+    """The least width and the best one of a column, and whether it may be cut short if need be."""
+    found = [
+        Measurement.get(console, console.options.update(width=10_000), each) for each in (column.header, *column.cells)
+    ]
+    longest, best = max(each.minimum for each in found), max(each.maximum for each in found)
+    if column.no_wrap:
+        return max(best, column.min_width or 0), best, column.justify == "left"
+    return min(best, max(min(longest, LONGEST_WORD), PROSE)), best, False
+
+
+def _shared(widths: list[tuple[int, int, bool]], room: int) -> list[int]:
+    """Widths of columns: what is left over goes to prose, what is lacking comes from the longest names."""
+    chosen = [least for least, _, _ in widths]
+    wanted = [best - least for least, best, _ in widths]
+    if room >= 0:
+        return [
+            least + min(want, room * want // max(sum(wanted), 1)) for least, want in zip(chosen, wanted, strict=True)
+        ]
+    names = [i for i, (_, _, is_name) in enumerate(widths) if is_name]
+    for _ in range(-room if names else 0):
+        chosen[max(names, key=chosen.__getitem__)] -= 1
+    return chosen
+
+
 def table_of(
-    columns: Sequence[str], rows: Iterable[Iterable[object]], *, numbers: Container[str] = (), **style: Any
-) -> Table:
+    columns: Sequence[str],
+    rows: Iterable[Iterable[object]],
+    *,
+    numbers: Container[str] = (),
+    prose: Container[str] = (),
+    optional: Sequence[str] = (),
+    **style: Any,
+) -> FittedTable:
     """A table of text, not markup, and of numbers with two decimals; None is "-".
 
     Args:
         columns: their headers.
         rows: cells; a `Text` keeps its style.
         numbers: columns that are aligned on the right.
+        prose: columns whose text wraps; all others are never broken across lines.
+        optional: columns that are left out where there is too little room, in this order.
         style: of the table, as `rich.table.Table` takes it.
     """
-    table = Table(title_justify="left", caption_justify="left", **style)
+    table = FittedTable(optional=optional, **style)
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
+        table.add_column(column, no_wrap=column not in prose, justify="right" if column in numbers else "left")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(_shown(cell)) for cell in row))
     return table
@@ -64,6 +188,15 @@ def _shown(cell: object) -> str:
     if cell is None:
         return "-"
     return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+def short_id(identity: str) -> str:
+    """An id as tables show it; every command takes it in this form.
+
+    >>> short_id("28ddae3adf59d615")
+    '28ddae3a'
+    """
+    return identity[:8]
 
 
 class Bars(Progress):

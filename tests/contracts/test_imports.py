@@ -8,7 +8,7 @@ from product import MODULES, PACKAGE, ROOMS, is_package, tree_of
 
 # Each may import what comes before it, and nothing that comes after.
 ROWS = (
-    "errors files processes registry terminal",
+    "errors files processes registry terminal dispatch",
     "datasets.long_tail datasets.dataset datasets.images datasets.prepared datasets.registry datasets.word_vectors",
     "datasets.download datasets.importing datasets.published datasets.sources datasets.commands",
     "methods",
@@ -23,6 +23,7 @@ ORDER = [name for row in ROWS for name in row.split()]
 EXTRAS = ("optuna_dashboard", "plotly", "psycopg", "ray", "torchmetrics")
 # Any other import inside a function: (module, what it imports) with the reason.
 INSIDE_FUNCTIONS = {
+    ("__main__", "mltbench.dispatch"): "0.2 s in which Ctrl-C would print a traceback",
     (
         "benchmark.commands.options",
         "mltbench.benchmark.tracking.store",
