@@ -2,15 +2,19 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import connection
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# A closed terminal is no reason to lose an hour; what is ignored, as SIGHUP under `nohup`, stays so. Windows has none.
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def usable_cores() -> int:
@@ -32,17 +36,49 @@ def map_in_processes(
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         pending: deque[Future[Result]] = deque()
         for item in items:
-            pending.append(pool.submit(function, item))
+            with signals_blocked():
+                pending.append(pool.submit(function, item))
             if len(pending) == 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    end_with_parent()
+    # Ctrl-C reaches the whole process group; the parent ends its workers, and says so once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    let_signals_through()
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Within, signals wait; a process that is started here gets none until it lets them through.
+
+    Otherwise Ctrl-C would end it amid its imports, with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # Python 3.11 starts it with the first process, and lets signals through then.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_signals_through() -> None:
+    """Let this worker process have the signals that were blocked when it was started."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def end_with_parent() -> None:

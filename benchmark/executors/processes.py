@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Self
 
 from ...errors import InputError
-from ...processes import end_with_parent
+from ...processes import end_with_parent, let_signals_through, signals_blocked
 from ..runs.folder import RunFolder
-from ..runs.interruption import ENDING, Interrupted
+from ..runs.interruption import Interrupted
 from ..runs.job import Job
 from ..runs.run import run_cohort
 
@@ -111,7 +111,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there,), name=f"worker {slot}")
-        with _signals_blocked():
+        with signals_blocked():
             self.process.start()
         there.close()
 
@@ -156,26 +156,12 @@ def _end(workers: list[_Worker]) -> None:
     workers.clear()
 
 
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Within, signals wait; a process that is started here gets none until it lets them through."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(connection: Connection) -> None:
     end_with_parent()
     # Ctrl-C reaches the whole process group: a worker that trains ends its step, another one ends at once, and neither
     # reports it, for the parent does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    let_signals_through()
     with suppress(EOFError, OSError):
         connection.send(READY)
         while True:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-# A closed terminal is no reason to lose an hour; what is ignored, as SIGHUP under `nohup`, stays so. Windows has none.
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+from ...processes import ENDING
 
 
 class Interrupted(KeyboardInterrupt):

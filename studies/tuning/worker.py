@@ -22,7 +22,7 @@ from ...benchmark.training.execution import ExecutionChangedError, StoppedEarly
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...methods.plugins import load_plugins
-from ...processes import end_with_parent
+from ...processes import end_with_parent, let_signals_through, signals_blocked
 from .definition import Arm, suggest
 from .study import OpenStudy, StudyStorage, join_study, queue_again, quiet, result_of, scored_every
 
@@ -44,7 +44,8 @@ def run_workers(study: OpenStudy, settings: RunSettings, deadline: float | None,
     def start(index: int) -> multiprocessing.process.BaseProcess:
         what = (study.definition.name, study.storage, settings, deadline)
         process = context.Process(target=_work, args=what, name=f"worker-{index}")
-        process.start()
+        with signals_blocked():
+            process.start()
         return process
 
     workers = [start(index) for index in range(settings.workers)]
@@ -111,6 +112,7 @@ def _work(name: str, storage: StudyStorage, settings: RunSettings, deadline: flo
     signal.signal(signal.SIGTERM, interrupt)
     end_with_parent()
     try:
+        let_signals_through()
         load_plugins(settings.plugins)
         run_trials(join_study(name, storage), settings, deadline)
     except KeyboardInterrupt:
