@@ -16,6 +16,7 @@ GROUPS = {
 # A command's module, with torch, MLflow and pandas, is loaded when the command is called.
 COMMANDS = {
     "methods": "methods.commands:methods",
+    "recipes": "benchmark.commands.recipes:recipes",
     "data list": "datasets.commands.show:list_all",
     "data show": "datasets.commands.show:show",
     "data import": "datasets.commands.importing:import_dataset",

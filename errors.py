@@ -31,6 +31,18 @@ def _initials(name: str) -> str:
     return owner + dot + "".join(word[:1] for word in re.split("[-_+ ]", last))
 
 
+def some_of(names: Iterable[str], shown: int = 3) -> str:
+    """The first of many names, and how many more there are.
+
+    >>> some_of(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    found = list(names)
+    rest = len(found) - shown
+    # One more name takes no more room than to say so.
+    return ", ".join(found) if rest <= 1 else f"{', '.join(found[:shown])} and {rest} more"
+
+
 def require_known(kind: str, name: str, known: Collection[str]) -> None:
     """Check that a name is among the known ones of its kind.
 

@@ -184,6 +184,14 @@ def table_of(
     return table
 
 
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print the tables that have rows, with an empty line between two."""
+    for i, table in enumerate(table for table in tables if table.row_count):
+        if i:
+            print_line("")
+        console().print(table)
+
+
 def _shown(cell: object) -> str:
     if cell is None:
         return "-"

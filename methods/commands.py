@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 
 from ..errors import require_known
@@ -40,24 +39,21 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
 
 def _overview(chosen: Sequence[Method]) -> Table:
     rows = [(m.name, m.summary, m.reference, m.sampler.kind) for m in chosen]
+    columns = ("name", "what it is", "equation or source", "sampler")
     caption = "mltbench methods NAME shows hyper-parameters"
-    table = table_of(
-        ("name", "what it is", "equation or source", "sampler"), rows, box=box.SIMPLE_HEAD, caption=caption
-    )
-    table.columns[0].no_wrap = True
-    return table
+    return table_of(columns, rows, prose=columns[1:3], optional=columns[3:], caption=caption)
 
 
 def _parameters(method: Method, dataset: str | None) -> Table:
-    title = f"{method.title}: {method.summary} ({method.reference})"
+    kinds = "; ".join(f"{slot} {part.kind}" for slot, part in method.parts.items())
+    title = f"{method.title}: {method.summary} ({method.reference})\n{kinds}; schedule {method.schedule}\n"
     caption = (
         f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE\n"
-        "searched by mltbench study tune; (in brackets: not unless asked for with --parameter)"
+        "searched by mltbench study tune; (in brackets: only if asked for with --parameter)"
     )
     rows: list[tuple[str, ...]] = []
     for slot, part in method.parts.items():
         ranges = getattr(part, "ranges", {})
-        rows.append((slot, part.kind, *[""] * 5))
         for name, value in part.parameters.items():
             low, high = ranges.get(name, (None, None))
             allowed = "" if low is None else f"{low:g} to {high:g}"
@@ -65,7 +61,6 @@ def _parameters(method: Method, dataset: str | None) -> Table:
             if found := part.search_space.get(name):
                 paper = "-" if found.paper is None else str(VALUES[dataset or DEFAULT_VALUES].get(name, found.paper))
                 searched = found.text if found.tuned else f"({found.text})"
-            rows.append(("", "", name, str(value), paper, allowed, searched))
-    rows.append(("schedule", method.schedule, *[""] * 5))
-    columns = ("part", "kind", "hyper-parameter", "value", "paper", "allowed", "searched")
-    return table_of(columns, rows, box=box.SIMPLE_HEAD, title=title, caption=caption)
+            rows.append((slot, name, str(value), paper, allowed, searched))
+    columns = ("part", "hyper-parameter", "value", "paper", "allowed", "searched")
+    return table_of(columns, rows, prose=("searched",), optional=("part", "paper"), title=title, caption=caption)

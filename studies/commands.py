@@ -25,7 +25,7 @@ from ..benchmark.training.devices import default_workers
 from ..benchmark.training.execution import Execution
 from ..datasets.commands.options import AtLeastOne, DataOptions, NotNegative
 from ..errors import InputError
-from ..terminal import console
+from ..terminal import console, print_tables
 from .sweeps.sweep import finished_sweeps_table, get_sweep, plan_sweep, sweep_runs, sweep_tables, sweeps_table
 from .tuning.definition import Setting, tuning
 from .tuning.study import GRACE_SECONDS, StudyStorage, begin_study, join_study
@@ -185,8 +185,7 @@ def run(
     store = results.open()
     failed = run_plans(plans, store, settings, dry_run=study.dry_run)
     if not study.dry_run:
-        for table in sweep_tables(sweep_runs(store), plans[0].name):
-            console().print(table)
+        print_tables(sweep_tables(sweep_runs(store), plans[0].name))
     return int(failed)
 
 
@@ -216,8 +215,7 @@ def show(name: StudyName, /, *, storage: StorageUrl = None, results: StoreOption
         tables = sweep_tables(_sweep_runs(results), name)
         if not tables:
             raise
-    for table in tables:
-        console().print(table)
+    print_tables(tables)
 
 
 def list_studies(*, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
@@ -225,9 +223,8 @@ def list_studies(*, storage: StorageUrl = None, results: StoreOptions = StoreOpt
 
     For example: `mltbench study list`
     """
-    console().print(sweeps_table())
-    console().print(studies_table(StudyStorage(root=results.root.resolve(), url=storage)))
-    console().print(finished_sweeps_table(_sweep_runs(results)))
+    studies = studies_table(StudyStorage(root=results.root.resolve(), url=storage))
+    print_tables([sweeps_table(), studies, finished_sweeps_table(_sweep_runs(results))])
 
 
 def _sweep_runs(results: StoreOptions) -> pd.DataFrame:

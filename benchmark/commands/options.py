@@ -101,8 +101,9 @@ class SettingOptions:
 
     recipe: str | None = None
     """Training recipe [default: the dataset's own]."""
-    override: tuple[str, ...] = ()
-    """method.KEY=VALUE or recipe.KEY=VALUE; repeatable."""
+    override: Annotated[tuple[str, ...], Parameter(alias="--overrides")] = ()
+    """method.KEY=VALUE or recipe.KEY=VALUE, several with commas between; repeatable. `mltbench methods NAME` and
+    `mltbench recipes NAME` show the keys; method. or recipe. may be left out where only one of them has the key."""
     backbone: str | None = None
     """Network below the head, such as resnet50 or mobilenet_v2 [default: the dataset's own]."""
     weights: str | None = None

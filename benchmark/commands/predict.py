@@ -14,7 +14,8 @@ from rich.progress import track
 from rich.text import Text
 
 from ...datasets.commands.options import AtLeastOne
-from ...errors import InputError
+from ...datasets.importing.importer import ENDINGS
+from ...errors import InputError, some_of
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, table_of
 from ..runs.predict import Prediction, Predictor
@@ -46,8 +47,8 @@ def predict(
         mltbench predict 3f2a91c0 holiday --threshold .5 --json
 
     Args:
-        run: A finished run: experiment id or MLflow run id (a beginning will do), or its folder.
-        images: Image files, or folders of them.
+        run: A finished run by any of its ids (a unique beginning is enough), by its name, or its folder.
+        images: Image files, or folders of them, with the folders inside.
         top: At most so many labels each [default: 5].
         threshold: Only labels with at least this score, however many.
     """
@@ -64,7 +65,7 @@ def predict(
         print_json([_as_json(each, scores) for each, scores in chosen])
     elif any(not each.problem for each in predictions):
         rows = [(each.image, _line(scores)) for each, scores in chosen if not each.problem]
-        console().print(table_of(("image", "labels"), rows))
+        console().print(table_of(("image", "labels"), rows, prose=("image", "labels")))
     bad = [each for each in predictions if each.problem]
     for each in bad:
         sys.stderr.write(f"cannot use {each.image}: {each.problem}\n")
@@ -83,12 +84,23 @@ def _line(scores: Sequence[tuple[str, float]]) -> Text:
 
 
 def _files(images: Sequence[Path]) -> list[Path]:
+    """The files that are named, and the images by their endings in the folders that are; hidden ones are none."""
     files: list[Path] = []
     for path in images:
-        inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-        if not inside:
-            raise InputError(f"the folder {path} holds no files; name image files, or a folder of them")
-        files += inside
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ]
+        found = [file for file in inside if file.suffix.lower() in ENDINGS]
+        if not found:
+            raise InputError(f"the folder {path} holds no images ({', '.join(sorted(ENDINGS))}); name image files")
+        if others := [str(file.relative_to(path)) for file in inside if file not in found]:
+            sys.stderr.write(f"left out of {path}, no images by their endings: {some_of(others)}\n")
+        files += found
     return files
 
 

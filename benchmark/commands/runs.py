@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
 from cyclopts import Parameter
 from mlflow.entities import Run
@@ -11,14 +12,36 @@ from rich.prompt import Confirm
 
 from ...errors import InputError, without_password
 from ...files import safe_file_name
-from ...terminal import Json, console, print_json, print_line, table_of
+from ...methods.catalogue import list_methods
+from ...terminal import Json, console, print_json, print_line, short_id, table_of
 from ..tracking.store import TAG, Store
 from ..training.metrics import SCORE_NAMES
 from .options import StoreOptions
 
-COLUMNS = ("experiment", "dataset", "method", "seed", "state", *SCORE_NAMES, "seconds")
+COLUMNS = ("experiment", "method", "dataset", "seed", "state", *SCORE_NAMES, "seconds", "overrides")
+# What a line of `mltbench runs show` says in full; the rest is wrapped.
+WHOLE = ("command", "provenance.command")
+DIGEST_LENGTH = 12
+ID_AND_BITS = (
+    "The id is that of the experiment, not of its bits: on another processor the same id ends with other last digits. "
+    "How far they are apart here: mltbench verify {}"
+)
 Item = TypeVar("Item")
-Name = Annotated[str, Parameter(help="Experiment id or MLflow run id; a unique beginning is enough.")]
+Name = Annotated[
+    str,
+    Parameter(
+        help="Experiment, configuration or MLflow run id; a unique beginning is enough, or a name such as 'DB, seed 0'."
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Generic[Item]):
+    """Something with ids by which people name it, the one that errors show first, and a title such as `DB, seed 0`."""
+
+    ids: tuple[str, ...]
+    title: str
+    item: Item
 
 
 def list_runs(
@@ -28,7 +51,7 @@ def list_runs(
     as_json: Json = False,
     options: StoreOptions = StoreOptions(),
 ) -> None:
-    """List the runs, oldest first.
+    """List the runs by dataset, method and seed, with their scores on the test split.
 
     For example: `mltbench runs list --method db-focal`
 
@@ -38,29 +61,50 @@ def list_runs(
     """
     store = options.open(create=False)
     found = [_summary(run) for run in store.runs_of(dataset)]
-    found = [row for row in found if method is None or row["method"].split(" ")[0] == method]
+    found = sorted((row for row in found if method in (None, row["method"])), key=_place)
     if as_json:
         print_json(found)
         return
     for row in found:
         row |= {group: 100 * row[group] for group in SCORE_NAMES if row[group] is not None}
-    console().print(table_of(COLUMNS, ([row[name] for name in COLUMNS] for row in found), numbers=COLUMNS[5:]))
-    console().print(f"{len(found)} runs in {store.root}")
+        row["experiment"] = short_id(row["experiment"])
+    rows = ([row[name] for name in COLUMNS] for row in found)
+    optional = ("state", "dataset", "seconds", "medium", "head")
+    console().print(table_of(COLUMNS, rows, numbers=COLUMNS[5:-1], prose=COLUMNS[-1:], optional=optional))
+    print_line(f"{len(found)} run{'s'[: len(found) != 1]} in {store.root}")
 
 
-def show(name: Name, /, *, options: StoreOptions = StoreOptions()) -> None:
+def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreOptions()) -> None:
     """Show one run: its parameters, metrics, provenance, and how to repeat it.
 
     For example: `mltbench runs show 3f2a91c0`
     """
     run = find_run(options.open(create=False), name)
-    rows = [("MLflow run", run.info.run_id), ("status", run.info.status)]
-    rows += [(key, f"{value:.6g}") for key, value in sorted(run.data.metrics.items())]
-    rows += sorted(run.data.params.items())
-    tags = sorted(run.data.tags.items())
-    rows += [(key.removeprefix(TAG), value) for key, value in tags if key.startswith(TAG) and value]
-    rows += [("artifacts", run.info.artifact_uri)]
-    console().print(table_of(("", ""), rows, title=escape(run.info.run_name), show_header=False))
+    tags = {key.removeprefix(TAG): value for key, value in sorted(run.data.tags.items()) if key.startswith(TAG)}
+    metrics, parameters = dict(sorted(run.data.metrics.items())), dict(sorted(run.data.params.items()))
+    if as_json:
+        about = {"run_id": run.info.run_id, "name": run.info.run_name, "status": run.info.status}
+        print_json(
+            about | {"metrics": metrics, "parameters": parameters, "tags": tags, "artifacts": run.info.artifact_uri}
+        )
+        return
+    rows = [
+        ("MLflow run", run.info.run_id),
+        ("experiment id", tags.get("experiment_id", "")),
+        ("status", run.info.status),
+    ]
+    rows += [(key, f"{value:.6g}") for key, value in metrics.items()] + [*parameters.items()]
+    rows += [(key, value) for key, value in tags.items() if value and key not in ("experiment_id", *parameters, *WHOLE)]
+    shown = ((key, value[:DIGEST_LENGTH] if key.endswith(("digest", "commit")) else value) for key, value in rows)
+    columns = ("what", "value")
+    console().print(table_of(columns, shown, prose=columns[1:], title=escape(run.info.run_name), show_header=False))
+    # As one line each, to be copied.
+    print_line(f"artifacts: {run.info.artifact_uri}")
+    if "provenance.command" in tags:
+        print_line(f"trained by: {tags['provenance.command']}")
+    if "command" in tags:
+        print_line(f"repeat it alone: {tags['command']}")
+    print_line(ID_AND_BITS.format(short_id(tags.get("experiment_id", ""))))
 
 
 def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOptions()) -> int:
@@ -84,35 +128,61 @@ def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOpt
 
 
 def find_run(store: Store, name: str) -> Run:
-    """The one run whose experiment id or MLflow run id begins with `name`.
+    """The one run that `name` means, see `the_one`.
 
     Raises:
         InputError: if there is none, or several.
     """
-    every = [((run.info.run_id, run.data.tags.get(f"{TAG}experiment_id", "")), run) for run in store.runs_of()]
-    return one_beginning_with(name, every, f"in {without_password(store.tracking_uri)}", "mltbench runs list")
+    runs = []
+    for run in store.runs_of():
+        labels = [run.data.tags.get(f"{TAG}{label}", "") for label in ("experiment_id", "configuration_id")]
+        runs.append(Named(ids=(*filter(None, labels), run.info.run_id), title=run.info.run_name, item=run))
+    return the_one(name, runs, f"in {without_password(store.tracking_uri)}", "mltbench runs list")
 
 
-def one_beginning_with(name: str, runs: Sequence[tuple[Sequence[str], Item]], where: str, command: str) -> Item:
-    """The one of several runs, each with its ids, of which an id begins with `name`; errors as those of `find_run`."""
-    found = [(ids, run) for ids, run in runs if any(each.startswith(name) for each in ids)]
+def the_one(name: str, runs: Sequence[Named[Item]], where: str, command: str) -> Item:
+    """The one with this title, or with an id that begins so; `name` may stand in quotes, or end in an ellipsis.
+
+    Raises:
+        InputError: if there is none, or several.
+    """
+    wanted = name.strip().strip("`'\"").rstrip(".…")
+    found = [run for run in runs if wanted == run.title] or [
+        run for run in runs if wanted and any(each.startswith(wanted) for each in run.ids)
+    ]
     if not found:
         cure = f"`{command}` shows them, --out gives another folder"
-        raise InputError(f"none of the {len(runs)} runs {where} begins with {name!r}; {cure}")
+        raise InputError(
+            f"none of the {len(runs)} runs {where} is called {name!r}, or has an id that begins so; {cure}"
+        )
     if len(found) > 1:
-        first = ", ".join(ids[0] for ids, _ in found[:4])
-        raise InputError(f"{len(found)} runs begin with {name!r}: {first}; give more of the id")
-    return found[0][1]
+        # Runs of one experiment differ in the last of their ids alone.
+        which = 0 if len({run.ids[0] for run in found}) == len(found) else -1
+        several = ", ".join(f"{short_id(run.ids[which])} ({run.title})" for run in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise InputError(f"{name!r} may be any of {len(found)} runs: {several}{more}; give the id of one")
+    return found[0].item
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    """As tables have them."""
+    return table_place(row["dataset"], row["method"], row["overrides"], int(row["seed"]) if row["seed"] else -1)
+
+
+def table_place(dataset: str, method: str, overrides: str, seed: int) -> tuple[Any, ...]:
+    """The order of tables: by dataset, by method as in the paper, overrides after none, by seed."""
+    order = [method.name for method in list_methods()]
+    return dataset, order.index(method) if method in order else len(order), method, overrides, seed
 
 
 def _summary(run: Run) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
-    overrides = tags.get(f"{TAG}overrides", "")
     row = {
         "experiment": tags.get(f"{TAG}experiment_id", ""),
         "run_id": run.info.run_id,
         "dataset": tags.get(f"{TAG}dataset", ""),
-        "method": tags.get(f"{TAG}method", "") + (f" ({overrides})" if overrides else ""),
+        "method": tags.get(f"{TAG}method", ""),
+        "overrides": tags.get(f"{TAG}overrides", ""),
         "seed": tags.get(f"{TAG}seed", ""),
         "state": tags.get(f"{TAG}state", run.info.status),
         "seconds": metrics.get("cost/train_seconds"),

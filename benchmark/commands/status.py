@@ -10,14 +10,15 @@ from rich.markup import escape
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import list_datasets
 from ...errors import require_known
-from ...methods.catalogue import get_method, list_methods
-from ...terminal import Json, console, print_json, print_line, table_of
+from ...methods.catalogue import get_method
+from ...terminal import Json, console, print_json, print_line, short_id, table_of
 from ..executors.run_plan import finished_in_mlflow
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
 from ..runs.folder import RunFolder, State
 from ..tracking.store import Store
 from ..tracking.sync import UPLOADED, agree, find, not_in_mlflow, run_folders
 from .options import DeviceOptions, PlanOptions, StoreOptions
+from .runs import table_place
 
 Row = dict[str, Any]
 
@@ -62,13 +63,16 @@ def status(
     if as_json:
         print_json(rows)
         return
-    headers = ("experiment", "method", "dataset", "seed", "state", "epochs", "in MLflow", "what")
-    shown = ("experiment", "method", "dataset", "seed", "state", "epoch", "in_mlflow")
-    console().print(table_of(headers, ([*(row[name] for name in shown), _what(row)] for row in rows)))
+    headers = ("experiment", "method", "dataset", "seed", "state", "epochs", "in MLflow", "overrides", "what")
+    shown = ("title", "dataset", "seed", "state", "epoch", "in_mlflow", "overrides")
+    cells = ([short_id(row["experiment"]), *(row[name] for name in shown), _what(row)] for row in rows)
+    optional = ("in MLflow", "dataset", "epochs")
+    console().print(table_of(headers, cells, numbers=("epochs",), prose=headers[-2:], optional=optional))
     counts = Counter(row["state"] for row in rows)
     console().print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no such run")
     if missing:
-        print_line(f"{len(missing)} ended runs are not in MLflow: mltbench sync --out {results.root}")
+        runs = "1 ended run is" if len(missing) == 1 else f"{len(missing)} ended runs are"
+        print_line(f"{runs} not in MLflow: mltbench sync --out {results.root}")
 
 
 def sync(
@@ -125,15 +129,13 @@ def _of_runs(options: PlanOptions, store: Store, missing: set[str]) -> list[Row]
     datasets = sorted({experiment.dataset for experiment in there} | {entry.name for entry in list_datasets()})
     for name in options.dataset:
         require_known("dataset", name, datasets)
-    order = [method.name for method in list_methods()]
 
     def place(run: tuple[RunFolder, PlannedExperiment | None]) -> tuple[Any, ...]:
         """As tables have them: by dataset, by method in the order of the paper, by seed; unreadable ones last."""
         if (planned := run[1]) is None:
             return (1,)
-        experiment, name = planned.experiment, planned.experiment.method.name
-        position = order.index(name) if name in order else len(order)
-        return 0, experiment.dataset, position, planned.label, experiment.seed
+        experiment = planned.experiment
+        return 0, *table_place(experiment.dataset, experiment.method.name, planned.label, experiment.seed)
 
     return [
         _row(folder, planned, missing)
@@ -161,6 +163,8 @@ def _row(folder: RunFolder, planned: PlannedExperiment | None, missing: set[str]
     return {
         "experiment": folder.name,
         "method": planned.label if planned else None,
+        "title": planned.title if planned else None,
+        "overrides": planned.overrides if planned else "",
         "dataset": planned.experiment.dataset if planned else None,
         "seed": planned.experiment.seed if planned else None,
         "state": state.state.value,

@@ -9,10 +9,10 @@ from ...datasets.commands.options import DataOptions
 from ...datasets.registry import prepare
 from ...terminal import console, print_line, table_of
 from ..runs.folder import RunFolder
-from ..runs.verification import changed_conditions, compare_runs, train_again, verification_job
+from ..runs.verification import changed_conditions, compare_runs, last_scores, train_again, verification_job
 from .options import PluginOptions, ResultsOptions
 from .plans import PlanProgress
-from .runs import one_beginning_with
+from .runs import Named, the_one
 
 
 def verify(
@@ -31,11 +31,11 @@ def verify(
     For example: `mltbench verify 3f2a91c0`
 
     Args:
-        run: Experiment id; a unique beginning is enough.
+        run: Experiment or configuration id; a unique beginning is enough, or a name such as 'DB, seed 0'.
     """
     files, runs = plugins.load(), results.root / "runs"
-    known = [((path.name,), path) for path in sorted(runs.glob("*")) if path.is_dir()]
-    folder = RunFolder(one_beginning_with(run, known, f"under {runs}", "mltbench status"))
+    folders = [RunFolder(path) for path in sorted(runs.glob("*")) if path.is_dir()]
+    folder = the_one(run, [_named(each) for each in folders], f"under {runs}", "mltbench status")
     with tempfile.TemporaryDirectory(prefix="mltbench-verify-") as scratch:
         job = verification_job(folder, Path(scratch), data_root=data.root, plugins=files)
         planned, _ = folder.planned()
@@ -45,18 +45,32 @@ def verify(
             train_again(job)
             progress.end(planned)
         compared = compare_runs(folder.path, Path(job.members[0].folder))
+        scores = last_scores(folder.path, Path(job.members[0].folder))
     bits = {True: Text("same", style="green"), False: Text("other", style="red")}
-    console().print(table_of(("what", "bits", ""), ((item.what, bits[item.same], item.detail) for item in compared)))
+    columns = ("what", "bits", "how far")
+    rows = ((item.what, bits[item.same], item.detail) for item in compared)
+    console().print(table_of(columns, rows, prose=columns[2:]))
     changed = changed_conditions(folder.path)
     for name, (then, now) in changed.items():
         print_line(f"{name}: {then} then, {now} now")
     same = all(item.same for item in compared)
+    for name, (then, now) in ({} if same else scores).items():
+        print_line(f"mAP {name}: {100 * then:.2f} then, {100 * now:.2f} now")
     console().print(_verdict(folder.name, same, bool(changed)), soft_wrap=True)
     return 0 if same else 1
+
+
+def _named(folder: RunFolder) -> Named[RunFolder]:
+    planned = folder.planned_or_none()
+    if planned is None:
+        return Named(ids=(folder.name,), title="of another version", item=folder)
+    ids = (folder.name, planned.experiment.configuration_id)
+    return Named(ids=ids, title=f"{planned.label}, seed {planned.experiment.seed}", item=folder)
 
 
 def _verdict(name: str, same: bool, changed: bool) -> str:
     if same:
         return f"[green]{name}: the bits agree[/green]"
-    why = "machine or code have changed, see above" if changed else "machine and code are the same, so this is a defect"
+    elsewhere = "machine or code have changed, see above; there, the same id ends with other last digits"
+    why = elsewhere if changed else "machine and code are the same, so this is a defect"
     return f"[red]{name}: the bits do not agree[/red]; {why}"

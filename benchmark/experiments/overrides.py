@@ -1,33 +1,65 @@
 """Overrides from the command line: `method.KEY=VALUE` and `recipe.KEY=VALUE`, strict in both."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ...errors import InputError, unknown_name
+from ...methods.catalogue import list_methods
 from ...methods.method import Method
 from .recipe import Recipe, with_setting
+
+# A comma ends an override where another one follows; other commas are parts of values, such as `decay_after=18,23`.
+BETWEEN = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Read overrides into values of `method` and of `recipe`, by key.
 
     Raises:
-        InputError: if one is not of the form.
+        InputError: if one is not of the form, or nothing has its key.
 
-    >>> parse_overrides(["method.mu=.2", "recipe.augmentation.flip=false"])
-    {'method': {'mu': 0.2}, 'recipe': {'augmentation.flip': False}}
+    >>> parse_overrides(["method.mu=.2", "recipe.plain.decay_after=18,23"])
+    {'method': {'mu': 0.2}, 'recipe': {'plain.decay_after': (18, 23)}}
     """
     settings: dict[str, dict[str, Any]] = {"method": {}, "recipe": {}}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        owner, _, name = key.strip().partition(".")
-        if not equals or not name or owner not in settings:
+    for override in split_overrides(overrides):
+        key, _, text = override.partition("=")
+        owner, _, name = key.partition(".")
+        settings[owner][name] = _parse_value(text)
+    return settings
+
+
+def split_overrides(overrides: Sequence[str]) -> list[str]:
+    """Each override alone and with its owner; several may stand in one with commas between, and owners be left out.
+
+    Raises:
+        InputError: if one is not of the form, or it is open whose its key is.
+
+    >>> split_overrides(["mu=.2,learning_rate=.1", "recipe.plain.decay_after=18,23"])
+    ['method.mu=.2', 'recipe.learning_rate=.1', 'recipe.plain.decay_after=18,23']
+    """
+    keys = {
+        "method": {name for method in list_methods() for name in method.parameters},
+        "recipe": {field.name for field in fields(Recipe)},
+    }
+    found = []
+    for override in (one for several in overrides for one in BETWEEN.split(several)):
+        key, equals, text = (part.strip() for part in override.partition("="))
+        first, dot, rest = key.partition(".")
+        owners = [first] if dot and first in keys else [owner for owner, names in keys.items() if first in names]
+        if not (equals and first and (rest or not dot)) or (dot and not owners):
             raise InputError(
                 f"override {override!r} must read method.KEY=VALUE or recipe.KEY=VALUE, such as method.mu=.2"
             )
-        settings[owner][name] = _parse_value(text.strip())
-    return settings
+        if not owners:
+            raise unknown_name("key", key, sorted(set().union(*keys.values())))
+        if len(owners) > 1:
+            raise InputError(f"override {key!r} may be {' or '.join(f'{owner}.{key}' for owner in owners)}; say which")
+        found.append(f"{key if dot and first in keys else f'{owners[0]}.{key}'}={text}")
+    return found
 
 
 def _parse_value(text: str) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...errors import InputError, some_of
 from ...files import file_digest as digest_of_file
 from .backbones import Backbone
 
@@ -21,7 +21,6 @@ DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError,
 CLASSIFIERS = ("fc.", "classifier.", "head.", "neck.")
 # Counters of BatchNorm that older files lack and that evaluation mode never reads.
 COUNTER = "num_batches_tracked"
-SHOWN = 5
 
 
 @cache
@@ -62,7 +61,7 @@ def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[s
         notes.append(f"{path.name}: its classifier{of} is not used; this suite trains its own")
     if strange := [name for name in rest if name not in classifier and not name.endswith(COUNTER)]:
         notes.append(
-            f"{path.name}: {len(strange)} keys that {backbone.name} does not have are ignored: {_some(strange)}"
+            f"{path.name}: {len(strange)} keys that {backbone.name} does not have are ignored: {some_of(strange)}"
         )
     return (sizes[-1] if sizes else None), tuple(notes)
 
@@ -86,7 +85,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(f"{path} is damaged, or no file of weights ({reason}); fetch it again") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        inner = f", it has {_some(map(str, state))}" if isinstance(state, Mapping) else ""
+        inner = f", it has {some_of(map(str, state))}" if isinstance(state, Mapping) else ""
         raise InputError(f"{path} must hold tensors by name{inner}; save the network's `state_dict()` alone")
     return dict(state)
 
@@ -97,10 +96,10 @@ def _require_fit(
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
     if missing:
         unknown = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
-        instead = f"; it has {len(unknown)} others: {_some(unknown)}" if unknown else ""
+        instead = f"; it has {len(unknown)} others: {some_of(unknown)}" if unknown else ""
         raise InputError(
-            f"{source} lacks {len(missing)} of {len(expected)} tensors of {backbone.name}: {_some(missing)}{instead}. "
-            "Names must be as torchvision's; is it another backbone's file (--backbone)?"
+            f"{source} lacks {len(missing)} of {len(expected)} tensors of {backbone.name}: {some_of(missing)}{instead}"
+            ". Names must be as torchvision's; is it another backbone's file (--backbone)?"
         )
     shapes = [
         f"{name} is {tuple(state[name].shape)}, not {tuple(value.shape)}"
@@ -109,11 +108,11 @@ def _require_fit(
     ]
     if shapes:
         raise InputError(
-            f"{source} has {len(shapes)} tensors of another shape than {backbone.name}: {_some(shapes)}; is it another "
-            "backbone's file (--backbone)?"
+            f"{source} has {len(shapes)} tensors of another shape than {backbone.name}: {some_of(shapes)}; is it "
+            "another backbone's file (--backbone)?"
         )
     if bad := [name for name in expected if name in state and not bool(state[name].isfinite().all())]:
-        raise InputError(f"{source} is damaged: {len(bad)} tensors have values that are not finite: {_some(bad)}")
+        raise InputError(f"{source} is damaged: {len(bad)} tensors have values that are not finite: {some_of(bad)}")
 
 
 def load_weights(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: Path | None) -> None:
@@ -141,8 +140,3 @@ def _tensors(backbone: Backbone, trunk: nn.Module, upper: nn.Module) -> dict[str
         return {**trunk.state_dict(), **upper.state_dict()}
     parts = {"trunk": trunk, "upper": upper}
     return {f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()}
-
-
-def _some(names: Iterable[str]) -> str:
-    found = list(names)
-    return ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")

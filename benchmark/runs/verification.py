@@ -11,12 +11,14 @@ import torch
 
 from ...errors import InputError
 from ..training.execution import Execution
+from ..training.metrics import SCORE_NAMES
 from .folder import RunFolder
 from .job import Job, Member
 from .journal import Entry, read_journal
 from .provenance import code_version, machine
 from .run import run_cohort
 
+SCORES = tuple(f"{split}/{name}" for split in ("validation", "test") for name in SCORE_NAMES)
 # What decides bits or may explain other ones.
 CONDITIONS = ("mltbench", "commit", "source_digest", "python", "torch", "numpy", "system", "device_name")
 
@@ -83,6 +85,15 @@ def compare_runs(then: Path, now: Path) -> list[Comparison]:
     compared.append(_compare("average precision per class", *per_class, unit="values"))
     points = [_points(read_journal(folder)) for folder in (then, now)]
     return [*compared, _compare("metrics in the journal", *points, unit="points")]
+
+
+def last_scores(then: Path, now: Path) -> dict[str, tuple[float, float]]:
+    """The last mAP of each split and group that both run folders have, such as `test/total`, then and now."""
+    before, after = (
+        {name: value for entry in read_journal(folder) for name, value in entry.metrics.items() if name in SCORES}
+        for folder in (then, now)
+    )
+    return {name: (before[name], after[name]) for name in SCORES if name in before and name in after}
 
 
 def changed_conditions(folder: Path) -> dict[str, tuple[str, str]]:

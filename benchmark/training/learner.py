@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...datasets.dataset import Dataset
+from ...errors import some_of
 from ..experiments.experiment import Experiment
 from ..experiments.network import build_network
 from ..experiments.streams import stream_seed
@@ -103,7 +104,7 @@ class Learner:
             step = self.steps - feed.batches_done + bad
             raise DivergedError(
                 f"the loss was not finite at step {step} (epoch {feed.epoch + 1}); its images: "
-                f"{', '.join(feed.image_names(bad))}. Lower recipe.learning_rate, or look at these images",
+                f"{some_of(feed.image_names(bad))}. Lower recipe.learning_rate, or look at these images",
                 step=step,
             )
         return mean

@@ -10,12 +10,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
-from rich import box
 from rich.markup import escape
 
 from ...errors import InputError
 from ...files import safe_file_name
-from ...terminal import Json, console, print_json, print_line, table_of
+from ...terminal import Json, console, print_json, print_line, print_tables, table_of
 from ..dataset import SPLITS, Dataset, Split
 from ..importing.label_files import read_label_file
 from ..long_tail.statistics import (
@@ -31,6 +30,8 @@ from .options import DataOptions
 
 # What the columns of the printed table are called; their JSON names are longer.
 COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
+# Of 64 letters, as a reader compares them; --json has all.
+DIGEST_LENGTH = 12
 SCENES = 12
 # From this many classes on, names along the axes cannot be read.
 MOST_NAMED_CLASSES = 40
@@ -46,7 +47,8 @@ def list_all(*, as_json: Json = False, data: DataOptions = DataOptions()) -> Non
         print_json([{"name": e.name, "summary": e.summary, "source": e.source, "recipe": e.recipe} for e in entries])
         return
     rows = [(entry.name, entry.summary, entry.source, entry.recipe, entry.backbone) for entry in entries]
-    console().print(table_of(("name", "what it is", "source", "recipe", "backbone"), rows))
+    columns = ("name", "what it is", "source", "recipe", "backbone")
+    console().print(table_of(columns, rows, prose=columns[1:3], optional=("backbone", "source")))
 
 
 def show(
@@ -89,13 +91,13 @@ def show(
     if as_json:
         print_json(description | {"picture": str(picture)})
         return
+    description |= {"digest": description["digest"][:DIGEST_LENGTH]} if "digest" in description else {}
     summary = [(key.replace("_", " "), str(description[key])) for key in description if key not in ("name", "classes")]
-    style: dict[str, Any] = {"box": box.SIMPLE_HEAD}
-    console().print(table_of(("", ""), summary, title=escape(description["name"]), show_header=False, **style))
+    heads = ("what", "value")
+    about = table_of(heads, summary, prose=heads[1:], title=escape(description["name"]), show_header=False)
     columns = [COLUMNS.get(key, key) for key in description["classes"][0]]
     cells = [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in description["classes"]]
-    numbers = set(columns) - {"name", "group"}
-    console().print(table_of(columns, cells, numbers=numbers, **style))
+    print_tables([about, table_of(columns, cells, numbers=columns[2:], optional=columns[4:2:-1])])
     print_line(f"picture: {picture}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, require_known
+from ...errors import InputError, require_known, some_of
 from ..long_tail.statistics import as_label_matrix
 from ..prepared.array_files import DAMAGE
 from .annotations import AnnotatedImage, Annotations, split_name
@@ -112,7 +112,8 @@ def _rows(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]]]:
         raise InputError(f"{path} has a header and nothing below it; give a row per image")
     header = [name.strip() for name in rows[0]]
     if len(set(header)) != len(header):
-        raise InputError(f"{path}: the header names a column twice: {', '.join(header)}")
+        twice = dict.fromkeys(name for name in header if header.count(name) > 1)
+        raise InputError(f"{path}: the header names a column twice: {some_of(twice)}")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, row {number}: {len(row)} cells, the header has {len(header)}")

@@ -9,7 +9,7 @@ from ...datasets.commands.options import DataOptions
 from ...datasets.importing.label_files import read_label_file
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
-from ...terminal import Json, console, print_json, table_of
+from ...terminal import Json, console, print_json, print_line, table_of
 from ..figures.registry import draw_figures, get_figure, list_figures
 from ..figures.source import FigureSource
 from ..results.runs import runs_frame
@@ -25,7 +25,7 @@ def list_all(*, as_json: Json = False) -> None:
         print_json([{"name": e.name, "title": e.title, "needs": e.part} for e in entries])
         return
     rows = [(e.name, e.title, "nothing" if e.part == "equations" else e.part) for e in entries]
-    console().print(table_of(("name", "title", "needs"), rows))
+    console().print(table_of(("name", "title", "needs"), rows, prose=("title",)))
 
 
 def draw(
@@ -69,7 +69,7 @@ def draw(
     with console().status("drawing") as status:
         found = draw_figures(source, to, entries=entries, on_figure=lambda name: status.update(f"drawing {name}"))
     for one in found.drawn:
-        console().print(f"drawn    {one.name}: {escape(one.alternative_text)}", soft_wrap=True)
+        print_line(f"drawn    {one.name}: {one.title}")
     for name, reason in found.without.items():
         console().print(f"[dim]left out {name}: {escape(reason)}[/dim]", soft_wrap=True)
     for name, reason in found.failed.items():

@@ -7,12 +7,11 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,7 +23,6 @@ from ...terminal import table_of
 from ..tuning.definition import Setting, as_overrides, as_settings, open_dataset, values_of
 
 LABELS = ("study", "sweep", "study_dataset", "dataset", "method", "parameters", "default", "experiment_id")
-_table = partial(table_of, box=box.SIMPLE_HEAD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +117,14 @@ def sweeps_table() -> Table:
         number = len(points) * len(sweep.methods) * variants
         rows.append((name, sweep.summary, ", ".join(sweep.methods), number, sweep.reference))
     columns = ("name", "what it shows", "methods", "points", "reference")
-    return _table(columns, rows, numbers=("points",), title="Sweeps: mltbench study run NAME")
+    return table_of(
+        columns,
+        rows,
+        numbers=("points",),
+        prose=("what it shows", "methods", "reference"),
+        optional=("reference",),
+        title="Sweeps: mltbench study run NAME",
+    )
 
 
 def sweep_runs(store: Store | None) -> pd.DataFrame:
@@ -139,7 +144,9 @@ def finished_sweeps_table(runs: pd.DataFrame) -> Table:
     groups = runs.groupby(["study", "sweep", "study_dataset"], sort=False)
     rows = [(*labels, ", ".join(own.method.unique()), len(own)) for labels, own in groups]
     columns = ("name", "sweep", "dataset", "methods", "trainings")
-    return _table(columns, rows, numbers=columns[4:], title="Sweeps in MLflow: mltbench study show NAME")
+    return table_of(
+        columns, rows, numbers=columns[4:], prose=("methods",), title="Sweeps in MLflow: mltbench study show NAME"
+    )
 
 
 def sweep_tables(runs: pd.DataFrame, study: str) -> list[Table]:
@@ -160,7 +167,8 @@ def sweep_tables(runs: pd.DataFrame, study: str) -> list[Table]:
         columns = (*(key.partition(".")[2] for key in varied), *SCORE_NAMES, "seeds")
         title = escape(f"{labels[1]} on {labels[0]}{f' with {held}' if held else ''}")
         note = "mAP on the validation split, percent: mean ± standard deviation over seeds; * are the defaults"
-        tables.append(_table(columns, rows, numbers=columns, title=title, caption=note))
+        optional = ("seeds", "medium", "head")
+        tables.append(table_of(columns, rows, numbers=columns, optional=optional, title=title, caption=note))
     return tables
 
 

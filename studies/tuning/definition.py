@@ -14,7 +14,7 @@ from optuna import Trial
 
 from ...benchmark.executors.settings import RunSettings
 from ...benchmark.experiments.experiment import NUMERICS_VERSION
-from ...benchmark.experiments.overrides import by_dotted_name, parse_overrides
+from ...benchmark.experiments.overrides import by_dotted_name, parse_overrides, split_overrides
 from ...benchmark.experiments.plan import PlannedExperiment, build_plan
 from ...benchmark.networks.initial_weights import AS_THE_DATASET, BackboneChoice
 from ...datasets.registry import get_dataset_entry, load_dataset
@@ -68,8 +68,8 @@ class Setting:
     def fixed(self, method: str) -> list[str]:
         """Those of the overrides that a method has a use for."""
         known = get_method(method, dataset=self.dataset).parameters
-        rooms = [(override, *override.partition("=")[0].strip().partition(".")) for override in self.overrides]
-        return [override for override, room, _, name in rooms if room != "method" or name in known]
+        keys = [(override, *override.partition("=")[0].partition(".")) for override in split_overrides(self.overrides)]
+        return [override for override, owner, _, name in keys if owner != "method" or name in known]
 
 
 @dataclass(frozen=True, kw_only=True)

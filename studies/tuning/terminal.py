@@ -7,7 +7,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
-from rich import box
 from rich.markup import escape
 from rich.progress import BarColumn
 from rich.table import Table
@@ -21,14 +20,14 @@ from ...benchmark.tracking.upload import PATIENCE_SECONDS, UploadThread
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.registry import prepare
 from ...errors import without_password
-from ...terminal import Bars, console, table_of
+from ...terminal import Bars, console, print_tables, table_of
 from .definition import Arm, StudyDefinition
 from .study import OpenStudy, StudyStorage, join_study, result_of, studies_in
 from .winners import best_trial, complete_trials, score_of, trainings_of, upload_winners
 from .worker import images_in
 
 MIN_TRIALS_FOR_IMPORTANCE = 4
-_table = partial(table_of, box=box.SIMPLE_HEAD)
+IMPORTANCE = ("method", "objective", "settings, most important first")
 OUTCOMES = {"complete": "[green]done[/green]    ", "pruned": "[blue]pruned[/blue]  "}
 
 
@@ -69,8 +68,7 @@ def follow(study: OpenStudy, store: Store, settings: RunSettings, run: Callable[
     finally:
         following.update()
         missing = following.uploads.finish(patience=patience)
-    for table in summary_tables(study):
-        console().print(table)
+    print_tables(summary_tables(study))
     if missing:
         text = (
             f"[yellow]not every trial is in MLflow yet[/yellow] ({escape(without_password(store.tracking_uri))}: "
@@ -144,9 +142,10 @@ def study_tables(study: OpenStudy) -> list[Table]:
 def summary_tables(study: OpenStudy) -> list[Table]:
     """What came of a study: the best trials, with two objectives the Pareto fronts, and which settings matter."""
     fronts = [_pareto_table(study, arm) for arm in study.definition.arms if len(study.definition.values) > 1]
-    importance = _table(
-        ("method", "objective", "settings, most important first"),
+    importance = table_of(
+        IMPORTANCE,
         _importance_rows(study),
+        prose=IMPORTANCE[2:],
         title="Importance: share of the difference between good trials and all that a setting accounts for",
     )
     return [_best_table(study), *fronts, *([importance] if importance.row_count else [])]
@@ -165,7 +164,9 @@ def studies_table(storage: StudyStorage) -> Table:
         numbers = (sum(len(c.finished) for c in counts), study.running(), sum(c.waiting for c in counts))
         rows.append((name, study.definition.dataset, ", ".join(a.method for a in study.definition.arms), *numbers))
     title = f"Studies in {'the storage' if storage.url else storage.root}: mltbench study show NAME"
-    return _table(columns, rows, numbers=columns[3:], title=escape(title))
+    return table_of(
+        columns, rows, numbers=columns[3:], prose=("methods",), optional=columns[5:3:-1], title=escape(title)
+    )
 
 
 def _definition_table(definition: StudyDefinition) -> Table:
@@ -178,7 +179,14 @@ def _definition_table(definition: StudyDefinition) -> Table:
         rows += [head + row for head, row in zip(heads, own, strict=True)]
     title = f"Study {definition.name}: tune on {definition.dataset}, recipe {definition.recipe}"
     columns = ("method", "dataset", "images each", "setting", "from", "searched")
-    return _table(columns, rows, numbers=columns[2:3], title=escape(title))
+    return table_of(
+        columns,
+        rows,
+        numbers=columns[2:3],
+        prose=("searched",),
+        optional=("dataset", "images each"),
+        title=escape(title),
+    )
 
 
 def _trials_table(study: OpenStudy, arm: Arm) -> Table:
@@ -189,13 +197,13 @@ def _trials_table(study: OpenStudy, arm: Arm) -> Table:
         result = result_of(trial)
         outcome = result["outcome"] + (" (defaults)" if trial.user_attrs.get("default") else "")
         scores = [_percent(result["validation"].get(name)) for name in SCORE_NAMES]
-        settings = [result["settings"].get(key) for key in arm.space]
-        rows.append((f"{trial.number}{'*' * (trial.number in best)}", outcome, *scores, *map(str, settings)))
-    columns = ("trial", "outcome", *SCORE_NAMES, *(key.partition(".")[2] for key in arm.space))
-    return _table(
+        rows.append((f"{trial.number}{'*' * (trial.number in best)}", outcome, *scores, _short(result["settings"])))
+    columns = ("trial", "outcome", *SCORE_NAMES, "settings")
+    return table_of(
         columns,
         rows,
-        numbers={*columns} - {"outcome"},
+        numbers={*columns} - {"outcome", "settings"},
+        prose=("settings",),
         title=f"{arm.method} on {arm.dataset}: {len(rows)} trials, {progress.images:,} training images",
         caption=f"mAP on the validation split, percent; * is best by {' or '.join(values)}",
     )
@@ -214,10 +222,12 @@ def _best_table(study: OpenStudy) -> Table:
             number, settings = (best.number, _short(result_of(best)["settings"])) if best else (None, "")
             used = (len(progress.finished), f"{progress.images:,}")
             rows.append((arm.method, value, number, *scores, *used, settings))
-    return _table(
+    return table_of(
         columns,
         rows,
         numbers=columns[2:7],
+        prose=columns[7:],
+        optional=("images used", "trials", "objective"),
         title="Best by objective (validation split, percent)",
         caption=f"budget: {study.budget:,} training images of each method",
     )
@@ -230,7 +240,7 @@ def _pareto_table(study: OpenStudy, arm: Arm) -> Table:
         scores = [_percent(score_of(trial, name)) for name in names]
         rows.append((trial.number, *scores, _short(result_of(trial)["settings"])))
     title = f"Pareto front of {arm.method} (validation split, percent)"
-    return _table(("trial", *names, "settings"), rows, numbers=("trial", *names), title=title)
+    return table_of(("trial", *names, "settings"), rows, numbers=("trial", *names), prose=("settings",), title=title)
 
 
 def _importance_rows(study: OpenStudy) -> Iterator[tuple[str, str, str]]:
@@ -259,4 +269,5 @@ def _percent(value: float | None) -> float | None:
 
 
 def _short(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in settings.items())
+    shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in settings.items()}
+    return ", ".join(f"{key.partition('.')[2]}={value}" for key, value in shown.items())
