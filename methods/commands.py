@@ -45,7 +45,7 @@ def _overview(chosen: Sequence[Method]) -> Table:
 
 
 def _parameters(method: Method, dataset: str | None) -> Table:
-    kinds = "; ".join(f"{slot} {part.kind}" for slot, part in method.parts.items())
+    kinds = "; ".join(slot if slot == part.kind else f"{slot} {part.kind}" for slot, part in method.parts.items())
     title = f"{method.title}: {method.summary} ({method.reference})\n{kinds}; schedule {method.schedule}\n"
     caption = (
         f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE\n"

@@ -257,7 +257,7 @@ def _importance_rows(study: OpenStudy) -> Iterator[tuple[str, str, str]]:
                     shares = optuna.importance.get_param_importances(study.arms[arm.name], target=target)
             except (ValueError, RuntimeError):
                 continue  # all trials alike: there is no difference to account for
-            yield arm.method, value, ", ".join(f"{k.partition('.')[2]} {100 * v:.0f} %" for k, v in shares.items())
+            yield arm.method, value, ", ".join(f"{k.partition('.')[2]} {100 * v:.0f}%" for k, v in shares.items())
 
 
 def _loss(trial: FrozenTrial, value: int) -> float:
