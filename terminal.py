@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 from rich import box
@@ -75,11 +75,20 @@ def print_json(data: object) -> None:
     console().print_json(data=data, indent=1, ensure_ascii=True)
 
 
+class _Width(NamedTuple):
+    """How wide a column should be."""
+
+    least: int  # at which nothing is broken that should not be
+    best: int  # at which nothing is wrapped
+    kind: Literal["prose", "name", "number"]
+
+
 class FittedTable(Table):
     """A table in which numbers, names and ids are never broken across lines; `table_of` makes it.
 
     Text wraps in the columns of prose alone. Where there is too little room, the optional columns are left out, first
-    those that have the same in every row, and the caption says so; after that, the longest names are cut short.
+    those that have the same in every row, and the caption says so. After that, words of prose are broken, and at last
+    the longest names are cut short.
     """
 
     def __init__(self, *, optional: Sequence[str] = (), **style: Any) -> None:
@@ -91,7 +100,7 @@ class FittedTable(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The columns that fit, each with its width."""
         # An empty column says nothing.
-        widths = {i: _widths(each, console) for i, each in enumerate(self.columns) if _texts(each) or not self.rows}
+        widths = {i: _width(each, console) for i, each in enumerate(self.columns) if _texts(each) or not self.rows}
         values = {i: set(_texts(self.columns[i])) for i in widths}
         optional = [i for name in self.optional for i in widths if self.columns[i].header == name]
         optional.sort(key=lambda i: len(values[i]) > 1)
@@ -103,13 +112,11 @@ class FittedTable(Table):
                 hidden.append(name)
             else:
                 alike.append(f"{name} {values[i].pop()}")
-        shared = _shared(list(widths.values()), self._room(widths, options))
         table = Table(**self.look)
-        for column, width in zip((self.columns[i] for i in widths), shared, strict=True):
-            overflow: OverflowMethod = "ellipsis" if column.no_wrap else "fold"
-            table.add_column(
-                column.header, justify=column.justify, width=width, no_wrap=column.no_wrap, overflow=overflow
-            )
+        for i, width in zip(widths, _shared(list(widths.values()), self._room(widths, options)), strict=True):
+            header, justify, no_wrap = self.columns[i].header, self.columns[i].justify, self.columns[i].no_wrap
+            overflow: OverflowMethod = "ellipsis" if no_wrap else "fold"
+            table.add_column(header, justify=justify, width=width, no_wrap=no_wrap, overflow=overflow)
         for cells in zip(*(self.columns[i].cells for i in widths), strict=True):
             table.add_row(*cells)
         notes = [f"in every row: {', '.join(alike)}"] * bool(alike)
@@ -117,13 +124,12 @@ class FittedTable(Table):
         table.caption = "\n".join([*([str(self.caption)] if self.caption else []), *map(escape, notes)]) or None
         yield table
 
-    def _room(self, widths: Mapping[int, tuple[int, int, bool]], options: ConsoleOptions) -> int:
+    def _room(self, widths: Mapping[int, _Width], options: ConsoleOptions) -> int:
         """What the least widths of these columns leave."""
         sides = self.padding[1] + self.padding[3]
-        between = (
-            (len(widths) - 1) * (sides + bool(self.box)) + sides * self.pad_edge + 2 * bool(self.box and self.show_edge)
-        )
-        return options.max_width - between - sum(least for least, _, _ in widths.values())
+        edges = sides * self.pad_edge + 2 * bool(self.box and self.show_edge)
+        between = (len(widths) - 1) * (sides + bool(self.box)) + edges
+        return options.max_width - between - sum(width.least for width in widths.values())
 
 
 def _texts(column: Column) -> list[str]:
@@ -132,28 +138,29 @@ def _texts(column: Column) -> list[str]:
     return texts if any(texts) else []
 
 
-def _widths(column: Column, console: Console) -> tuple[int, int, bool]:
-    """The least width and the best one of a column, and whether it may be cut short if need be."""
-    found = [
-        Measurement.get(console, console.options.update(width=10_000), each) for each in (column.header, *column.cells)
-    ]
-    longest, best = max(each.minimum for each in found), max(each.maximum for each in found)
+def _width(column: Column, console: Console) -> _Width:
+    unbounded = console.options.update(width=10_000)
+    found = [Measurement.get(console, unbounded, each) for each in (column.header, *column.cells)]
+    word, best = max(each.minimum for each in found), max(each.maximum for each in found)
     if column.no_wrap:
-        return max(best, column.min_width or 0), best, column.justify == "left"
-    return min(best, max(min(longest, LONGEST_WORD), PROSE)), best, False
+        name = column.justify == "left"
+        return _Width(least=max(best, column.min_width or 0), best=best, kind="name" if name else "number")
+    return _Width(least=min(best, max(min(word, LONGEST_WORD), PROSE)), best=best, kind="prose")
 
 
-def _shared(widths: list[tuple[int, int, bool]], room: int) -> list[int]:
-    """Widths of columns: what is left over goes to prose, what is lacking comes from the longest names."""
-    chosen = [least for least, _, _ in widths]
-    wanted = [best - least for least, best, _ in widths]
+def _shared(widths: Sequence[_Width], room: int) -> list[int]:
+    """Widths of columns: what is left over goes to prose; what is lacking comes from prose, then from long names."""
+    chosen = [width.least for width in widths]
+    wanted = [max(width.best - width.least, 0) for width in widths]
     if room >= 0:
         return [
-            least + min(want, room * want // max(sum(wanted), 1)) for least, want in zip(chosen, wanted, strict=True)
+            width + min(want, room * want // max(sum(wanted), 1)) for width, want in zip(chosen, wanted, strict=True)
         ]
-    names = [i for i, (_, _, is_name) in enumerate(widths) if is_name]
-    for _ in range(-room if names else 0):
-        chosen[max(names, key=chosen.__getitem__)] -= 1
+    for _ in range(-room):
+        prose = [i for i, width in enumerate(widths) if width.kind == "prose" and chosen[i] > PROSE]
+        names = [i for i, width in enumerate(widths) if width.kind == "name" and chosen[i] > 1]
+        if prose or names:
+            chosen[max(prose or names, key=chosen.__getitem__)] -= 1
     return chosen
 
 

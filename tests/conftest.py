@@ -35,7 +35,8 @@ from plans import plugin_file, plugin_text, tiny_plan
 
 # Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
 SLOW = """
-    benchmark/commands/test_command_line benchmark/executors/test_executors benchmark/networks/test_backbones
+    benchmark/commands/test_command_line benchmark/commands/test_runs contracts/test_narrow_terminal
+    benchmark/executors/test_executors benchmark/networks/test_backbones
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
     benchmark/speed/test_gpu_check benchmark/tracking/test_store benchmark/tracking/test_upload
     datasets/importing/test_image_import datasets/published/test_preparing

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ...datasets.commands.options import DataOptions
 from ...datasets.registry import list_datasets
-from ...errors import require_known
+from ...errors import require_known, some_of
 from ...methods.catalogue import get_method
 from ...terminal import Json, console, print_json, print_line, short_id, table_of
 from ..executors.run_plan import finished_in_mlflow
@@ -63,11 +63,17 @@ def status(
     if as_json:
         print_json(rows)
         return
-    headers = ("experiment", "method", "dataset", "seed", "state", "epochs", "in MLflow", "overrides", "what")
+    headers = ("experiment", "method", "dataset", "seed", "state", "epochs", "in MLflow", "overrides")
     shown = ("title", "dataset", "seed", "state", "epoch", "in_mlflow", "overrides")
-    cells = ([short_id(row["experiment"]), *(row[name] for name in shown), _what(row)] for row in rows)
+    cells = ([short_id(row["experiment"]), *(row[name] for name in shown)] for row in rows)
     optional = ("in MLflow", "dataset", "epochs")
-    console().print(table_of(headers, cells, numbers=("epochs",), prose=headers[-2:], optional=optional))
+    console().print(table_of(headers, cells, numbers=("epochs",), prose=headers[-1:], optional=optional))
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        if what := _what(row):
+            notes.setdefault(f"{row['state']}: {what}", []).append(short_id(row["experiment"]))
+    for note, names in notes.items():
+        print_line(f"{some_of(names)} {note}")
     counts = Counter(row["state"] for row in rows)
     console().print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no such run")
     if missing:

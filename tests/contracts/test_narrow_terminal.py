@@ -112,7 +112,11 @@ def test_lists_fit_the_terminal_and_break_nothing(width, filled, store, call, mo
         status, shown, error = call(*words, *options)
         assert (status, error) == (0, ""), line
         # What is there to be copied stands in lines of its own, as long as it is.
-        lines = [text for text in shown.splitlines() if not re.match(r"[a-z ]+: |\d+ (ended )?runs? |The id is", text)]
+        lines = [
+            text
+            for text in shown.splitlines()
+            if not re.match(r"[0-9a-f]* ?[a-z ]+: |\d+ (ended )?runs? |The id is", text)
+        ]
         assert [text for text in lines if len(text.rstrip()) > width] == [], line
         assert "…" not in shown, line
         printed += shown

@@ -1,8 +1,11 @@
 import shlex
 from dataclasses import replace
 
+import mltbench
 import pytest
+import torch
 from mltbench.benchmark.commands.options import parse_seeds
+from mltbench.benchmark.experiments.overrides import parse_overrides
 from mltbench.benchmark.experiments.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.errors import InputError
@@ -149,6 +152,31 @@ def test_the_recorded_command_plans_the_experiment_again(dataset, overrides):
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [
+        ["method.mu=.2,recipe.learning_rate=.1,recipe.resampled.decay_after=3,4,recipe.dropout=0"],
+        ["mu=.2,learning_rate=.1,resampled.decay_after=(3,4),dropout=0"],
+        ["mu=.2, learning_rate=.1", "resampled.decay_after=3,4, dropout = 0"],
+    ],
+)
+def test_several_overrides_may_stand_in_one_and_leave_out_whose_they_are(dataset, overrides):
+    apart = ["method.mu=.2", "recipe.learning_rate=.1", "recipe.resampled.decay_after=3,4", "recipe.dropout=0"]
+    plan = build_plan(dataset, ["rs", "db"], seeds=[0], overrides=overrides)
+    assert ids(plan) == ids(build_plan(dataset, ["rs", "db"], seeds=[0], overrides=apart))
+
+
+def test_a_key_that_methods_and_recipes_have_needs_its_owner(own_registrations):
+    @mltbench.register_loss("mine", like="rs")
+    class Mine(torch.nn.Module):
+        def __init__(self, statistics, *, dropout=1.0):
+            super().__init__()
+
+    with pytest.raises(InputError, match=r"'dropout' may be method\.dropout or recipe\.dropout; say which"):
+        parse_overrides(["dropout=.5"])
+    assert parse_overrides(["method.dropout=.5"])["method"] == {"dropout": 0.5}
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("method.muu=.2", "unknown key 'method.muu'; did you mean 'method.mu'"),
@@ -159,6 +187,9 @@ def test_the_recorded_command_plans_the_experiment_again(dataset, overrides):
         ("method.=3", r"method\.KEY=VALUE"),
         ("method.mu=high", "mu='high' must be a finite number"),
         ("recipe.batch_size=many", "recipe.batch_size='many' must be of type int"),
+        ("lr=.1", "unknown key 'lr'; did you mean 'learning_rate'"),
+        ("=3", r"method\.KEY=VALUE"),
+        ("mu=.2,,learning_rate=.1", r"mu=\(0.2,\) must be a finite number"),
     ],
 )
 def test_an_override_that_cannot_be_is_refused(dataset, override, message):

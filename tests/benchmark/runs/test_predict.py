@@ -109,4 +109,20 @@ def test_an_empty_folder_is_an_error(tmp_path, call):
     (tmp_path / "empty").mkdir()
     status, _, told = call("predict", tmp_path / "run", tmp_path / "empty")
     assert status == 2
-    assert "holds no files" in told
+    assert "holds no images" in told
+
+
+def test_of_a_folder_the_images_are_taken_with_those_inside_and_the_rest_is_named(tmp_path, call):
+    training = finished_run(tmp_path / "run")
+    folder = tmp_path / "holiday"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    image = training.dataset.split("test").images[:1]
+    for place in (folder, folder / "deep", folder / ".hidden"):
+        write_images(place, image)
+    for name in (".DS_Store", "._0.png", "Thumbs.db", "notes.txt"):
+        (folder / name).write_text("no image")
+    status, shown, told = call("predict", tmp_path / "run", folder, "--json")
+    assert status == 0
+    assert [row["image"] for row in json.loads(shown)] == [str(folder / "0.png"), str(folder / "deep" / "0.png")]
+    assert told == f"left out of {folder}, no images by their endings: Thumbs.db, notes.txt\n"
