@@ -172,7 +172,7 @@ def table_of(
     prose: Container[str] = (),
     optional: Sequence[str] = (),
     **style: Any,
-) -> FittedTable:
+) -> Table:
     """A table of text, not markup, and of numbers with two decimals; None is "-".
 
     Args:
@@ -197,6 +197,13 @@ def print_tables(tables: Sequence[Table]) -> None:
         if i:
             print_line("")
         console().print(table)
+
+
+def as_records(table: Table) -> list[dict[str, str]]:
+    """The cells of a table by their headers, all columns of it, for JSON."""
+    heads = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return [dict(zip(heads, map(str, row), strict=True)) for row in rows]
 
 
 def _shown(cell: object) -> str:

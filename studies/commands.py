@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import Group, Parameter
@@ -25,11 +25,11 @@ from ..benchmark.training.devices import default_workers
 from ..benchmark.training.execution import Execution
 from ..datasets.commands.options import AtLeastOne, DataOptions, NotNegative
 from ..errors import InputError
-from ..terminal import console, print_tables
+from ..terminal import Json, as_records, console, print_json, print_tables
 from .sweeps.sweep import finished_sweeps_table, get_sweep, plan_sweep, sweep_runs, sweep_tables, sweeps_table
 from .tuning.definition import Setting, tuning
 from .tuning.study import GRACE_SECONDS, StudyStorage, begin_study, join_study
-from .tuning.terminal import follow, show_search, studies_table, study_tables
+from .tuning.terminal import follow, show_search, studies_table, study_as_json, study_tables
 from .tuning.worker import run_trials, run_workers
 
 STUDY = Group("Study", sort_key=0)
@@ -204,27 +204,43 @@ def worker(name: StudyName, /, *, work: WorkOptions = WorkOptions()) -> int:
     )
 
 
-def show(name: StudyName, /, *, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
+def show(
+    name: StudyName, /, *, as_json: Json = False, storage: StorageUrl = None, results: StoreOptions = StoreOptions()
+) -> None:
     """Show a tuning (its trials, what is best by each objective, which settings matter), or what a sweep showed.
 
     For example: `mltbench study show tune-digits-mlt`
     """
+    data: dict[str, Any]
     try:
-        tables = study_tables(join_study(name, StudyStorage(root=results.root.resolve(), url=storage)))
+        study = join_study(name, StudyStorage(root=results.root.resolve(), url=storage))
     except InputError:
-        tables = sweep_tables(_sweep_runs(results), name)
-        if not tables:
+        runs = _sweep_runs(results)
+        if name not in set(runs.study):
             raise
-    print_tables(tables)
+        data, tables = {"trainings": runs[runs.study == name].to_dict("records")}, sweep_tables(runs, name)
+    else:
+        data, tables = study_as_json(study), study_tables(study)
+    if as_json:
+        print_json(data)
+    else:
+        print_tables(tables)
 
 
-def list_studies(*, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
+def list_studies(*, as_json: Json = False, storage: StorageUrl = None, results: StoreOptions = StoreOptions()) -> None:
     """List the sweeps that can be run, and the studies that there are.
 
     For example: `mltbench study list`
     """
-    studies = studies_table(StudyStorage(root=results.root.resolve(), url=storage))
-    print_tables([sweeps_table(), studies, finished_sweeps_table(_sweep_runs(results))])
+    tables = {
+        "sweeps": sweeps_table(),
+        "studies": studies_table(StudyStorage(root=results.root.resolve(), url=storage)),
+        "finished sweeps": finished_sweeps_table(_sweep_runs(results)),
+    }
+    if as_json:
+        print_json({kind: as_records(table) for kind, table in tables.items()})
+    else:
+        print_tables([*tables.values()])
 
 
 def _sweep_runs(results: StoreOptions) -> pd.DataFrame:

@@ -64,8 +64,8 @@ def predict(
     if as_json:
         print_json([_as_json(each, scores) for each, scores in chosen])
     elif any(not each.problem for each in predictions):
-        rows = [(each.image, _line(scores)) for each, scores in chosen if not each.problem]
-        console().print(table_of(("image", "labels"), rows, prose=("image", "labels")))
+        rows = [row for each, scores in chosen if not each.problem for row in _rows(each.image, scores)]
+        console().print(table_of(("image", "label", "score"), rows, numbers=("score",), prose=("image",)))
     bad = [each for each in predictions if each.problem]
     for each in bad:
         sys.stderr.write(f"cannot use {each.image}: {each.problem}\n")
@@ -78,9 +78,11 @@ def _as_json(prediction: Prediction, scores: Iterable[tuple[str, float]]) -> dic
     return {"image": str(prediction.image), "labels": [{"label": name, "score": score} for name, score in scores]}
 
 
-def _line(scores: Sequence[tuple[str, float]]) -> Text:
-    words = "   ".join(f"{name} {score:.2f}" for name, score in scores)
-    return Text(words) if words else Text("none above the threshold", style="dim")
+def _rows(image: Path, scores: Sequence[tuple[str, float]]) -> list[tuple[object, ...]]:
+    """One row for each label, the first with the name of the image."""
+    if not scores:
+        return [(image, Text("none above the threshold", style="dim"), "")]
+    return [(image if i == 0 else "", *one) for i, one in enumerate(scores)]
 
 
 def _files(images: Sequence[Path]) -> list[Path]:

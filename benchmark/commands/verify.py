@@ -54,8 +54,8 @@ def verify(
     for name, (then, now) in changed.items():
         print_line(f"{name}: {then} then, {now} now")
     same = all(item.same for item in compared)
-    for name, (then, now) in ({} if same else scores).items():
-        print_line(f"mAP {name}: {100 * then:.2f} then, {100 * now:.2f} now")
+    for name, (before, after) in ({} if same else scores).items():
+        print_line(f"mAP {name}: {100 * before:.2f} then, {100 * after:.2f} now")
     console().print(_verdict(folder.name, same, bool(changed)), soft_wrap=True)
     return 0 if same else 1
 

@@ -139,6 +139,18 @@ def study_tables(study: OpenStudy) -> list[Table]:
     return [_definition_table(study.definition), *trials, *summary_tables(study)]
 
 
+def study_as_json(study: OpenStudy) -> dict[str, Any]:
+    """The definition of a study, and its finished trials by method."""
+    trials = {
+        arm.name: [
+            {"trial": trial.number, "default": bool(trial.user_attrs.get("default")), **result_of(trial)}
+            for trial in study.progress(arm).finished
+        ]
+        for arm in study.definition.arms
+    }
+    return {"definition": study.definition.as_json(), "trials": trials}
+
+
 def summary_tables(study: OpenStudy) -> list[Table]:
     """What came of a study: the best trials, with two objectives the Pareto fronts, and which settings matter."""
     fronts = [_pareto_table(study, arm) for arm in study.definition.arms if len(study.definition.values) > 1]

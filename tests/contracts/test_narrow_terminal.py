@@ -127,6 +127,11 @@ def test_nothing_is_left_out_of_json_and_little_at_120_columns(filled, store, ca
     rows = json.loads(call("runs", "list", "--json", "--out", store.root)[1])
     assert sorted(row["experiment"] for row in rows) == sorted(filled)
     assert all("learning_rate=0.123456" in row["overrides"] for row in rows)
+    trials = json.loads(call("study", "show", "tuned", "--json", "--out", store.root)[1])["trials"]["db-focal@tiny"]
+    assert [trial["settings"]["method.mu"] for trial in trials[:2]] == [0.123456789, 0.123456789 / 2]
+    assert len(json.loads(call("study", "show", "swept", "--json", "--out", store.root)[1])["trainings"]) == 9
+    studies = json.loads(call("study", "list", "--json", "--out", store.root)[1])
+    assert [row["name"] for row in studies["studies"] + studies["finished sweeps"]] == ["tuned", "swept"]
     shown = call("runs", "list", "--out", store.root)[1]
     assert "left out" not in shown
     assert [row["seed"] for row in rows[:3]] == ["0", "1", "10"]

@@ -1,15 +1,14 @@
 import shlex
 from dataclasses import replace
 
-import mltbench
 import pytest
-import torch
 from mltbench.benchmark.commands.options import parse_seeds
 from mltbench.benchmark.experiments.overrides import parse_overrides
 from mltbench.benchmark.experiments.plan import build_plan, choose_methods, training_images
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import CATALOGUE, TABLES, get_method
+from plans import PLAIN, plugin_text
 from trainings import make_training
 
 ALL = [method.name for method in CATALOGUE]
@@ -165,12 +164,9 @@ def test_several_overrides_may_stand_in_one_and_leave_out_whose_they_are(dataset
     assert ids(plan) == ids(build_plan(dataset, ["rs", "db"], seeds=[0], overrides=apart))
 
 
-def test_a_key_that_methods_and_recipes_have_needs_its_owner(own_registrations):
-    @mltbench.register_loss("mine", like="rs")
-    class Mine(torch.nn.Module):
-        def __init__(self, statistics, *, dropout=1.0):
-            super().__init__()
-
+def test_a_key_that_methods_and_recipes_have_needs_its_owner(plugin):
+    text = plugin_text("mine", PLAIN).replace("statistics)", "statistics, *, dropout=1.0)")
+    plugin("x", PLAIN, text)
     with pytest.raises(InputError, match=r"'dropout' may be method\.dropout or recipe\.dropout; say which"):
         parse_overrides(["dropout=.5"])
     assert parse_overrides(["method.dropout=.5"])["method"] == {"dropout": 0.5}

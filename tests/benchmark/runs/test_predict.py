@@ -83,7 +83,9 @@ def test_top_and_threshold(tmp_path, call):
     assert json.loads(above)[0]["labels"] == labels[:3]
     status, table, _ = call("predict", tmp_path / "run", good)
     assert status == 0
-    assert f"{labels[0]['label']} {labels[0]['score']:.2f}" in table
+    rows = [line.rsplit(maxsplit=1) for line in table.splitlines()[2:]]
+    assert [float(score) for _, score in rows] == [pytest.approx(label["score"], abs=0.005) for label in labels[:5]]
+    assert all(row.endswith(label["label"]) for (row, _), label in zip(rows, labels[:5], strict=True))
 
 
 @pytest.mark.parametrize(
