@@ -93,7 +93,8 @@ class FittedTable(Table):
 
     def __init__(self, *, optional: Sequence[str] = (), **style: Any) -> None:
         self.optional = optional
-        look = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+        frameless = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+        look = {} if "box" in style else frameless
         self.look = {**look, "title_justify": "left", "caption_justify": "left", **style}
         super().__init__(**self.look)
 
@@ -145,17 +146,19 @@ def _width(column: Column, console: Console) -> _Width:
     if column.no_wrap:
         name = column.justify == "left"
         return _Width(least=max(best, column.min_width or 0), best=best, kind="name" if name else "number")
-    return _Width(least=min(best, max(min(word, LONGEST_WORD), PROSE)), best=best, kind="prose")
+    least = column.min_width or max(min(word, LONGEST_WORD), PROSE)
+    return _Width(least=min(best, least), best=best, kind="prose")
 
 
 def _shared(widths: Sequence[_Width], room: int) -> list[int]:
     """Widths of columns: what is left over goes to prose; what is lacking comes from prose, then from long names."""
     chosen = [width.least for width in widths]
-    wanted = [max(width.best - width.least, 0) for width in widths]
-    if room >= 0:
-        return [
-            width + min(want, room * want // max(sum(wanted), 1)) for width, want in zip(chosen, wanted, strict=True)
-        ]
+    # Those that want least first: what they leave is for the others.
+    wanting = sorted((max(width.best - width.least, 0), i) for i, width in enumerate(widths))
+    for number, (want, i) in enumerate(wanting):
+        more = max(0, min(want, room // (len(widths) - number)))
+        chosen[i] += more
+        room -= more
     for _ in range(-room):
         prose = [i for i, width in enumerate(widths) if width.kind == "prose" and chosen[i] > PROSE]
         names = [i for i, width in enumerate(widths) if width.kind == "name" and chosen[i] > 1]

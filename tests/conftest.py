@@ -48,6 +48,10 @@ SLOW = """
 """
 
 
+# pytest-xdist gives its workers the width of a narrow terminal; what commands print in tests is as wide as in a pipe.
+os.environ.pop("COLUMNS", None)
+
+
 def pytest_collection_modifyitems(items):
     slow = {Path(__file__).parent / f"{name}.py" for name in SLOW.split()}
     assert all(path.exists() for path in slow)

@@ -48,7 +48,7 @@ def _overview(settings: Mapping[str, Mapping[str, Any]], users: Mapping[str, Seq
     columns = ("name", *COLUMNS, "recipe of")
     caption = (
         "epochs: of methods without re-sampling, and of those with it\n"
-        "mltbench recipes NAME shows all settings; mltbench run --recipe NAME uses it"
+        "mltbench recipes NAME shows all settings; --recipe NAME of mltbench run uses it"
     )
     return table_of(columns, rows, numbers=columns[1:-1], prose=columns[-1:], optional=("batch",), caption=caption)
 

@@ -67,9 +67,10 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     heights = spread_out(((shown - low) / (high - low)).to_numpy(), LEAST_INCHES / (figure.get_figheight() - 0.6))
     for row, y, height in zip(frame.itertuples(), shown, heights, strict=True):
         marker = marker_style(row.method)
-        axes.errorbar(row.seconds, y, xerr=row.seconds_deviation, yerr=row.total_deviation, elinewidth=0.7,
-                      **marker)  # fmt: skip
-        name = plain(row.method, 18) + ("" if y == row.total else f" ({row.total:.1f})")
+        inside = y == row.total
+        axes.errorbar(row.seconds, y, xerr=row.seconds_deviation, yerr=row.total_deviation if inside else None,
+                      elinewidth=0.7, clip_on=inside, **marker)  # fmt: skip
+        name = plain(row.method, 18) + ("" if inside else f" ({row.total:.1f})")
         axes.annotate(
             name, (row.seconds, y), xytext=(1.1, height), textcoords="axes fraction", va="center",
             fontsize=SMALL, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 8, "shrinkB": 3},
@@ -78,7 +79,7 @@ def draw_cost(frame: pd.DataFrame) -> Figure:
     axes.margins(x=0.08)
     if frame.seconds.max() > LOGARITHMIC_FROM * frame.seconds.min() > 0:
         axes.set_xscale("log")
-        round_numbers(axes.xaxis)
+        round_numbers(axes.xaxis, (1, 3))
     axes.set_xlabel(f"seconds per run on {plain(frame.dataset.iloc[0])}")
     axes.set_ylabel("total mAP, percent")
     return figure

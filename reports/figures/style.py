@@ -236,10 +236,10 @@ def limits(values: Any, *, margin: float = 0.06) -> tuple[float, float]:
     return float(known.min()) - room, float(known.max()) + room
 
 
-def round_numbers(axis: Any) -> None:
+def round_numbers(axis: Any, of_decade: tuple[int, ...] = (1, 2, 5)) -> None:
     """Name 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers; a few round ones if it is short."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high >= 5 * low else MaxNLocator(4))
+    axis.set_major_locator(LogLocator(subs=of_decade) if high >= 5 * low else MaxNLocator(4))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError, unknown_name
 from .bootstrap import Results, percentile_interval
+from .rows import labelled
 from .significance import paired_difference
 
 SHORT_ID = 8
@@ -41,15 +42,14 @@ class Comparison:
 
 
 def label_of(runs: pd.DataFrame) -> str:
-    """What tables call a configuration."""
-    run = runs.iloc[0]
-    return f"{run.title} ({run.overrides})" if run.overrides else str(run.title)
+    """What tables call a configuration that `find_configuration` returned."""
+    return str(runs.row.iloc[0])
 
 
 def find_configuration(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """Finished runs that a name stands for, in the order of seeds.
 
-    A name is a table row's label (`DB (mu=0.2)`), a method (`db`: its configuration without overrides, or the only one
+    A name is a table row's label (`DB (mu=0.2)`), a method (`db`: its row by the protocol, or the only configuration
     that there is), the beginning of a configuration id, or that of an experiment id or MLflow run id for a single run.
 
     Args:
@@ -59,12 +59,12 @@ def find_configuration(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         InputError: if there is none, or several.
     """
-    wanted, finished = name.lower().strip(), runs[runs.state == "finished"]
-    suffix = finished.overrides.where(finished.overrides == "", " (" + finished.overrides + ")")
-    of_label = (finished.title + suffix).str.lower().eq(wanted) | (finished.method + suffix).str.lower().eq(wanted)
+    wanted, runs = name.lower().strip(), labelled(runs)
+    finished = runs[runs.state == "finished"]
     of_method = finished.title.str.lower().eq(wanted) | finished.method.eq(wanted)
     of_id = finished.experiment_id.str.startswith(wanted) | finished.run_id.str.startswith(wanted)
-    for matches in (of_label, of_method, finished.configuration_id.str.startswith(wanted), of_id):
+    by_row = finished.row.str.lower().eq(wanted), of_method & finished.standard, of_method
+    for matches in (*by_row, finished.configuration_id.str.startswith(wanted), of_id):
         if wanted and matches.any():
             found = finished[matches]
             break
@@ -72,8 +72,7 @@ def find_configuration(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         unfinished = runs.experiment_id.str.startswith(wanted) | runs.run_id.str.startswith(wanted)
         if wanted and (runs.state != "finished")[unfinished].any():
             raise InputError(f"run {name!r} is not finished; `mltbench status` shows how far it is")
-        labels = dict.fromkeys(finished.method + suffix)
-        raise unknown_name("run, configuration or table row", name, sorted(labels))
+        raise unknown_name("run, configuration or table row", name, dict.fromkeys([*finished.method, *finished.row]))
     if found.configuration_id.nunique() > 1:
         raise InputError(f"{name!r} is {_listed(found)}; name one by its id, or narrow with --dataset or --recipe")
     if matches is of_id and len(found) > 1:

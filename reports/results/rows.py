@@ -106,6 +106,12 @@ def select_runs(
     return Selection(dataset=dataset, protocol=protocol, runs=chosen, left_out=tuple(sentences))
 
 
+def labelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of all datasets and recipes, as `load_runs` returns them, with the columns of a `Selection`."""
+    groups = list(runs.groupby(["dataset", "recipe"], sort=False))
+    return pd.concat([select_runs(own, dataset, recipe=recipe).runs for (dataset, recipe), own in groups])
+
+
 def choose_protocol(runs: pd.DataFrame, dataset: str, recipe: str | None = None) -> Protocol:
     """The protocol of a table of these runs, all of one dataset.
 

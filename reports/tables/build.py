@@ -1,8 +1,7 @@
 """Building a table of the paper from runs: means over seeds, the best, and the paired differences between its rows."""
 
-import json
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...methods.catalogue import TABLES, get_method, list_methods
 from ..results.bootstrap import Results, percentile_interval
+from ..results.comparison import differing, settings_of
 from ..results.quoted import QuotedRow, quoted_rows
 from ..results.rows import expected_seeds, method_order, select_runs, shared_seeds
 from ..results.runs import load_runs, of_one_dataset
@@ -254,32 +254,23 @@ def _configuration_notes(rows: Sequence[Row], runs: pd.DataFrame) -> list[str]:
     for row in rows:
         if row.label.endswith(f" [{row.configuration[:6]}]"):
             alike.setdefault(row.label.rpartition(" [")[0], []).append(row)
-    columns = ["configuration_id", "settings", "dataset_digest", "numerics_version"]
-    first = runs[columns].drop_duplicates("configuration_id").set_index("configuration_id").to_dict("index")
+    first: dict[Any, Any] = {run.configuration_id: run for run in runs.drop_duplicates("configuration_id").itertuples()}
     return [
-        _difference_note({row.label: _settings(first[row.configuration]) for row in several})
+        _difference_note([row.label for row in several], [settings_of(first[row.configuration]) for row in several])
         for several in alike.values()
-        if len(several) > 1
     ]
 
 
-def _settings(run: Mapping[Hashable, Any]) -> dict[str, str]:
-    # A frame that was made by hand may lack them.
-    known = json.loads(run["settings"]) if isinstance(run["settings"], str) else {}
-    known |= {name: run[name] for name in ("dataset_digest", "numerics_version")}
-    return {name: str(value) for name, value in known.items() if name != "seed"}
-
-
-def _difference_note(settings: Mapping[str, Mapping[str, str]]) -> str:
-    names = sorted({name for own in settings.values() for name in own})
-    differing = [name for name in names if len({own.get(name) for own in settings.values()}) > 1]
-    if not differing:
-        return f"{'; '.join(settings)}: their runs name no difference; `mltbench runs show ID` prints them."
-    more = len(differing) - SHOWN_DIFFERENCES
-    texts = []
-    for label, own in settings.items():
-        values = [f"{name} {own.get(name, '–')[:SHOWN_OF_VALUE]}" for name in differing[:SHOWN_DIFFERENCES]]
-        texts.append(f"{label} has {', '.join(values)}")
+def _difference_note(labels: Sequence[str], settings: Sequence[Mapping[str, str]]) -> str:
+    found = differing(settings)
+    if not found:
+        return f"{'; '.join(labels)}: their runs name no difference; `mltbench runs show ID` prints them."
+    shown = list(found.items())[:SHOWN_DIFFERENCES]
+    texts = [
+        f"{label} has {', '.join(f'{name} {values[i][:SHOWN_OF_VALUE]}' for name, values in shown)}"
+        for i, label in enumerate(labels)
+    ]
+    more = len(found) - SHOWN_DIFFERENCES
     return "; ".join(texts) + (f"; and {more} more differences." if more > 0 else ".")
 
 

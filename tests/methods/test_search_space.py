@@ -63,9 +63,9 @@ def test_the_command_shows_the_space(call):
     shown = call("methods", "db-focal", "--dataset", "coco-mlt")[1]
     (beta,) = [line.split() for line in shown.splitlines() if " beta " in line]
     (scale,) = [line.split() for line in shown.splitlines() if " negative_scale " in line]
-    assert beta[:3] == ["beta", "10.0", "10.0"]
+    assert beta[1:4] == ["beta", "10.0", "10.0"]
     assert "0.1 to 100, log" in shown
-    assert scale[:3] == ["negative_scale", "2.0", "2.0"]
+    assert scale[1:4] == ["negative_scale", "2.0", "2.0"]
     (row,) = json.loads(call("methods", "ldam", "--json")[1])
     assert row["search_space"] == {
         "ldam_margin": {"kind": "float", "low": 0.1, "high": 10, "scale": "log", "paper": None}
