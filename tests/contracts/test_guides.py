@@ -3,6 +3,7 @@
 import importlib
 import re
 import subprocess
+from functools import reduce
 from pathlib import Path
 
 import cyclopts
@@ -11,7 +12,8 @@ import pytest
 import small_world
 import torch
 from command_line import call
-from mltbench.__main__ import COMMANDS, GROUPS, command_line
+from mltbench.__main__ import COMMANDS, GROUPS
+from mltbench.dispatch import command_line
 from mltbench.reports.figures.registry import list_figures
 from product import MODULES, ROOMS, ROOT
 from shown_commands import GUIDES, blocks_of, commands_of, examples, hints, inline_code_of, python_of
@@ -48,7 +50,7 @@ OURS = [shown for shown in SHOWN if shown.words[0] == "mltbench"]
 def parse(words):
     """Refuse unknown commands, options and values; the name of a command alone only has to exist."""
     if " ".join(words) not in {*COMMANDS, *GROUPS}:
-        command_line(words).parse_args(words, exit_on_error=False, print_error=False)
+        command_line(words, COMMANDS, GROUPS).parse_args(words, exit_on_error=False, print_error=False)
 
 
 def require_none(wrong):
@@ -84,7 +86,7 @@ def test_every_other_program_that_is_shown_needs_a_network_or_a_gpu_or_is_a_targ
 
 @pytest.fixture
 def world(own_folder, own_registrations, closed_studies, monkeypatch, tmp_path):
-    """A folder with all that commands name; gives the id of a finished run."""
+    """A folder with all that commands name; gives the ids of two finished runs."""
     monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
     small_world.shrink(monkeypatch)
     small_world.make_files(tmp_path)
@@ -109,7 +111,7 @@ def test_every_command_and_every_piece_of_python_that_is_shown_runs(world):
     require_none(wrong)
 
 
-def run_once(shown, experiment, done):
+def run_once(shown, ids, done):
     """Run a command unless it was, or is parsed alone; give what went wrong, as a list."""
     program, *words = shown.words
     text = " ".join(words)
@@ -118,9 +120,14 @@ def run_once(shown, experiment, done):
         return []
     more = next((more for name, more in MORE_WORDS.items() if text.startswith(name) and more[0] not in words), [])
     done.add(text)
-    given = [one for word in words for one in files_of(word.replace("3f2a91c0", experiment[:8]))]
+    given = [one for word in words for one in files_of(named_for(word, ids))]
     problem = problem_of(lambda: require(call(*given, *more)))
     return [f"{shown}: {problem}"] if problem else []
+
+
+def named_for(word, ids):
+    """A word with the ids of guides replaced by those of finished runs."""
+    return reduce(lambda text, pair: text.replace(*pair), zip(("3f2a91c0", "77b0e4d1"), ids, strict=True), word)
 
 
 def files_of(word):
@@ -191,7 +198,7 @@ def test_every_file_and_every_option_that_guides_name_exists():
 
 
 def options_of(words):
-    app = command_line(words.split())[words.split()[0]]
+    app = command_line(words.split(), COMMANDS, GROUPS)[words.split()[0]]
     for word in words.split()[1:]:
         app = app[word]
     arguments = app.assemble_argument_collection()

@@ -72,7 +72,7 @@ def make_files(folder):
     pictures[0].save(folder / "photo.jpg")
     pictures[1].save(folder / "holiday" / "a.jpg")
     rows = [(name, "|".join(classes)) for name, classes in zip(names, held, strict=True)]
-    for file, between in (("photos/labels.csv", ","), ("labels.csv", ","), ("pets.csv", ";")):
+    for file, between in (("photos/labels.csv", ","), ("labels.csv", ","), ("birds.csv", ","), ("pets.csv", ";")):
         (folder / file).write_text("".join(f"{a}{between}{b}\n" for a, b in [("image", "labels"), *rows]))
     for file, part in (("train.json", slice(0, 24)), ("test.json", slice(24, None))):
         (folder / file).write_text(json.dumps(_coco(names[part], held[part])))
@@ -104,18 +104,18 @@ def _coco(names, held):
 
 
 def make_results(folder):
-    """Finished runs, a study and a submission, as a user would make them; gives an experiment's id."""
+    """Finished runs, a study and a submission, as a user would make them; gives two experiments' ids."""
     methods = [word for name in METHODS for word in ("--method", name)]
     require(call("run", *methods, "--seeds", 3))
     require(call("study", "tune", "--method", "erm", "--method", "db-focal", "--trials", 1))
-    (row, *_) = json.loads(require(call("runs", "list", "--method", "db", "--json")))
+    row, other = (json.loads(require(call("runs", "list", "--method", name, "--json")))[0] for name in ("db", "rs"))
     submit = ("--method", "db", "--author", "A. Name", "--code", "https://example.org/code")
     require(call("leaderboard", "submit", *submit, "--to", "db.json"))
     (folder / "submissions").mkdir()
     scores = folder / "mltbench-results" / "runs" / row["experiment"] / "test_scores.npz"
     for place in (folder, folder / "seed0"):
         (place / "test_scores.npz").write_bytes(scores.read_bytes())
-    return row["experiment"]
+    return row["experiment"][:8], other["experiment"][:8]
 
 
 def require(ended):
