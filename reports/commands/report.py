@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import Parameter
@@ -105,7 +105,7 @@ def report(
         names = _chosen_datasets(runs, shown.dataset, store)
         own = runs[runs.dataset.isin(names)]
         per_class = per_class_frame(store, own)
-    chosen = {"recipe": shown.recipe, "methods": shown.method, "without": shown.without}
+    chosen: dict[str, Any] = {"recipe": shown.recipe, "methods": shown.method, "without": shown.without}
     with own_folder(folder):
         resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else {}
         reports: list[DatasetReport] = []
