@@ -18,7 +18,7 @@ from ...benchmark.experiments.recipe import get_recipe
 from ...benchmark.tracking.store import TAG, Store, require_results
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
-from ...errors import InputError
+from ...errors import InputError, require_known
 from ...files import safe_file_name
 from ...terminal import console, print_line, progress_bars
 from ..figures.registry import draw_figures
@@ -105,16 +105,14 @@ def report(
         names = _chosen_datasets(runs, shown.dataset, store)
         own = runs[runs.dataset.isin(names)]
         per_class = per_class_frame(store, own)
-    chosen: dict[str, Any] = {"recipe": shown.recipe, "methods": shown.method, "without": shown.without}
+    chosen = _chosen_rows(own, names, shown)
     with own_folder(folder):
         resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else {}
         reports: list[DatasetReport] = []
-        for name in names:
+        for name, rows in chosen.items():
             sections = []
             for number in shown.table or [1, 2]:
-                table = build_table(
-                    own, number, name, per_class=per_class, quoted=further, resampled=resampled, **chosen
-                )
+                table = build_table(own, number, name, per_class=per_class, quoted=further, resampled=resampled, **rows)
                 if not (table.every_row or table.quoted):
                     continue
                 classes = classes_frame(table, per_class)
@@ -126,7 +124,7 @@ def report(
                 console().print(tuned_table(judged))
             entry = DatasetReport(dataset=name, sections=tuple(sections))
             if figures:
-                kept = select_runs(own, name, **chosen).runs.experiment_id
+                kept = select_runs(own, name, **rows).runs.experiment_id
                 entry = _with_figures(entry, own[own.experiment_id.isin(kept)], store, data.data_root, folder, shown)
             reports.append(entry)
         records = shown_configurations(store, own, reports)
@@ -151,6 +149,21 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> 
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
     return names
+
+
+def _chosen_rows(runs: pd.DataFrame, names: Sequence[str], shown: ShownOptions) -> dict[str, dict[str, Any]]:
+    """What `select_runs` takes, by dataset: of the named rows those that it has; one without any is left out."""
+    chosen, known = {}, dict[str, None]()
+    for name in names:
+        there = select_runs(runs, name, recipe=shown.recipe).runs
+        rows = dict.fromkeys([*there.method, *there.row])
+        methods, without = ([row for row in named if row in rows] for named in (shown.method, shown.without))
+        known |= rows
+        if methods or not shown.method:
+            chosen[name] = {"recipe": shown.recipe, "methods": methods, "without": without}
+    for row in (*shown.method, *shown.without):
+        require_known("method or row", row, known)
+    return chosen
 
 
 def _bootstrap(store: Store, runs: pd.DataFrame, per_class: pd.DataFrame, resamples: int) -> dict[str, Results]:

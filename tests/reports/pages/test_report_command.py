@@ -129,3 +129,16 @@ def test_a_report_that_cannot_be_written_says_so_and_keeps_the_old_page(tmp_path
         write_report(report, tmp_path / "report")
     assert page.read_bytes() == before
     assert not list((tmp_path / "report").glob(".*"))
+
+
+def test_rows_that_are_named_are_taken_from_the_datasets_that_have_them(call, trained):
+    report = ("report", "--no-figures", "--bootstrap", "0", "--table", "1", "--out", trained.root)
+    moved = next(run for run in trained.runs_of() if run.data.tags["mltbench.method"] == "rs")
+    trained.client.set_tag(moved.info.run_id, "mltbench.dataset", "elsewhere")
+    assert "mAP on elsewhere" in call(*report)[1]
+    status, shown, _ = call(*report, "--method", "erm")
+    assert (status, "mAP on tiny" in shown, "mAP on elsewhere" in shown) == (0, True, False)
+    status, shown, _ = call(*report, "--without", "erm")
+    assert (status, "mAP on elsewhere" in shown) == (0, True)
+    status, _, error = call(*report, "--method", "rss")
+    assert (status, "did you mean 'rs'" in error) == (2, True)
