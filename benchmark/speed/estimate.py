@@ -177,7 +177,8 @@ def finished_speeds(runs: Path, execution: Execution, *, scored: int) -> dict[Ki
             training, backbone = data["deciding"]["training"], data["deciding"]["backbone"]
             size, batch, precision = (training[name] for name in ("image_size", "batch_size", "precision"))
             kind = Kind(data["labels"]["dataset"], backbone, size, batch, precision, cohort)
-            found.setdefault(kind, []).append((1 / cost["cost/images_per_second"], scoring))
+            speed = 1 / cost["cost/images_per_second"], scoring
+            found.setdefault(kind, []).append(speed)
     return {
         kind: Speed(training=fmean(t for t, _ in each), scoring=fmean(s for _, s in each), runs=len(each))
         for kind, each in found.items()
