@@ -153,7 +153,9 @@ class _Work:
             jobs = self._jobs(form_cohorts(missing, largest=largest), busy)
             with self._watching(), closing(executor.run(jobs)) as ended:
                 for planned in (by_id[Path(member.folder).name] for job in ended for member in job.members):
-                    if self._folder(planned).state().state is State.RUNNING:
+                    # One that has ended is held while it is uploaded.
+                    held = self._folder(planned).state().state is State.RUNNING
+                    if held and planned.experiment.id not in self._ended:
                         busy.append(planned)  # by a process that was quicker
                     else:
                         self._end(planned, self.summary.trained)

@@ -27,6 +27,8 @@ from .web import content_policy, page_files, templates
 SCHEMA_VERSION = 2
 # A larger matrix of pairs is a wall of numbers; its CSV holds them all.
 MATRIX_AT_MOST = 20
+# Letters of 8 points in a paper are read on a page at 10.
+ENLARGED = 1.25
 # Endings of the files of one table.
 OF_A_TABLE = (*(f".{ending}" for ending in FORMATS), "-pairs.csv", "-classes.csv", "-quoted.csv")
 
@@ -164,6 +166,7 @@ def render_page(report: Report) -> str:
             noise_sign=NOISE_SIGN,
             further=FURTHER,
             number=leading_number,
+            enlarged=ENLARGED,
             version=__version__,
             style=style,
             script=script,

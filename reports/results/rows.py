@@ -108,8 +108,10 @@ def select_runs(
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of all datasets and recipes, as `load_runs` returns them, with the columns of a `Selection`."""
-    groups = list(runs.groupby(["dataset", "recipe"], sort=False))
-    return pd.concat([select_runs(own, dataset, recipe=recipe).runs for (dataset, recipe), own in groups])
+    if runs.empty:
+        return runs.assign(row="", standard=False)
+    pairs = runs[["dataset", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
+    return pd.concat([select_runs(runs, str(dataset), recipe=str(recipe)).runs for dataset, recipe in pairs])
 
 
 def choose_protocol(runs: pd.DataFrame, dataset: str, recipe: str | None = None) -> Protocol:

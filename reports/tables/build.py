@@ -242,7 +242,7 @@ def _compare(
                     axis=1
                 )
                 found = paired_difference(*over_seeds.to_numpy()) if over_seeds.shape[1] else None
-                images = _over_images(champion, row, name, resampled, over_seeds.columns)
+                images = _over_images(champion, row, name, resampled, shared)
                 cells[name] = replace(cells[name], behind=found, images=images, competes=competes)
     done = [replace(row, cells=cells) for row, cells in zip(every, compared, strict=True)]
     return done[: len(rows)], done[len(rows) :]

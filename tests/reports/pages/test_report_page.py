@@ -136,7 +136,7 @@ def test_links_land_where_they_lead_whatever_pictures_lie_between(open_page, add
         assert 0 <= page.locator(target).bounding_box()["y"] < 450
     # Room is kept for every picture before it is there.
     pictures = page.locator("img").all()
-    assert [(one.get_attribute("width"), one.get_attribute("height")) for one in pictures] == [("662", "400")]
+    assert [(one.get_attribute("width"), one.get_attribute("height")) for one in pictures] == [("828", "500")]
     assert pictures[0].get_attribute("loading") is None
 
 
