@@ -54,28 +54,23 @@ def _small(entry):
 
 
 def make_files(folder):
-    """Images and labels of every kind that can be imported, weights, word vectors, plug-ins."""
+    """Images with labels, weights, word vectors, published rows."""
     draws = np.random.default_rng(0)
-    for part in ("photos/images", "VOC2012/JPEGImages", "VOC2012/Annotations", "holiday", "seed0"):
+    for part in ("photos/images", "holiday", "seed0"):
         (folder / part).mkdir(parents=True)
     held = [
         [name for name, step in zip(CLASSES, (2, 3, 6), strict=True) if i % step == 0] or ["dog"] for i in range(IMAGES)
     ]
     names = [f"{i:02}.jpg" for i in range(IMAGES)]
     pictures = [Image.fromarray(draws.integers(0, 256, (48, 48, 3), dtype=np.uint8)) for _ in names]
-    for name, picture, classes in zip(names, pictures, held, strict=True):
-        for place in ("photos/images", "VOC2012/JPEGImages", "."):
+    for name, picture in zip(names, pictures, strict=True):
+        for place in ("photos/images", "."):
             picture.save(folder / place / name)
-        objects = "".join(f"<object><name>{one}</name></object>" for one in classes)
-        annotation = f"<annotation><filename>{name}</filename>{objects}</annotation>"
-        (folder / "VOC2012/Annotations" / f"{name[:-4]}.xml").write_text(annotation)
     pictures[0].save(folder / "photo.jpg")
     pictures[1].save(folder / "holiday" / "a.jpg")
-    rows = [(name, "|".join(classes)) for name, classes in zip(names, held, strict=True)]
-    for file, between in (("photos/labels.csv", ","), ("labels.csv", ","), ("birds.csv", ","), ("pets.csv", ";")):
-        (folder / file).write_text("".join(f"{a}{between}{b}\n" for a, b in [("image", "labels"), *rows]))
-    for file, part in (("train.json", slice(0, 24)), ("test.json", slice(24, None))):
-        (folder / file).write_text(json.dumps(_coco(names[part], held[part])))
+    rows = [f"{name},{'|'.join(classes)}\n" for name, classes in zip(names, held, strict=True)]
+    for file in ("photos/labels.csv", "labels.csv", "birds.csv"):
+        (folder / file).write_text("".join(["image,labels\n", *rows]))
     labels = np.array([[one in classes for one in CLASSES] for classes in held], dtype=np.uint8)
     np.savez(folder / "trainval.npz", ids=np.array(names), labels=labels, classes=np.array(CLASSES))
     words = ["class", *map(str, range(6))]
@@ -84,23 +79,10 @@ def make_files(folder):
     (folder / "glove.6B.300d.txt").write_text("".join(lines))
     np.savez(folder / "vectors.npz", classes=np.array([f"class {i}" for i in range(6)]), vectors=vectors[:6])
     weights = torchvision.models.mobilenet_v2(weights=None).state_dict()
-    for file in ("mobilenet.pt", "mobilenet_v2.pt", "mobilenet_v2_imagenet.pt"):
+    for file in ("mobilenet.pt", "mobilenet_v2.pt"):
         torch.save(weights, folder / file)
     row = "Asymmetric,digits-mlt,61.5,80,60,50,Somebody 2021\n"
     (folder / "others.csv").write_text(f"method,dataset,total,head,medium,tail,source\n{row}")
-
-
-def _coco(names, held):
-    return {
-        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
-        "categories": [{"id": c, "name": name} for c, name in enumerate(CLASSES)],
-        "annotations": [
-            {"id": 10 * i + c, "image_id": i, "category_id": c, "bbox": [0, 0, 9, 9], "area": 81}
-            for i, classes in enumerate(held)
-            for c, name in enumerate(CLASSES)
-            if name in classes
-        ],
-    }
 
 
 def make_results(folder):
