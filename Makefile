@@ -17,8 +17,9 @@ demo: install
 	$(BIN)/mltbench report
 	@echo
 	@echo "Open mltbench-results/report/index.html in a browser."
-	@echo "Every run, with parameters and curves (choose \"Model training\" at the top left):"
+	@echo "Every run, with parameters and curves, in MLflow (it takes half a minute to start):"
 	@echo "  $(BIN)/mlflow ui --backend-store-uri sqlite:///mltbench-results/mlflow.db"
+	@echo "  then open http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=methods&workflowType=machine_learning&compareRunsMode=CHART"
 
 install: .venv/.installed
 
