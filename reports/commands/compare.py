@@ -17,7 +17,7 @@ from ...terminal import Json, console, print_json, print_line, progress_bars, ta
 from ..figures.class_differences import draw_class_differences
 from ..figures.registry import write_data, write_figure
 from ..results.bootstrap import bootstrap_runs
-from ..results.comparison import SHORT_ID, Comparison, find_configuration, label_of
+from ..results.comparison import SHORT_ID, Comparison, find_both, label_of
 from ..results.comparison import compare as compare_configurations
 from ..results.runs import per_class_frame, runs_frame
 from ..results.significance import LEVEL
@@ -65,7 +65,7 @@ def compare(
     with console().status("reading runs"):
         runs = runs_frame(opened)
         kept = (runs.dataset == (dataset or runs.dataset)) & (runs.recipe == (recipe or runs.recipe))
-        one, other = (find_configuration(runs[kept], name) for name in (first, second))
+        one, other = find_both(runs[kept], first, second)
         both = pd.concat([one, other])
         per_class = per_class_frame(opened, both)
     # Before a bootstrap of minutes, what makes it useless.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,15 @@ def find_configuration(runs: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{len(found)} runs begin with {name!r}: {', '.join(found.experiment_id)}; give more of the id"
         )
     return found.sort_values("seed")
+
+
+def find_both(runs: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `find_configuration` finds for two names: on the one dataset that has both, if there is one."""
+    found = []
+    for own in (runs[runs.dataset == name] for name in runs.dataset.unique()):
+        with suppress(InputError):
+            found.append((find_configuration(own, first), find_configuration(own, second)))
+    return found[0] if len(found) == 1 else (find_configuration(runs, first), find_configuration(runs, second))
 
 
 def settings_of(run: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mltbench.errors import InputError
-from mltbench.reports.results.comparison import compare, find_configuration, label_of
+from mltbench.reports.results.comparison import compare, find_both, find_configuration, label_of
 from mltbench.reports.results.runs import CLASS_COLUMNS
 
 NO_CLASSES = pd.DataFrame(columns=list(CLASS_COLUMNS))
@@ -161,3 +161,12 @@ def test_what_cannot_be_paired_says_why(column, value, says, small_runs):
 def test_a_configuration_is_not_compared_with_itself(small_runs):
     with pytest.raises(InputError, match="both names are ERM, configuration erm00000"):
         compare(*of(small_runs, "erm", "ERM"), NO_CLASSES, {})
+
+
+def test_two_names_are_looked_for_on_the_dataset_that_has_both(small_runs):
+    elsewhere = small_runs[small_runs.method == "erm"].assign(dataset="voc-mlt", configuration_id="v" * 16)
+    runs = pd.concat([small_runs, elsewhere], ignore_index=True)
+    found = find_both(runs, "erm", "rs")
+    assert [set(one.dataset) for one in found] == [{"digits-mlt"}, {"digits-mlt"}]
+    with pytest.raises(InputError, match=r"'erm' is 2 configurations: .*narrow with --dataset"):
+        find_both(pd.concat([runs, elsewhere.assign(method="rs", title="RS", configuration_id="w" * 16)]), "erm", "rs")
