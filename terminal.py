@@ -216,7 +216,7 @@ def _shown(cell: object) -> str:
 
 
 def short_id(identity: str) -> str:
-    """An id as tables show it; every command takes it in this form.
+    """An id or digest as tables show it; every command takes an id in this form.
 
     >>> short_id("28ddae3adf59d615")
     '28ddae3a'

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ...datasets.registry import prepare
 from ...errors import without_password
-from ...terminal import Bars, console, print_line, table_of
+from ...terminal import Bars, console, print_line, short_id, table_of
 from ..executors.in_process import Executor
 from ..executors.run_plan import Summary, folder_of, run_plan, split_plan
 from ..executors.settings import RunSettings
@@ -76,7 +76,7 @@ def _plan_table(plan: Plan, finished: set[str]) -> Table:
     for group in configurations.values():
         first = group[0]
         seeds = " ".join(f"{p.experiment.seed}{'*' if p.experiment.id in finished else ''}" for p in group)
-        ids = " ".join(p.experiment.id[:8] for p in group)
+        ids = " ".join(short_id(p.experiment.id) for p in group)
         rows.append((first.label, first.recipe, first.experiment.backbone, seeds, f"{first.images:,}", ids))
     columns = ("method", "recipe", "backbone", "seeds", "images each", "experiment ids")
     title = f"Plan: {escape(plan.name)}"

@@ -13,11 +13,11 @@ from rich import box
 from ...benchmark.commands.options import StoreOptions
 from ...benchmark.tracking.store import require_results
 from ...datasets.commands.options import NotNegative
-from ...terminal import Json, console, print_json, print_line, progress_bars, table_of
+from ...terminal import Json, console, print_json, print_line, progress_bars, short_id, table_of
 from ..figures.class_differences import draw_class_differences
 from ..figures.registry import write_data, write_figure
 from ..results.bootstrap import bootstrap_runs
-from ..results.comparison import SHORT_ID, Comparison, find_both, label_of
+from ..results.comparison import Comparison, find_both, label_of
 from ..results.comparison import compare as compare_configurations
 from ..results.runs import per_class_frame, runs_frame
 from ..results.significance import LEVEL
@@ -95,7 +95,7 @@ def compare(
 def _print(found: Comparison) -> None:
     for letter, runs in (("A", found.first), ("B", found.second)):
         run, seeds = runs.iloc[0], " ".join(map(str, runs.seed))
-        print_line(f"{letter}: {label_of(runs)}, configuration {run.configuration_id[:SHORT_ID]}")
+        print_line(f"{letter}: {label_of(runs)}, configuration {short_id(run.configuration_id)}")
         print_line(f"   {run.dataset}, recipe {run.recipe}, {run.backbone}, seed{'s'[: len(runs) > 1]} {seeds}")
     console().print()
     if found.settings:

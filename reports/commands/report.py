@@ -106,8 +106,12 @@ def report(
         own = runs[runs.dataset.isin(names)]
         per_class = per_class_frame(store, own)
     chosen = _chosen_rows(own, names, shown)
+    ids = {name: select_runs(own, name, **rows).runs.experiment_id for name, rows in chosen.items()}
+    selected = {name: own[own.experiment_id.isin(of_rows)] for name, of_rows in ids.items()}
     with own_folder(folder):
-        resampled = _bootstrap(store, own, per_class, bootstrap) if bootstrap else {}
+        resampled: dict[str, Results] = {}
+        if bootstrap and selected:
+            resampled = _bootstrap(store, pd.concat(selected.values()), per_class, bootstrap)
         reports: list[DatasetReport] = []
         for name, rows in chosen.items():
             sections = []
@@ -124,8 +128,7 @@ def report(
                 console().print(tuned_table(judged))
             entry = DatasetReport(dataset=name, sections=tuple(sections))
             if figures:
-                kept = select_runs(own, name, **rows).runs.experiment_id
-                entry = _with_figures(entry, own[own.experiment_id.isin(kept)], store, data.data_root, folder, shown)
+                entry = _with_figures(entry, selected[name], store, data.data_root, folder, shown)
             reports.append(entry)
         records = shown_configurations(store, own, reports)
         whole = Report(datasets=tuple(reports), configurations=records, resamples=bootstrap, chosen=shown.text)

@@ -11,11 +11,11 @@ import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError, unknown_name
+from ...terminal import short_id
 from .bootstrap import Results, percentile_interval
 from .rows import labelled
 from .significance import paired_difference
 
-SHORT_ID = 8
 # What an error lists of configurations, of their differing settings, and of one value.
 LISTED, SHOWN_OF_VALUE = 4, 20
 
@@ -168,7 +168,7 @@ def _require_pairs(first: pd.DataFrame, second: pd.DataFrame) -> None:
     if one.dataset_digest != other.dataset_digest:
         raise InputError(
             f"{label_of(first)} and {label_of(second)} were trained on two versions of {one.dataset} (digests "
-            f"{one.dataset_digest[:SHORT_ID]} and {other.dataset_digest[:SHORT_ID]}): their test images may differ, "
+            f"{short_id(one.dataset_digest)} and {short_id(other.dataset_digest)}): their test images may differ, "
             "and results cannot be paired; train both on the version that is here"
         )
     seeds = [sorted(map(int, runs.seed)) for runs in (first, second)]
@@ -210,7 +210,7 @@ def _listed(runs: pd.DataFrame) -> str:
     texts = []
     for i, run in enumerate(rows):
         values = [f"{name} {own[i][:SHOWN_OF_VALUE]}" for name, own in list(found.items())[:LISTED]]
-        texts.append(f"{run.configuration_id[:SHORT_ID]} ({', '.join(values) or f'recipe {run.recipe}'})")
+        texts.append(f"{short_id(run.configuration_id)} ({', '.join(values) or f'recipe {run.recipe}'})")
     more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
     noun = "configuration" if len(texts) == 1 else f"{len(texts)} configurations:"
     return f"{noun} {', '.join(texts[:LISTED])}{more}"

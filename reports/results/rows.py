@@ -12,6 +12,7 @@ from ...benchmark.training.metrics import SCORE_NAMES
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError, require_known
 from ...methods.catalogue import list_methods
+from ...terminal import short_id
 from .quoted import quoted_datasets
 
 # Fewer seeds than this make nobody the best.
@@ -20,7 +21,6 @@ LEAST_SEEDS = 3
 OF_THE_NETWORK = ("backbone", "weights", "weights-input", "weights-padding")
 # What numbers may differ in besides settings, as labels name it.
 VERSIONS = ("dataset_digest", "numerics_version", "precision")
-SHORT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +259,7 @@ def _usual(versions: pd.DataFrame, runs: pd.DataFrame, plain: Sequence[bool]) ->
 def _version_text(name: str, value: str) -> str:
     """As labels have it: `bfloat16`, `numerics version 2`, `dataset 3fa1b2c4`."""
     if name == "dataset_digest":
-        return f"dataset {value[:SHORT]}"
+        return f"dataset {short_id(value)}"
     return value if name == "precision" else f"numerics version {value}"
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
+from ...terminal import short_id
 from ..results.quoted import QuotedRow
 from ..results.rows import LEAST_SEEDS, Protocol
 from ..results.significance import Difference
 
 DECIMALS = 2
-SHORT_ID = 8
 # Characters of overrides that a sentence lists; more are counted.
 LISTED_AT_MOST = 30
 # Follow a number in a log and in a terminal; legends explain them.
@@ -149,7 +149,7 @@ class Row:
     @property
     def short_ids(self) -> list[str]:
         """The beginnings of its experiment ids."""
-        return [name[:SHORT_ID] for name in self.experiments]
+        return [short_id(name) for name in self.experiments]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,19 @@ def test_a_report_is_whole_and_only_what_it_says_it_is(call, trained, tmp_path):
                     "table2-tiny-pairs.csv", "table2-tiny.csv", "table2-tiny.md", "table2-tiny.tex"]  # fmt: skip
 
 
+def test_only_runs_that_are_shown_are_resampled(call, trained):
+    assert call("report", "--no-figures", "--bootstrap", 5, "--method", "erm", "--out", trained.root)[0] == 0
+    of_erm = {
+        run.data.tags["mltbench.experiment_id"]
+        for run in trained.runs_of()
+        if run.data.tags["mltbench.method"] == "erm"
+    }
+    kept = {path.name.removesuffix("-5.npz") for path in trained.root.rglob("*-5.npz")}
+    assert kept == of_erm != {run.data.tags["mltbench.experiment_id"] for run in trained.runs_of()}
+    page = (trained.root / "report-method-erm" / "index.html").read_text()
+    assert "resamples of the test images" not in page  # without a second row there is nothing that they are for
+
+
 def test_own_images_with_another_network_have_rows_figures_and_plain_names(call, dataset, store, settings):
     """As after `run --backbone NAME --weights FILE`: every run has settings that differ from the dataset's own."""
     choice = BackboneChoice(weights="random")
