@@ -53,9 +53,9 @@ part() { # NAME SECONDS COMMAND...: run it for so long at most; Ctrl-C at the en
     echo "$name: exit status $status after $((SECONDS - began)) s of $seconds" | tee -a "$out/summary.txt"
 }
 
-side=280 small=()
+side=280 small=() workers=(-n 4)
 if [ "$device" = cpu ]; then
-    side=40 small=(--backbone resnet18 --override recipe.image_size=32 --override recipe.plain.epochs=1
+    side=40 workers=() small=(--backbone resnet18 --override recipe.image_size=32 --override recipe.plain.epochs=1
         --override recipe.resampled.epochs=1 --override recipe.batch_size=8)
 fi
 cat >shapes.py <<END
@@ -76,7 +76,7 @@ mltbench=("$python" -m mltbench)
     tee "$out/summary.txt"
 
 part tests 100 "$python" -m pytest "$root/tests/benchmark/training/test_cuda.py" -q -m cuda \
-    -n 4 -p no:cacheprovider -p no:benchmark --show-capture=no
+    "${workers[@]}" -p no:cacheprovider -p no:benchmark --show-capture=no
 if [ "$device" = cpu ]; then
     part rehearsal 120 "${mltbench[@]}" bench rehearsal --miniature --device cpu --minutes 1.8
 else

@@ -140,9 +140,10 @@ def sweep_runs(store: Store | None) -> pd.DataFrame:
 
 
 def finished_sweeps_table(runs: pd.DataFrame) -> Table:
-    """The sweeps that were run, from what `sweep_runs` returns."""
-    groups = runs.groupby(["study", "sweep", "study_dataset"], sort=False)
-    rows = [(*labels, ", ".join(own.method.unique()), len(own)) for labels, own in groups]
+    """The sweeps that were run, by name, from what `sweep_runs` returns."""
+    # Not in the order of their runs: sweeps that share a training began it at the same time.
+    groups = runs.groupby(["study", "sweep", "study_dataset"])
+    rows = [(*labels, ", ".join(sorted(own.method.unique())), len(own)) for labels, own in groups]
     columns = ("name", "sweep", "dataset", "methods", "trainings")
     return table_of(
         columns, rows, numbers=columns[4:], prose=("methods",), title="Sweeps in MLflow: mltbench study show NAME"

@@ -43,8 +43,9 @@ def test_a_sweep_trains_points_times_seeds_shares_them_with_other_studies_and_sh
     assert (cells(table)["mu"], cells(table)["seeds"]) == (["0.1", "0.3*"], ["3", "3"])
     totals = [100 * t.data.metrics["validation/total"] for t in trials if '"method.mu": 0.1' in t.data.tags[PARAMETERS]]
     assert cells(table)["total"][0] == f"{np.mean(totals):.2f} ± {np.std(totals, ddof=1):.2f}"
-    first_row = [column[0] for column in cells(sweeping.finished_sweeps_table(runs)).values()]
-    assert first_row == ["x-tiny", "x", "tiny", "r-bce", "6"]
+    rows = list(zip(*cells(sweeping.finished_sweeps_table(runs)).values(), strict=True))
+    stepwise = ("stepwise-tiny", "stepwise", "tiny", "db, erm, r-bce, rs", "4")
+    assert rows == [stepwise, ("x-tiny", "x", "tiny", "r-bce", "6")]
 
 
 def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
