@@ -126,7 +126,7 @@ class _Work:
         self.plan, self.store, self.settings, self.executor = plan, store, settings, executor
         self.on_end, self.on_wait = on_end, on_wait
         self.summary, self.began = Summary(), time.time_ns() // 1_000_000
-        self._under_way, self._ended, self._ending = list[PlannedExperiment](), set[str](), threading.Lock()
+        self._together, self._ended, self._ending = list[PlannedExperiment](), set[str](), threading.Lock()
 
     def run(self, not_uploaded: Sequence[PlannedExperiment], missing: Sequence[PlannedExperiment]) -> None:
         """Upload what is only finished, and train what is missing."""
@@ -178,8 +178,9 @@ class _Work:
                     self._end(planned, self.summary.elsewhere)
                 else:
                     ours.append(planned)
+            if len(ours) > 1:
+                self._together += ours
             if ours:
-                self._under_way += ours
                 yield self.settings.job(ours, runs)
 
     @contextmanager
@@ -189,7 +190,7 @@ class _Work:
 
         def watch() -> None:
             while not over.wait(POLL_SECONDS):
-                for planned in self._under_way[:]:
+                for planned in self._together[:]:
                     entries = [] if planned.experiment.id in self._ended else self._folder(planned).entries()
                     if entries and entries[-1].event == State.FINISHED:
                         self._end(planned, self.summary.trained)

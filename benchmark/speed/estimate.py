@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...datasets.dataset import Dataset
 from ...datasets.prepared.dataset_folder import SIDES
@@ -81,10 +81,10 @@ class Estimate:
         )
 
 
-def kind_of(experiment: Experiment, cohort: int) -> Kind:
-    """The kind of an experiment that is trained in a cohort of so many."""
-    size, batch, precision = (experiment.training[name] for name in ("image_size", "batch_size", "precision"))
-    return Kind(experiment.dataset, experiment.backbone, size, batch, precision, cohort)
+def kind_of(dataset: str, backbone: str, training: Mapping[str, Any], cohort: int) -> Kind:
+    """The kind of an experiment with these `training` settings, trained in a cohort of so many."""
+    size, batch, precision = (training[name] for name in ("image_size", "batch_size", "precision"))
+    return Kind(dataset, backbone, size, batch, precision, cohort)
 
 
 def estimate(
@@ -115,11 +115,12 @@ def estimate(
     # More threads than cores take turns.
     crowd = max(1.0, workers * execution.threads / usable_cores()) if execution.device == "cpu" else 1.0
     for cohort in cohorts:
-        kind = kind_of(cohort[0].experiment, len(cohort))
+        first = cohort[0].experiment
+        kind = kind_of(first.dataset, first.backbone, first.training, len(cohort))
         if kind not in speeds:
             if kind not in known and not timing:
                 return None
-            speeds[kind] = known.get(kind) or measure_speed(cohort[0].experiment, dataset, execution, kind.cohort)
+            speeds[kind] = known.get(kind) or measure_speed(first, dataset, execution, kind.cohort)
         left = sum(planned.images - begun.get(planned.experiment.id, 0) for planned in cohort)
         scorings = sum(planned_scorings(planned, execution) * validation + sum(test) for planned in cohort)
         training = crowd * left * speeds[kind].training
@@ -174,9 +175,8 @@ def finished_speeds(runs: Path, execution: Execution, *, scored: int) -> dict[Ki
             cohort = int(made_with.get("cohort", 1))
             # They are scored one after the other: on average the end is (cohort + 1) / 2 scorings away.
             scoring = (entries[-1].time - last) / 1000 / ((cohort + 1) / 2) / max(scored, 1)
-            training, backbone = data["deciding"]["training"], data["deciding"]["backbone"]
-            size, batch, precision = (training[name] for name in ("image_size", "batch_size", "precision"))
-            kind = Kind(data["labels"]["dataset"], backbone, size, batch, precision, cohort)
+            deciding = data["deciding"]
+            kind = kind_of(data["labels"]["dataset"], deciding["backbone"], deciding["training"], cohort)
             speed = 1 / cost["cost/images_per_second"], scoring
             found.setdefault(kind, []).append(speed)
     return {

@@ -17,6 +17,7 @@ from ...benchmark.tracking.store import Store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from ...files import replacing, safe_file_name, writing
+from ...terminal import short_id
 from ..figures.registry import Drawing, remove_figures
 from ..results.provenance import configuration_records
 from ..tables.result_table import FORMATS, FURTHER, NOISE_SIGN, Cell, ResultTable, Row, csv_text, quoted_frame
@@ -166,6 +167,7 @@ def render_page(report: Report) -> str:
             noise_sign=NOISE_SIGN,
             further=FURTHER,
             number=leading_number,
+            short_id=short_id,
             enlarged=ENLARGED,
             version=__version__,
             style=style,

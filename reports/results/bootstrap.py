@@ -4,7 +4,7 @@ Resampling copies of scores would sort them anew every time. Here each resample 
 one sorting of the scores serves all of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -101,6 +101,19 @@ def percentile_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """Ends of the interval that holds the middle 95 % of the resamples; NaN ones are left out."""
     low, high = np.nanpercentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(low), float(high)
+
+
+def difference_over_images(
+    pairs: Iterable[tuple[str, str]], group: str, resampled: Mapping[str, Results]
+) -> tuple[float, float] | None:
+    """Ends of the 95 % interval of a mean difference over resampled images, first minus second.
+
+    `pairs` are the experiment ids of two runs with one seed. Pairs are averaged in each resample; those without results
+    of the group in `resampled`, which is what `bootstrap_runs` returns, are left out. None where that leaves nothing.
+    """
+    sides = ((resampled.get(one, {}), resampled.get(other, {})) for one, other in pairs)
+    differences = [one[group] - other[group] for one, other in sides if group in one and group in other]
+    return percentile_interval(np.mean(differences, axis=0)) if differences else None
 
 
 def _resampled(store: Store, run: Any, groups: Mapping[Any, str], resamples: int) -> Results | None:

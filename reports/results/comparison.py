@@ -12,7 +12,7 @@ import pandas as pd
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError, unknown_name
 from ...terminal import short_id
-from .bootstrap import Results, percentile_interval
+from .bootstrap import Results, difference_over_images
 from .rows import labelled
 from .significance import paired_difference
 
@@ -193,12 +193,8 @@ def _paired(first: Any, second: Any) -> dict[str, float]:
 def _over_images(
     first: pd.DataFrame, second: pd.DataFrame, group: str, resampled: Mapping[str, Results]
 ) -> dict[str, float]:
-    """Interval over resampled test images; shared seeds are averaged in each resample."""
-    sides = [[resampled.get(name, {}) for name in runs.experiment_id] for runs in (first, second)]
-    pairs = [(one[group], other[group]) for one, other in zip(*sides, strict=True) if group in one and group in other]
-    low, high = np.nan, np.nan
-    if pairs:
-        low, high = percentile_interval(np.mean([other - one for one, other in pairs], axis=0))
+    pairs = zip(second.experiment_id, first.experiment_id, strict=True)
+    low, high = difference_over_images(pairs, group, resampled) or (np.nan, np.nan)
     return {"images_low": low, "images_high": high}
 
 

@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from ...errors import InputError, require_known
 from ...methods.catalogue import list_methods
 from ...terminal import short_id
 from .quoted import quoted_datasets
+from .runs import load_runs, of_one_dataset
 
 # Fewer seeds than this make nobody the best.
 LEAST_SEEDS = 3
@@ -91,14 +93,14 @@ def select_runs(
     own = runs[runs.dataset == dataset]
     protocol = choose_protocol(own, dataset, recipe)
     within = own[own.recipe == protocol.recipe]
-    labelled = _labelled(within, protocol)
-    chosen = _chosen(labelled, methods, without)
+    named = _labelled(within, protocol)
+    chosen = _chosen(named, methods, without)
     others = own[(own.recipe != protocol.recipe) & (own.state == "finished")].recipe.value_counts().sort_index()
     sentences = [
         f"{runs_are(number, f' of recipe {name}')} not in this table: --recipe {shlex.quote(str(name))}"
         for name, number in others.items()
     ]
-    unchosen = int((labelled.state == "finished").sum() - (chosen.state == "finished").sum())
+    unchosen = int((named.state == "finished").sum() - (chosen.state == "finished").sum())
     if unchosen:
         sentences.append(f"{runs_are(unchosen)} not in this table, as --method or --without chose.")
     if unfinished := int((~chosen.state.isin(["finished", "failed"])).sum()):
@@ -112,6 +114,36 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         return runs.assign(row="", standard=False)
     pairs = runs[["dataset", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
     return pd.concat([select_runs(runs, str(dataset), recipe=str(recipe)).runs for dataset, recipe in pairs])
+
+
+def load_results(
+    out: Path | str | None = None,
+    *,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    tracking_uri: str | None = None,
+) -> pd.DataFrame:
+    """Load the results of one dataset by the tables' protocol, so that nothing is pooled which differs in a setting.
+
+    Columns are total, head, medium and tail (mAP on the test split, percent); the index is `row` (the label of one
+    configuration, as tables print it) and `seed`. All methods are there, those of Table 2 and overridden ones too.
+
+    Args:
+        out: results root; None takes MLTBENCH_HOME or `mltbench-results`.
+        dataset: which, where there are several.
+        recipe: None takes the dataset's own if it has runs, else the one that most runs have.
+        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or SQLite under `out`.
+
+    Raises:
+        InputError: if there are no results, or several datasets and none is named.
+
+    Example:
+        results = load_results("mltbench-results")
+        results.groupby("row").mean()
+    """
+    runs = load_runs(out, tracking_uri=tracking_uri)
+    own = of_one_dataset(runs[runs.state == "finished"], dataset)
+    return select_runs(own, str(own.dataset.iloc[0]), recipe=recipe).results
 
 
 def choose_protocol(runs: pd.DataFrame, dataset: str, recipe: str | None = None) -> Protocol:
@@ -170,6 +202,15 @@ def is_leading(runs: pd.DataFrame, column: str) -> pd.Series:
     place = {name: i for i, name in enumerate(ends.sort_values(["n", "last"], kind="stable").index)}
     places = runs.configuration_id.map(lambda name: place.get(name, -1))
     return places == places.groupby(runs[column]).transform("max")
+
+
+def own_label(label: str, configuration: str) -> str:
+    """What a configuration is called whose label others have too.
+
+    >>> own_label("DB", "28ddae3adf59d615")
+    'DB [28ddae]'
+    """
+    return f"{label} [{configuration[:6]}]"
 
 
 def method_order(names: Iterable[str]) -> list[str]:
@@ -267,7 +308,7 @@ def _unique(frame: pd.DataFrame) -> pd.DataFrame:
     """Labels that several configurations share get the configuration's id; one of these stays its method's row."""
     several = frame.groupby("row").configuration_id.transform("nunique") > 1
     labels = [
-        f"{label} [{str(configuration)[:6]}]" if shared else label
+        own_label(label, configuration) if shared else label
         for label, configuration, shared in zip(frame.row, frame.configuration_id, several, strict=True)
     ]
     standard = frame.standard & is_leading(frame, "row")

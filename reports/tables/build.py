@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,16 @@ import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...methods.catalogue import TABLES, get_method, list_methods
-from ..results.bootstrap import Results, percentile_interval
-from ..results.comparison import differing, settings_of
+from ..results.bootstrap import Results, difference_over_images
+from ..results.comparison import SHOWN_OF_VALUE, differing, settings_of
 from ..results.quoted import QuotedRow, quoted_rows
-from ..results.rows import expected_seeds, method_order, select_runs, shared_seeds
-from ..results.runs import load_runs, of_one_dataset
+from ..results.rows import expected_seeds, method_order, own_label, select_runs, shared_seeds
 from ..results.significance import class_weighted_total, paired_difference, pairwise_differences
 from .result_table import DECIMALS, Cell, ResultTable, Row
 
 # Stored totals are means of the same doubles as the groups; anything larger is another number.
 TOTAL_TOLERANCE = 1e-6
-# What a note shows of a digest, and how many differences between configurations it lists.
-SHOWN_OF_VALUE = 20
+# Differences between configurations that a note lists.
 SHOWN_DIFFERENCES = 4
 PAIR_COLUMNS = ("dataset", "table", "group", "first", "second", "difference", "low", "high", "n", "p", "p_holm",
                 "images_low", "images_high")  # fmt: skip
@@ -140,36 +137,6 @@ def classes_frame(table: ResultTable, per_class: pd.DataFrame) -> pd.DataFrame:
     return frame.rename_axis(columns=None)
 
 
-def load_results(
-    out: Path | str | None = None,
-    *,
-    dataset: str | None = None,
-    recipe: str | None = None,
-    tracking_uri: str | None = None,
-) -> pd.DataFrame:
-    """Load the results of one dataset by the tables' protocol, so that nothing is pooled which differs in a setting.
-
-    Columns are total, head, medium and tail (mAP on the test split, percent); the index is `row` (the label of one
-    configuration, as tables print it) and `seed`. All methods are there, those of Table 2 and overridden ones too.
-
-    Args:
-        out: results root; None takes MLTBENCH_HOME or `mltbench-results`.
-        dataset: which, where there are several.
-        recipe: None takes the dataset's own if it has runs, else the one that most runs have.
-        tracking_uri: of MLflow; None takes MLFLOW_TRACKING_URI or SQLite under `out`.
-
-    Raises:
-        InputError: if there are no results, or several datasets and none is named.
-
-    Example:
-        results = load_results("mltbench-results")
-        results.groupby("row").mean()
-    """
-    runs = load_runs(out, tracking_uri=tracking_uri)
-    own = of_one_dataset(runs[runs.state == "finished"], dataset)
-    return select_runs(own, str(own.dataset.iloc[0]), recipe=recipe).results
-
-
 def _runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
     """Runs of the table's methods; methods of no table belong to Table 1."""
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
@@ -252,8 +219,9 @@ def _configuration_notes(rows: Sequence[Row], runs: pd.DataFrame) -> list[str]:
     """One note for rows that only their configurations' ids distinguish: what these differ in."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
-        if row.label.endswith(f" [{row.configuration[:6]}]"):
-            alike.setdefault(row.label.rpartition(" [")[0], []).append(row)
+        name = row.label.rpartition(" [")[0]
+        if row.label == own_label(name, row.configuration):
+            alike.setdefault(name, []).append(row)
     first: dict[Any, Any] = {run.configuration_id: run for run in runs.drop_duplicates("configuration_id").itertuples()}
     return [
         _difference_note([row.label for row in several], [settings_of(first[row.configuration]) for row in several])
@@ -298,15 +266,6 @@ def _over_images(
     first: Row, second: Row, group: str, resampled: Mapping[str, Results], seeds: Collection[int] | None = None
 ) -> tuple[float, float] | None:
     """Ends of the interval over resampled images of the first's mean minus the second's, over seeds that both have."""
-    one, other = (
-        {
-            seed: resampled[name][group]
-            for seed, name in zip(row.seeds, row.experiments, strict=True)
-            if group in resampled.get(name, {})
-        }
-        for row in (first, second)
-    )
+    one, other = (dict(zip(row.seeds, row.experiments, strict=True)) for row in (first, second))
     shared = [seed for seed in one if seed in other and (seeds is None or seed in seeds)]
-    if not shared:
-        return None
-    return percentile_interval(np.mean([one[seed] - other[seed] for seed in shared], axis=0))
+    return difference_over_images([(one[seed], other[seed]) for seed in shared], group, resampled)

@@ -197,7 +197,7 @@ class ResultTable:
     @property
     def quoted_title(self) -> str:
         """Caption of the quoted rows."""
-        if any(self.measured_as(row) for row in self.quoted):
+        if self.measures_quoted:
             return f"Table {self.number} beside published numbers on {self.dataset}: measured here, quoted, difference"
         return f"Quoted for Table {self.number} on {self.dataset}: mAP in percent as published, not measured here"
 
@@ -262,6 +262,11 @@ class ResultTable:
         """Number of the note on a quoted row, or None."""
         return self.notes.index(quoted.note) + 1 if quoted.suspect else None
 
+    @property
+    def measures_quoted(self) -> bool:
+        """Whether a row measures what some quoted row says."""
+        return any(self.measured_as(row) for row in self.quoted)
+
     def measured_as(self, quoted: QuotedRow) -> Row | None:
         """The row that measures what a quoted row says of the same method."""
         return next((row for row in self.measured if row.label == quoted.title), None)
@@ -271,27 +276,29 @@ class ResultTable:
 
         A suspect total has the number of its note, and every row ends with its source's letter.
         """
-        beside = any(self.measured_as(row) for row in self.quoted)
         heads = ["method"]
         for name in groups:
-            heads += [name, "quoted", "difference"] if beside else [name]
-        return [*heads, "source"], [self._quoted_cells(row, groups, beside=beside) for row in self.quoted]
+            heads += [name, "quoted", "difference"] if self.measures_quoted else [name]
+        return [*heads, "source"], [self._quoted_cells(row, groups) for row in self.quoted]
 
-    def _quoted_cells(self, quoted: QuotedRow, groups: Sequence[str], *, beside: bool) -> list[str]:
-        note, row = self.note_number(quoted), self.measured_as(quoted)
-        cells = [quoted.title]
+    def _quoted_cells(self, quoted: QuotedRow, groups: Sequence[str]) -> list[str]:
+        row, cells = self.measured_as(quoted), [quoted.title]
         for name in groups:
-            text = quoted.text(name) + (f" [{note}]" if note and name == "total" else "")
-            if beside:
+            if self.measures_quoted:
                 difference = self.difference(quoted, name)
                 cells += [
                     row.cells[name].text if row else "–",
-                    text,
+                    self.quoted_text(quoted, name),
                     "–" if difference is None else f"{difference:+.{DECIMALS}f}",
                 ]
             else:
-                cells.append(text)
+                cells.append(self.quoted_text(quoted, name))
         return [*cells, f"({self.sources[quoted.source]})"]
+
+    def quoted_text(self, quoted: QuotedRow, name: str) -> str:
+        """A quoted number; a suspect total has the number of its note."""
+        note = self.note_number(quoted)
+        return quoted.text(name) + (f" [{note}]" if note and name == "total" else "")
 
     def difference(self, quoted: QuotedRow, name: str) -> float | None:
         """Our mean minus the quoted number, in percentage points; None where one of them is missing."""
@@ -336,8 +343,7 @@ def latex(table: ResultTable) -> str:
             line = " & ".join([latex_text(row.label), *cells, row.seeds_of])
             lines.append(rf"{line} \\" + (f" % {_one_line(' '.join(row.short_ids))}" if row.experiments else ""))
     if table.quoted:
-        beside = any(table.measured_as(row) for row in table.quoted)
-        what = "quoted, not measured here" + (" (measured minus quoted)" if beside else "")
+        what = "quoted, not measured here" + (" (measured minus quoted)" if table.measures_quoted else "")
         lines += [r"\midrule", rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{\emph{{{what}}}}} \\"]
     for quoted in table.quoted:
         numbers = [_latex_quoted(table, quoted, name) for name in SCORE_NAMES]
@@ -416,9 +422,8 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _latex_quoted(table: ResultTable, quoted: QuotedRow, name: str) -> str:
-    note, difference = table.note_number(quoted), table.difference(quoted, name)
-    text = quoted.text(name) + (f" [{note}]" if note and name == "total" else "")
-    return latex_text(text) + ("" if difference is None else rf"\,($" f"{difference:+.{DECIMALS}f}$)")
+    text, difference = latex_text(table.quoted_text(quoted, name)), table.difference(quoted, name)
+    return text + ("" if difference is None else rf"\,($" f"{difference:+.{DECIMALS}f}$)")
 
 
 def _markdown_rows(table: ResultTable, rows: Sequence[Row]) -> list[str]:

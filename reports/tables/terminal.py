@@ -54,7 +54,7 @@ def _cell(cell: Cell, width: int) -> Text:
 
 def _quoted(table: ResultTable, width: int) -> Table:
     groups = SCORE_NAMES if width >= WIDTH_WITH_EVERY_DIFFERENCE else ("total", "tail")
-    heads, rows = table.quoted_rows(groups if any(map(table.measured_as, table.quoted)) else SCORE_NAMES)
+    heads, rows = table.quoted_rows(groups if table.measures_quoted else SCORE_NAMES)
     return _aligned(heads, rows, row_styles=["dim"])
 
 

@@ -134,7 +134,8 @@ def test_without_timing_and_without_finished_runs_nothing_is_said(registered, tm
 def test_finished_runs_of_the_kind_are_believed_before_a_timing(dataset, store, settings):
     plan = tiny_plan(("erm", "focal"))
     assert not run_plan(plan, store, settings).failed
-    kind = kind_of(plan.experiments[0].experiment, cohort=2)
+    first = plan.experiments[0].experiment
+    kind = kind_of(first.dataset, first.backbone, first.training, cohort=2)
     (found,) = finished_speeds(store.runs, settings.execution, scored=36).items()
     assert found[0] == kind
     assert found[1].runs == 2
