@@ -253,13 +253,18 @@ class PlanProgress(Bars):
         yield Text(now, no_wrap=True, overflow="ellipsis", style="dim")
 
     def _log(self) -> None:
-        before, began = self.look()[0], time.monotonic()
+        before, began, started = self.look()[0], time.monotonic(), False
         while not self._closed.wait(LOG_SECONDS):
             seen, now = self.look()
             # Fewer than before, where one was killed or begins anew.
-            before = min(before, seen)
-            rate = (seen - before) / (time.monotonic() - began)
-            left = f", about {duration((self.images - seen) / rate)} left" if rate and seen < self.images else ""
+            before, clock = min(before, seen), time.monotonic()
+            rate = (seen - before) / (clock - began)
+            left = ""
+            if rate and started and seen < self.images:
+                left = f", about {duration((self.images - seen) / rate)} left"
+            elif rate and not started:
+                # Until here processes began, and on a GPU kernels were compiled: that is no speed of what is left.
+                before, began, started = seen, clock, True
             print_line(
                 f"{len(self.ended)} of {_experiments(self.experiments)}, {seen:,} of {self.images:,} images, "
                 f"{rate:,.0f} images/s{left}{now and '; '}{now}"

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 from mltbench.benchmark.commands import plans
@@ -36,6 +37,23 @@ def test_a_log_file_gets_lines_instead_of_a_bar(dataset, store, settings, monkey
     assert lines
     counted = re.compile(r"\d of 2 experiments, \d+ of 36 images, \d[\d,]* images/s(, about \d+ seconds left)?(; .*)?")
     assert [line for line in lines if not counted.fullmatch(line)] == []
+
+
+def test_the_time_that_is_left_does_not_count_the_start(dataset, monkeypatch, tmp_path, capsys):
+    """20 images in the first half minute, then 120 in each."""
+    progress = PlanProgress(tiny_plan(("erm", "focal")).experiments, tmp_path)
+    seen, clock, waits = iter([0, 0, 20, 140, 260]), iter([0, 30, 60, 90, 120]), iter([False] * 4 + [True])
+    progress.images = 500
+    monkeypatch.setattr(progress, "look", lambda: (next(seen), ""))
+    monkeypatch.setattr(progress, "_closed", SimpleNamespace(wait=lambda seconds: next(waits)))
+    monkeypatch.setattr(plans, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    progress._log()
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 2 experiments, 0 of 500 images, 0 images/s",
+        "0 of 2 experiments, 20 of 500 images, 0 images/s",
+        "0 of 2 experiments, 140 of 500 images, 4 images/s, about 2 minutes left",
+        "0 of 2 experiments, 260 of 500 images, 4 images/s, about 60 seconds left",
+    ]
 
 
 def test_what_begins_anew_has_no_negative_speed(dataset, monkeypatch, tmp_path, capsys):

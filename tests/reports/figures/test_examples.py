@@ -7,6 +7,7 @@ from mltbench.datasets.dataset import Split
 from mltbench.datasets.long_tail.statistics import ClassStatistics
 from mltbench.reports.figures.examples import best_method, draw_examples, examples, shown_classes
 from mltbench.reports.figures.registry import get_figure, write_data
+from mltbench.reports.figures.source import MissingDataError
 
 IDS = np.array([f"image-{i}" for i in range(9)])
 
@@ -85,7 +86,7 @@ def test_one_lucky_seed_is_not_the_best_method():
     assert best_method(pd.DataFrame(rows, columns=["method", "seed", "total"])) == "db"
 
 
-def test_a_store_without_scores_lacks_the_figure(monkeypatch):
+def test_a_store_without_scores_lacks_the_figure():
     class Without:
         dataset = "d"
         standard_runs = pd.DataFrame({"method": ["db"], "seed": [0], "total": [1.0]})
@@ -93,5 +94,5 @@ def test_a_store_without_scores_lacks_the_figure(monkeypatch):
         def test_scores(self, method):
             return None
 
-    with pytest.raises(Exception, match="no finished run on d has its test scores"):
+    with pytest.raises(MissingDataError, match="no finished run on d has its test scores"):
         get_figure("examples").collect(Without())
