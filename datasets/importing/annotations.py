@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, unknown_name
+from ..long_tail.statistics import UNKNOWN
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -18,15 +19,18 @@ SPLIT_NAMES = {
 LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnnotatedImage:
     """One image with its class names."""
 
-    file: str  # path below the image folder, which is also its id
+    file: str  # as its labels name it: a path below the image folder, or an id without ending
     classes: frozenset[str]
+    unknown: frozenset[str] = frozenset()  # classes of which nothing is known in it
     split: str | None = None  # `train`, `validation` or `test`; None where none was given
+    group: str | None = None  # patient, study or video, which no two splits share
     shape: tuple[int, int] | None = None  # width and height by its annotation
     difficult: frozenset[str] = frozenset()  # classes all of whose objects in it are marked difficult, as VOC does
+    other_file: str | None = None  # what the same record calls its file in a second place, where that differs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Annotations:
         labels = np.zeros((len(self.images), len(self.classes)), dtype=np.uint8)
         for row, image in zip(labels, self.images, strict=True):
             row[[column[name] for name in image.classes]] = 1
+            row[[column[name] for name in image.unknown]] = UNKNOWN
         return labels
 
 

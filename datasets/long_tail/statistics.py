@@ -24,6 +24,9 @@ GROUPS = ("head", "medium", "tail")
 # Okabe and Ito's colours, which differ with any colour vision; every picture of groups has them.
 GROUP_COLOURS = {"head": "#0072B2", "medium": "#E69F00", "tail": "#D55E00"}
 
+# In a label matrix of 0/1: whether the image has the class is not known. As int8 it is -1, which says so in tensors.
+UNKNOWN = 255
+
 # Label cells counted at a time, so that memory does not grow with the dataset; and rows at least, if classes are many.
 CELLS_AT_ONCE = 2**18
 ROWS_AT_LEAST = 4096
