@@ -1,13 +1,15 @@
 """`mltbench data import`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ...datasets.commands.options import AtLeastOne, DataOptions, Flattened
-from ...datasets.importing.importer import ImportOptions, check_dataset_name, import_images, read_annotations
-from ...datasets.importing.label_files import CsvOptions
+from ...datasets.importing.importer import ImportOptions, check_dataset_name, import_images
+from ...datasets.importing.label_files import read_labels, split_and_path
+from ...datasets.importing.label_options import LabelOptions
 from ...datasets.importing.splits import SplitOptions
 from ...datasets.prepared.dataset_folder import open_prepared
 from ...datasets.registry import get_dataset_entry, list_datasets
@@ -36,11 +38,10 @@ def import_dataset(
     name: str,
     /,
     *,
-    images: Path,
     labels: list[str],
-    columns: Annotated[CsvOptions, Flattened] = CsvOptions(),
+    images: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    reading: LabelOptions = LabelOptions(),
     splits: Annotated[SplitOptions, Flattened] = SplitOptions(),
-    difficult: Annotated[bool, Parameter(negative="--no-difficult")] = True,
     recipe: str = "paper",
     backbone: str = "resnet50",
     weights: str | None = None,
@@ -66,9 +67,9 @@ def import_dataset(
 
     Args:
         name: What commands will call it.
-        images: Folder that the image files are below.
-        labels: A CSV, a folder of VOC XML, or COCO JSON; several of these as SPLIT=FILE, repeated.
-        difficult: Whether VOC objects marked difficult count.
+        labels: A table (CSV, JSON Lines, Parquet), COCO JSON, a folder of VOC XML, a Hugging Face dataset on disk;
+            several as SPLIT=FILE, repeated.
+        images: Folder that the image files are below; for one of each split, SPLIT=FOLDER, repeated.
         recipe: Training recipe that the dataset's runs take by default.
         backbone: Network below the head that they take by default, such as resnet50 or mobilenet_v2.
         weights: Weights that it starts from by default: a file in torchvision's key layout, or `random`; the file stays
@@ -80,15 +81,21 @@ def import_dataset(
         workers: Processes that decode [default: cores].
     """
     check_dataset_name(name, [entry.name for entry in list_datasets()])
-    if not images.is_dir():
-        raise InputError(f"--images {str(images)!r} is no folder; give the folder that the image files are below")
+    folders = _folders(images)
     get_recipe(recipe)
     choice = BackboneChoice(backbone=backbone, weights=weights, input=weights_input, padding=weights_padding)
     starting = remembered(choice)
-    annotations = read_annotations(labels, columns, difficult=difficult)
+    annotations = read_labels(labels, reading)
+    if bool(folders) == bool(annotations.save_images):
+        has = (
+            "hold their pictures themselves: leave --images out"
+            if folders
+            else "hold no pictures: give --images FOLDER"
+        )
+        raise InputError(f"the labels {', '.join(labels)} {has}")
     source = f"labels of {', '.join(Path(text).name for text in labels)}"
     options = ImportOptions(
-        name=name, images=images.resolve(), data_root=data.root, splits=splits, recipe=recipe, backbone=backbone,
+        name=name, images=folders, data_root=data.root, splits=splits, recipe=recipe, backbone=backbone,
         weights=starting, workers=workers or usable_cores(), leave_out=leave_out, replace=replace, source=source,
     )  # fmt: skip
     with progress_bars() as advance:
@@ -107,6 +114,22 @@ def import_dataset(
     print_line(f"      {command}{data.repeated}")
     if expected:
         print_line(f"The run takes {expected}.")
+
+
+def _folders(images: Sequence[str]) -> dict[str | None, Path]:
+    """The folders of `FOLDER` or of several `SPLIT=FOLDER`; raises `InputError` if one is no folder, or for nothing."""
+    folders: dict[str | None, Path] = {}
+    for text in images:
+        split, folder = split_and_path(text)
+        if not folder.is_dir():
+            raise InputError(f"--images {str(folder)!r} is no folder; give the folder that the image files are below")
+        if split in folders or (folders and None in (split, *folders)):
+            cure = (
+                "give the folder that all are below, or one for each split: --images train=FOLDER --images test=FOLDER"
+            )
+            raise InputError(f"--images is given {len(images)} times, {', '.join(images)}; {cure}")
+        folders[split] = folder
+    return folders
 
 
 def next_run(name: str, data_root: Path) -> tuple[str, Estimate | None]:

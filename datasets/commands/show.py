@@ -3,10 +3,11 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import seaborn as sns
+from cyclopts import Parameter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from ...errors import InputError
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, print_tables, table_of
 from ..dataset import SPLITS, Dataset, Split
-from ..importing.label_files import read_label_file
+from ..importing.label_files import read_matrices, split_and_path
+from ..importing.label_options import LabelOptions
 from ..long_tail.statistics import (
     GROUP_COLOURS,
     GROUPS,
@@ -55,7 +57,8 @@ def show(
     name: str | None = None,
     /,
     *,
-    labels: Path | None = None,
+    labels: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    reading: LabelOptions = LabelOptions(),
     out: Path | None = None,
     data: DataOptions = DataOptions(),
     as_json: Json = False,
@@ -69,18 +72,21 @@ def show(
 
     Args:
         name: The dataset; with --labels, how to call it.
-        labels: A label matrix alone, .npz or CSV, instead of a registered dataset.
+        labels: Labels alone instead of a dataset: an .npz with ids and labels, or any files that `data import` reads.
         out: The picture [default: NAME.png].
     """
-    if name is None and labels is None:
+    if name is None and not labels:
         raise InputError("nothing to show: name a dataset (`mltbench data list` shows them), or give --labels FILE")
-    title = name or (labels.stem if labels else "")
+    title = name or (split_and_path(labels[0])[1].stem if labels else "")
+    remarks: Sequence[str] = ()
     picture = out or Path(f"{safe_file_name(title)}.png")
     if labels:
-        found = read_label_file(labels)
-        draw(title, found.labels, found.classes, picture)
-        description = describe_labels(title, {"train": found.labels}, found.classes)
+        matrices, remarks = read_matrices(labels, reading)
+        found = {split: matrix.labels for split, matrix in matrices.items()}
+        draw(title, found["train"], matrices["train"].classes, picture)
+        description = describe_labels(title, found, matrices["train"].classes)
     else:
+        reading.require_used((), f"the dataset {title}: it goes with --labels")
         dataset = load_dataset(title, data_root=data.root)
         try:
             scenes = dataset.split("train")
@@ -89,8 +95,11 @@ def show(
         draw(title, dataset.labels("train"), dataset.classes, picture, scenes=scenes)
         description = describe(dataset)
     if as_json:
-        print_json(description | {"picture": str(picture)})
+        more = {"remarks": list(remarks)} if remarks else {}
+        print_json(description | more | {"picture": str(picture)})
         return
+    for remark in remarks:
+        print_line(remark)
     description |= {"digest": description["digest"][:DIGEST_LENGTH]} if "digest" in description else {}
     summary = [(key.replace("_", " "), str(description[key])) for key in description if key not in ("name", "classes")]
     heads = ("what", "value")

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Common formats whose decoders run no outside program (EPS, for one, runs Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+# Names of files in these formats end so.
+ENDINGS = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
 # Pillow's own warning level: an image of more pixels is taken for a decompression bomb.
 MOST_PIXELS = 89_478_485
 MOST_BYTES = 256 * 2**20

@@ -1,14 +1,15 @@
 """Labels of image files as every reader returns them, and the checks that hold for all of them."""
 
+import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, some_of, unknown_name
 from ..long_tail.statistics import UNKNOWN
 
 SPLIT_NAMES = {
@@ -34,12 +35,23 @@ class AnnotatedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LikelyGroups:
+    """Groups that images seem to have, though nobody said so, and the option that says so."""
+
+    cure: str
+    group_of: Mapping[str, str | None]  # by the file of an image
+
+
+@dataclass(frozen=True, kw_only=True)
 class Annotations:
     """What label files say: images in their order, C class names in column order, remarks on what was ignored."""
 
     images: tuple[AnnotatedImage, ...]
     classes: tuple[str, ...]
     remarks: Sequence[str] = field(default=())
+    likely_groups: LikelyGroups | None = None
+    # Write pictures that the label files hold below a folder, under their names.
+    save_images: Sequence[Callable[[Path], None]] = ()
 
     def labels(self) -> NDArray[np.uint8]:
         """The label matrix `(N, C)`."""
@@ -52,31 +64,60 @@ class Annotations:
 
 
 def checked(found: Annotations, source: Path) -> Annotations:
-    """Return the annotations if the conditions of all imports hold.
+    """Return the annotations with names in one Unicode form, if the conditions of all imports hold.
 
     Raises `InputError` if there is no image or class, an image occurs twice, or a name cannot be used.
     """
     if not found.images:
         raise InputError(f"{source} names no image")
+    if len(set(found.classes)) < len(found.classes):
+        twice = next(name for name in found.classes if found.classes.count(name) > 1)
+        raise InputError(f"{source} names the class {twice!r} twice; give its classes different names")
+    found = renamed(found, {name: normal_name(name) for name in found.classes})
     if len(found.classes) < 2:
         raise InputError(f"{source} names {', '.join(found.classes) or 'no class'}; at least 2 classes are needed")
     for name in found.classes:
         check_name(name, f"class of {source}")
-    if twice := [name for name in found.classes if found.classes.count(name) > 1]:
-        raise InputError(f"{source} names the class {twice[0]!r} twice; give its classes different names")
-    seen: set[PurePosixPath] = set()
+    if alike := _alike(found.classes):
+        found = replace(found, remarks=[*found.remarks, f"{source}: classes of nearly one name: {some_of(alike)}"])
+    seen: set[str] = set()
     for image in found.images:
         check_name(image.file, f"image of {source}")
-        path = PurePosixPath(image.file.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0].endswith(":"):
-            raise InputError(f"{source}: image {image.file!r} lies outside the image folder; give paths below it")
-        if PurePosixPath(image.file) in seen:  # ./a.jpg is a.jpg
+        name = normal_name(image.file).removeprefix("./")
+        if name in seen:
             raise InputError(f"{source}: image {image.file!r} is there twice; leave one of its entries out")
-        seen.add(PurePosixPath(image.file))
-    if len({image.split is None for image in found.images}) > 1:
-        bare = next(image.file for image in found.images if image.split is None)
-        raise InputError(f"{source}: image {bare!r} has no split, others have; give each one, or none")
+        seen.add(name)
     return found
+
+
+def normal_name(name: str) -> str:
+    """A name without blanks around it, and with composed letters (NFC), as most programs write them.
+
+    >>> normal_name(" u\u0308") == "\u00fc"
+    True
+    """
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def renamed(found: Annotations, names: Mapping[str, str]) -> Annotations:
+    """The annotations with other names of classes; classes that have one name then are one."""
+    if all(old == new for old, new in names.items()):
+        return found
+    images = []
+    for image in found.images:
+        given = image.classes, image.unknown, image.difficult
+        held, unknown, difficult = (frozenset(names[name] for name in some) for some in given)
+        images.append(replace(image, classes=held, unknown=unknown - held, difficult=difficult))
+    classes = tuple(dict.fromkeys(names[name] for name in found.classes))
+    return replace(found, images=tuple(images), classes=classes)
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+    """Names that differ in case, blanks or hyphens alone, as `'cat', 'Cat'`."""
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        same.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(repr(name))
+    return [" and ".join(names) for names in same.values() if len(names) > 1]
 
 
 def check_name(name: str, what: str) -> None:

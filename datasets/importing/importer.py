@@ -1,4 +1,4 @@
-"""Building a dataset from your own images: labels read, splits fixed, images decoded, all written as one folder."""
+"""Building a dataset from your own images: files found, splits fixed, images decoded, all written as one folder."""
 
 import contextlib
 import os
@@ -13,19 +13,16 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...files import safe_file_name
-from ..dataset import SPLITS
 from ..images.cache import Cache, ImageFile
+from ..images.decode import ENDINGS
 from ..long_tail.statistics import ClassStatistics
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, StartingWeights, read_manifest
-from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, split_name
-from .coco_json import read_coco_json
-from .label_files import CsvOptions, read_csv
+from .annotations import Annotations
+from .image_files import FoundImages, find_images
 from .splits import SplitOptions, divide
-from .voc_xml import read_voc_folder
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 UNUSABLE = "Repair or replace them and give the same command again, or continue without them: --leave-out-unusable"
 
 
@@ -34,7 +31,7 @@ class ImportOptions:
     """How a dataset is built from annotated images."""
 
     name: str
-    images: Path  # folder that the files are below
+    images: Mapping[str | None, Path]  # folder that the files of a split are below, or with None, all files
     data_root: Path
     splits: SplitOptions = field(default_factory=SplitOptions)
     recipe: str = "paper"
@@ -49,6 +46,11 @@ class ImportOptions:
     def folder(self) -> Path:
         """Where the dataset will be."""
         return self.data_root / self.name
+
+    @property
+    def embedded(self) -> Path:
+        """Where pictures are that the label files hold, until they are decoded."""
+        return self.data_root / f".{self.name}.images"
 
     @property
     def building(self) -> Path:
@@ -71,35 +73,6 @@ def check_dataset_name(name: str, taken: Sequence[str]) -> str:
     return name
 
 
-def read_annotations(labels: Sequence[str], columns: CsvOptions, *, difficult: bool = True) -> Annotations:
-    """Read labels: one CSV, one folder of VOC XML, or COCO JSON files, several as `SPLIT=PATH`.
-
-    Raises `InputError` if there is no such file, or its content cannot be used.
-    """
-    parts: list[tuple[str | None, Path]] = []
-    for text in labels:
-        before, sign, after = text.partition("=")
-        is_split = sign and before.strip().lower() in SPLIT_NAMES
-        parts.append((split_name(before, text), Path(after)) if is_split else (None, Path(text)))
-    if len(parts) > 1 and not all(path.suffix.lower() == ".json" for _, path in parts):
-        raise InputError("--labels is given several times only with COCO JSON files, such as train=a.json test=b.json")
-    if absent := [path for _, path in parts if not path.exists()]:
-        raise InputError(f"no labels at {absent[0]}; give a CSV, a COCO .json or a folder of VOC .xml")
-    first = parts[0][1]
-    if first.is_dir():
-        return checked(read_voc_folder(first, difficult=difficult), first)
-    if first.suffix.lower() == ".xml":
-        raise InputError(f"{first} is one annotation; give the folder of the .xml files")
-    if first.suffix.lower() != ".json":
-        return checked(read_csv(first, columns), first)
-    found = [read_coco_json(path, split=split) for split, path in parts]
-    if any(other.classes != found[0].classes for other in found):
-        raise InputError(f"the files beginning with {first} have different categories; they must be the same")
-    images = tuple(image for part in found for image in part.images)
-    remarks = [remark for part in found for remark in part.remarks]
-    return checked(Annotations(images=images, classes=found[0].classes, remarks=remarks), first)
-
-
 def import_images(
     annotations: Annotations, options: ImportOptions, *, on_progress: Progress = lambda activity, more, total: None
 ) -> tuple[Manifest, list[str]]:
@@ -108,15 +81,21 @@ def import_images(
     The dataset is there whole or not at all, and splits that were decoded already are kept. Raises `InputError` if the
     name is taken, a split is empty, images cannot be used, or the disk is full.
     """
-    labels = annotations.labels()
-    given = [image.split for image in annotations.images]
-    rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes)
-    chosen = {name: [annotations.images[i] for i in rows[name]] for name in SPLITS}
     with dataset_folder.building(options.name, options.data_root):
-        wanted = {name: {annotations.images[i].file: labels[i].tobytes() for i in rows[name]} for name in SPLITS}
+        folders = options.images or {None: _save_images(annotations, options)}
+        found = find_images(annotations.images, folders)
+        labels = annotations.labels()
+        given = [image.split for image in found.images]
+        # An image without a group is one of its own.
+        grouped = any(image.group for image in found.images)
+        groups = [image.group or f"image {image.file}" for image in found.images] if grouped else None
+        rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes, groups=groups)
+        wanted = {
+            name: {found.images[i].file: labels[i].tobytes() for i in of_split} for name, of_split in rows.items()
+        }
         _check_folder(options, annotations.classes, wanted)
-        caches = _decode(chosen, options, on_progress)
-        splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in SPLITS}
+        caches = _decode(found, rows, options, on_progress)
+        splits = {name: _split_labels(caches[name], labels[of_split]) for name, of_split in rows.items()}
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
         summary = f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
         summary += ", long-tailed by the paper's construction" if options.splits.long_tail else ""
@@ -131,14 +110,26 @@ def import_images(
         if options.folder.exists():
             options.folder.rename(old)
         options.building.rename(options.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        for done in (old, options.embedded):
+            shutil.rmtree(done, ignore_errors=True)
     return manifest, [
         *annotations.remarks,
-        *_files_without_label(annotations, options.images),
+        *found.remarks,
+        *(_files_without_label(found.paths) if options.images else ()),
         *remarks,
+        *_groups_in_two_splits(annotations, rows),
         *dataset_folder.describe_reports(options.folder, caches),
         *_files_in_two_splits(splits),
     ]
+
+
+def _save_images(annotations: Annotations, options: ImportOptions) -> Path:
+    """Write pictures that the label files hold, until they are decoded."""
+    for save in annotations.save_images:
+        save(options.embedded)
+    for file in options.embedded.rglob("*"):
+        os.utime(file, (0, 0))  # the same import decodes nothing again
+    return options.embedded
 
 
 def _check_folder(options: ImportOptions, classes: Sequence[str], splits: Mapping[str, Mapping[str, bytes]]) -> None:
@@ -161,18 +152,20 @@ def _check_folder(options: ImportOptions, classes: Sequence[str], splits: Mappin
 
 
 def _decode(
-    chosen: Mapping[str, Sequence[AnnotatedImage]], options: ImportOptions, on_progress: Progress
+    found: FoundImages, rows: Mapping[str, Sequence[int]], options: ImportOptions, on_progress: Progress
 ) -> dict[str, Cache]:
     options.building.mkdir(parents=True, exist_ok=True)
     files = {}
-    for name, images in chosen.items():
+    for name, of_split in rows.items():
         made, copy = options.folder / f"{name}.npy", options.building / f"{name}.npy"
         # The cache of an earlier import is linked into the new one, which takes it if it is of the same files; where
         # files cannot be linked they are decoded again.
         for ending in ("", ".json") if made.exists() and not copy.exists() else ():
             with contextlib.suppress(OSError):
                 os.link(f"{made}{ending}", f"{copy}{ending}")
-        files[name] = [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
+        files[name] = [
+            ImageFile(id=found.images[i].file, path=str(found.paths[i]), shape=found.images[i].shape) for i in of_split
+        ]
     return dataset_folder.decode_splits(
         options.building, files, cure=UNUSABLE, workers=options.workers, leave_out=options.leave_out,
         on_progress=on_progress,
@@ -192,17 +185,31 @@ def _taken(options: ImportOptions) -> InputError:
     return InputError(f"{there}; choose another name, or overwrite it: --replace")
 
 
-def _files_without_label(annotations: Annotations, folder: Path) -> list[str]:
+def _files_without_label(named: Sequence[Path]) -> list[str]:
     """A remark on image files in the folders of named ones that no label names, if there are any."""
-    named = {folder / image.file for image in annotations.images}
+    known = set(named)
     others = [
         path
         for place in {path.parent for path in named}
         if place.is_dir()
         for path in map(Path, os.scandir(place))
-        if path.suffix.lower() in ENDINGS and path not in named
+        if path.suffix.lower() in ENDINGS and path not in known
     ]
     return [f"not taken, no label names them: {_counted(others)}, such as {min(others)}"] if others else []
+
+
+def _groups_in_two_splits(annotations: Annotations, rows: Mapping[str, Sequence[int]]) -> list[str]:
+    """A remark on test images that seem to be of a patient, study or video of training images, if there are any."""
+    if (likely := annotations.likely_groups) is None:
+        return []
+    groups = {name: [likely.group_of[annotations.images[i].file] for i in rows[name]] for name in ("train", "test")}
+    trained = set(groups["train"]) - {None}
+    shared = [group for group in groups["test"] if group in trained]
+    many = (
+        f"{len(shared):,} of {len(groups['test']):,} test images share one with training images, such as {shared[:1]}"
+    )
+    cure = f"If it is a patient, study or video, scores are too good: {likely.cure} keeps each in one split"
+    return [f"images seem to be in groups: {many}. {cure}"] if shared else []
 
 
 def _files_in_two_splits(splits: Mapping[str, SplitLabels]) -> list[str]:

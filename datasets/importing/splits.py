@@ -65,6 +65,7 @@ def divide(
     options: SplitOptions,
     *,
     class_names: Sequence[str] | None = None,  # for messages
+    groups: Sequence[str] | None = None,
 ) -> tuple[dict[str, list[int]], list[str]]:
     """Row numbers of each split, and remarks for the user.
 

@@ -14,7 +14,7 @@ from ..dataset import SPLITS, Dataset
 from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.annotations import AnnotatedImage, Annotations
-from ..importing.label_files import read_label_file
+from ..importing.label_matrix import read_label_matrix
 from ..long_tail.selection import choose_like, ids_digest, pareto_targets, select_head_to_tail
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import SIDES, Manifest, Progress, SplitLabels, read_manifest, write_prepared
@@ -122,7 +122,7 @@ def read_labels(published: PublishedSet, file: Path) -> tuple[SplitLabels, Split
 
     Arrays `trainval2012_ids` and `trainval2012_labels`, of all training images, are preferred to those of the chosen.
     """
-    sides = [read_label_file(file, prefixes=names) for names in (("trainval2012_", "train_"), ("test_",))]
+    sides = [read_label_matrix(file, prefixes=names) for names in (("trainval2012_", "train_"), ("test_",))]
     if any(side.classes != published.classes for side in sides):
         raise InputError(f"{file}: {published.name} has the classes {', '.join(published.classes)}, in this order")
     train, test = (SplitLabels(ids=np.array(side.ids), labels=side.labels) for side in sides)

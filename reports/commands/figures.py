@@ -1,12 +1,15 @@
 """`mltbench figures list | draw`."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.markup import escape
 
 from ...benchmark.commands.options import StoreOptions
 from ...datasets.commands.options import DataOptions
-from ...datasets.importing.label_files import read_label_file
+from ...datasets.importing.label_files import read_matrices, split_and_path
+from ...datasets.importing.label_options import LabelOptions
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError
 from ...terminal import Json, console, print_json, print_line, table_of
@@ -32,7 +35,8 @@ def draw(
     dataset: str | None = None,
     /,
     *,
-    labels: Path | None = None,
+    labels: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    reading: LabelOptions = LabelOptions(),
     figure: tuple[str, ...] = (),
     recipe: str | None = None,
     to: Path = Path("figures"),
@@ -50,15 +54,16 @@ def draw(
 
     Args:
         dataset: The dataset; with --labels, how to call it.
-        labels: A label matrix alone, .npz or CSV, instead of a registered dataset.
+        labels: Labels alone instead of a dataset: an .npz with ids and labels, or any files that `data import` reads.
         figure: Only this figure; repeatable.
         recipe: Runs of this recipe [default: the dataset's own].
         to: Folder of the figures.
     """
     entries = [get_figure(name) for name in figure] if figure else None
-    if labels is not None:
-        found_labels = read_label_file(labels)
-        source = FigureSource(dataset=dataset or labels.stem, labels=(found_labels.labels, found_labels.classes))
+    if labels:
+        matrix = read_matrices(labels, reading)[0]["train"]
+        title = dataset or split_and_path(labels[0])[1].stem
+        source = FigureSource(dataset=title, labels=(matrix.labels, matrix.classes))
     elif dataset is not None:
         get_dataset_entry(dataset)
         opened = store.open(create=False) if store.tracking_uri or (store.root / "mlflow.db").exists() else None
