@@ -80,10 +80,11 @@ def checked(found: Annotations, source: Path) -> Annotations:
         check_name(name, f"class of {source}")
     if alike := _alike(found.classes):
         found = replace(found, remarks=[*found.remarks, f"{source}: classes of nearly one name: {some_of(alike)}"])
-    seen: set[str] = set()
+    seen: set[tuple[str | None, str]] = set()
     for image in found.images:
         check_name(image.file, f"image of {source}")
-        name = normal_name(image.file).removeprefix("./")
+        # Each split may have a folder with an image of that name.
+        name = image.split, normal_name(image.file).removeprefix("./")
         if name in seen:
             raise InputError(f"{source}: image {image.file!r} is there twice; leave one of its entries out")
         seen.add(name)

@@ -5,7 +5,6 @@ folders above or below the given one. What is found is never guessed: one file, 
 """
 
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...errors import InputError, some_of
 from ..images.decode import ENDINGS
-from .annotations import SPLIT_NAMES, AnnotatedImage
+from .annotations import SPLIT_NAMES, AnnotatedImage, normal_name
 
 # Label Studio's address of a file on the machine that served it.
 SERVED = "?d="
@@ -48,8 +47,8 @@ def find_images(images: Sequence[AnnotatedImage], folders: Mapping[str | None, P
             path = next(iter(trees.values())).root.joinpath(*_parts(image.file)[0])
         if (other := first.setdefault(path, image.file)) is not image.file:
             raise InputError(f"images {other!r} and {image.file!r} are one file, {path}; leave one of them out")
-        name = unicodedata.normalize("NFC", path.relative_to(above).as_posix())
-        if name != image.file and PurePosixPath(image.file) != PurePosixPath(name):
+        name = normal_name(path.relative_to(above).as_posix())
+        if PurePosixPath(normal_name(image.file)) != PurePosixPath(name):
             otherwise.append(f"{image.file!r} ({name})")
         paths.append(path)
         found.append(replace(image, file=name, split=split, other_file=None))
@@ -177,4 +176,4 @@ def _parts(name: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _key(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return normal_name(text).casefold()

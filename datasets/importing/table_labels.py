@@ -43,7 +43,9 @@ GROUP_LIKE = re.compile(
     r"(patient|subject|study|participant|person|case|video|clip|series|session|slide|scene|sequence)s?"
     r"[ _.-]?(id|ids|name|no|nr|num|number|uid|key|index)?"
 )
-GROUP_IN_PATH = r"(?:patient|subject|subj|sub|person|case|video|p)[-_]?[0-9]{3,}(?=[/_.-])"
+GROUP_IN_PATH = re.compile(
+    r"(?<![^/_])((?:patient|subject|subj|sub|person|case|video|p)[-_]?)[0-9]{3,}(?=[/_.-])", re.IGNORECASE
+)
 
 Meaning = Literal["present", "absent", "uncertain", "blank"]
 # Texts that programs write where there is nothing; `none` may be the name of a class.
@@ -431,8 +433,9 @@ def _likely_groups(columns: Columns, image: str) -> LikelyGroups | None:
         for name in columns.left()
         if GROUP_LIKE.fullmatch(name.casefold())
     ]
-    in_path = [re.search(f"(?<![^/_]){GROUP_IN_PATH}", str(cell), re.IGNORECASE) for cell in cells[image]]
-    found.append((f"--group-pattern '{GROUP_IN_PATH}'", [match and match[0] for match in in_path]))
+    in_path = [GROUP_IN_PATH.search(str(cell)) for cell in cells[image]]
+    word = next((match[1] for match in in_path if match), "")
+    found.append((f"--group-pattern '{word}[0-9]+'", [match and match[0] for match in in_path]))
     number = len(set(cells[image]))
     several = [(len(set(groups)), cure, groups) for cure, groups in found if 1 < len(set(groups)) < number]
     if not several:
