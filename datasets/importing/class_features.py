@@ -1,7 +1,7 @@
 """Names of classes in the metadata that Hugging Face's `datasets` writes into Parquet and Arrow files.
 
-A feature is the JSON of that package: `{"names": [...], "_type": "ClassLabel"}`, a list (`List`, `LargeList`, `Sequence`,
-or a JSON list of one feature), an object of features, or anything else, which has no names.
+A feature is the JSON of that package: `{"names": [...], "_type": "ClassLabel"}`, a list of such (`List`, `Sequence`, or
+a JSON list of one), an object of features, or anything else, which has no names.
 """
 
 import json

@@ -40,7 +40,9 @@ def cells_of(value: Any, name: str) -> Iterator[tuple[str, Cell | None]]:
     >>> dict(cells_of({"box": [[0, 0, 9, 9]], "labels": ["cat", None, "dog"]}, "objects"))
     {'objects.box': None, 'objects.labels': ('cat', 'dog')}
     """
-    if isinstance(value, dict):
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
         for key, member in value.items():
             yield from cells_of(member, f"{name}.{key}")
     elif isinstance(value, list):

@@ -4,6 +4,7 @@ import io
 import json
 
 import hugging_face as hf
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -244,3 +245,20 @@ def test_what_cannot_be_read_is_refused_with_its_place(tmp_path):
     }.items():
         with pytest.raises(InputError, match=words):
             read_tables(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_memory_does_not_grow_with_the_pictures(tmp_path, ending):
+    noise = np.random.default_rng(0).bytes(20_000_000)
+    images = [{"bytes": PICTURES[0] + noise[i : i + 20_000], "path": None} for i in range(0, len(noise), 20_000)]
+    table = hf.table_of({"image": images, "n": list(range(len(images)))}, FEATURES)
+    path = tmp_path / f"one.{ending}"
+    pq.write_table(table, path, row_group_size=5) if ending == "parquet" else hf.write_stream(path, table)
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(counted := pa.proxy_memory_pool(before))
+    try:
+        only(path).save_images(tmp_path / "out")
+    finally:
+        pa.set_memory_pool(before)
+    assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*.png")) > len(noise)
+    assert counted.max_memory() < len(noise) / 4
