@@ -1,7 +1,6 @@
 """Labels from a folder of VOC XML files, read so that no entity is expanded and nothing outside is fetched."""
 
 import codecs
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from defusedxml.ElementTree import fromstring
 
 from ...errors import InputError
 from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations
+from .sizes import shape_of
 from .typed_cells import names_file
 
 MOST_BYTES = 16 * 2**20
@@ -42,7 +42,8 @@ def read_voc_file(path: Path) -> AnnotatedImage:
             raise InputError(f"{path}: object number {number} has difficult={given!r:.40}; it must be 0 or 1")
         (difficult if DIFFICULT[flag] else sure).add(name)
     file, held = (root.findtext("filename") or "").strip() or path.stem, frozenset(sure | difficult)
-    return AnnotatedImage(file=file, classes=held, difficult=held - sure, shape=_shape(root, path))
+    shape = shape_of(root.findtext("size/width"), root.findtext("size/height"), str(path))
+    return AnnotatedImage(file=file, classes=held, difficult=held - sure, shape=shape)
 
 
 def read_voc_folder(folder: Path, *, difficult: bool = True) -> Annotations:
@@ -181,16 +182,3 @@ def _in_utf8(data: bytes) -> bytes:
     else:
         return data
     return DECLARATION.sub("", text.lstrip(), count=1).encode()
-
-
-def _shape(root: Element, path: Path) -> tuple[int, int] | None:
-    """Width and height; None where one is missing, empty, 0 or a part of a pixel."""
-    sides = []
-    for side in ("width", "height"):
-        text = (root.findtext(f"size/{side}") or "").strip()
-        try:
-            value = float(text or 0)
-        except ValueError as error:
-            raise InputError(f"{path}: the {side} {text!r:.20} is no number of pixels") from error
-        sides.append(int(value) if math.isfinite(value) and value == int(value) and value > 0 else None)
-    return (sides[0], sides[1]) if sides[0] and sides[1] else None

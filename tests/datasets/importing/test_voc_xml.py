@@ -64,7 +64,7 @@ def test_sizes_are_whole_pixels_or_unknown(tmp_path, size, shape):
 
 def test_a_size_in_words_is_refused(tmp_path):
     size = "<size><width>wide</width><height>48</height></size>"
-    with pytest.raises(InputError, match=r"a.xml: the width 'wide' is no number of pixels"):
+    with pytest.raises(InputError, match=r"a.xml: width='wide' is no number of pixels"):
         read_voc_folder(folder(tmp_path, {"a.xml": annotation("a.jpg", "cat", size=size)}))
 
 
