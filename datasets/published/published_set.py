@@ -15,7 +15,8 @@ from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.annotations import AnnotatedImage, Annotations
 from ..importing.label_files import read_label_file
-from ..long_tail.selection import choose_like, ids_digest, pareto_targets, select_head_to_tail
+from ..long_tail.drawing import choose_like
+from ..long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import SIDES, Manifest, Progress, SplitLabels, read_manifest, write_prepared
 from ..registry import DatasetEntry, register_dataset
