@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...files import safe_file_name
-from ..dataset import SPLITS
 from ..images.cache import Cache, ImageFile
 from ..long_tail.statistics import ClassStatistics
 from ..prepared import dataset_folder
@@ -111,17 +110,17 @@ def import_images(
     labels = annotations.labels()
     given = [image.split for image in annotations.images]
     rows, remarks = divide(labels, given, options.splits, class_names=annotations.classes)
-    chosen = {name: [annotations.images[i] for i in rows[name]] for name in SPLITS}
+    chosen = {name: [annotations.images[i] for i in found] for name, found in rows.items()}
     with dataset_folder.building(options.name, options.data_root):
-        wanted = {name: {annotations.images[i].file: labels[i].tobytes() for i in rows[name]} for name in SPLITS}
+        wanted = {name: {annotations.images[i].file: labels[i].tobytes() for i in rows[name]} for name in rows}
         _check_folder(options, annotations.classes, wanted)
         caches = _decode(chosen, options, on_progress)
-        splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in SPLITS}
+        splits = {name: _split_labels(caches[name], labels[rows[name]]) for name in rows}
         ClassStatistics.from_labels(splits["train"].labels, class_names=annotations.classes)
         summary = f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
         summary += ", long-tailed by the paper's construction" if options.splits.long_tail else ""
         about = {name: getattr(options, name) for name in ("name", "source", "recipe", "backbone", "weights")}
-        about |= {"summary": summary, "classes": annotations.classes, "options": asdict(options.splits)}
+        about |= {"summary": summary, "classes": annotations.classes, "options": options.splits.recorded()}
         manifest = dataset_folder.describe_splits(splits, **about)
         if not options.replace and read_manifest(options.folder) not in (None, manifest):
             raise _taken(options)
@@ -150,8 +149,9 @@ def _check_folder(options: ImportOptions, classes: Sequence[str], splits: Mappin
         raise InputError(f"{folder} is there and is no dataset of mltbench; {cure}")
     if options.replace or (found := read_manifest(folder)) is None:
         return
-    others = tuple(found.classes) != tuple(classes) or found.options != asdict(options.splits)
-    for name, wanted in splits.items():
+    others = tuple(found.classes) != tuple(classes) or found.options != options.splits.recorded()
+    others |= found.digests.keys() != splits.keys()
+    for name, wanted in splits.items() if not others else ():
         there = dataset_folder.read_split_labels(folder, found, name)
         kept = dict(zip(there.ids.tolist(), (row.tobytes() for row in there.labels), strict=True))
         # Unusable images may have been left out of what is there.
