@@ -15,7 +15,7 @@ from rich.markup import escape
 from ...errors import InputError
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, print_tables, table_of
-from ..dataset import SPLITS, Dataset, Split
+from ..dataset import Dataset, Split
 from ..importing.label_files import read_label_file
 from ..long_tail.statistics import (
     GROUP_COLOURS,
@@ -136,7 +136,7 @@ def describe_labels(name: str, labels: Mapping[str, NDArray[np.uint8]], classes:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What `describe_labels` says of all splits, with digest and image shape; the images may be missing."""
-    labels = {split: dataset.labels(split) for split in SPLITS if split in dataset.digests}
+    labels = {split: dataset.labels(split) for split in dataset.splits}
     description = describe_labels(dataset.name, labels, dataset.classes) | {"digest": dataset.digest}
     try:
         shapes = {split: dataset.split(split).images.shape[1:] for split in labels}

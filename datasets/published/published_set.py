@@ -184,7 +184,9 @@ def open_published(name: str, data_root: Path) -> Dataset:
     if (manifest := read_manifest(folder)) is None:
         other = f"`mltbench data prepare {name} --root FOLDER` takes what is on disk"
         raise InputError(f"{name} is not prepared under {data_root}: {command} downloads and decodes it, {other}")
-    return dataset_folder.open_prepared(folder, manifest, cure=f"{command} puts them there")
+    return dataset_folder.open_prepared(
+        folder, manifest, cure=f"`mltbench data prepare {name} --splits {{split}}` puts them there"
+    )
 
 
 def _training_ids(
