@@ -1,4 +1,4 @@
-"""Datasets as values: named classes and three splits, each with one digest, opened when first asked for."""
+"""Datasets as values: named classes and up to three splits, each with one digest, opened when first asked for."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -78,8 +78,19 @@ class Dataset:
         openers = {split: partial(splits.__getitem__, split) for split in splits}
         return cls(name=name, classes=tuple(classes), digests={k: s.digest for k, s in splits.items()}, openers=openers)
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits, `train` first: any but `train` may be missing."""
+        return tuple(name for name in SPLITS if name in self.digests)
+
+    def require_validation(self, what: str) -> None:
+        """Raise `InputError` unless there is a validation split, which `what` scores."""
+        if "validation" not in self.splits:
+            cure = "import it with one: without --no-validation, with --replace"
+            raise InputError(f"{self.name} has no validation split, which {what} scores; {cure}")
+
     def split(self, name: str) -> Split:
-        """Open one of `train`, `validation`, `test`.
+        """Open one of `splits`.
 
         Raises `InputError` if the split is unknown, or its content does not have the recorded digest.
         """

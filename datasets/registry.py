@@ -76,10 +76,11 @@ def load_dataset(name: str, *, data_root: Path | str | None = None) -> Dataset:
 
 
 def prepare(name: str, data_root: Path, *, splits: Sequence[str] = SPLITS) -> None:
-    """Open the splits that are needed, so that generated ones are there before several processes use them."""
+    """Open those of the splits that the dataset has, so that generated ones are there before several processes ask."""
     dataset = load_dataset(name, data_root=data_root)
     for split in splits:
-        dataset.split(split)
+        if split in dataset.splits:
+            dataset.split(split)
 
 
 def resolve_data_root(given: Path | str | None = None) -> Path:

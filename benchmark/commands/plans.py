@@ -12,7 +12,7 @@ from rich.progress import BarColumn
 from rich.table import Table
 from rich.text import Text
 
-from ...datasets.registry import prepare
+from ...datasets.registry import load_dataset, prepare
 from ...errors import without_password
 from ...terminal import Bars, console, print_line, short_id, table_of
 from ..executors.in_process import Executor
@@ -46,7 +46,13 @@ def run_plans(
     executor: Executor | None = None,
     dry_run: bool = False,
 ) -> bool:
-    """Train what plans lack, one after the other, or only show them; return whether something failed."""
+    """Train what plans lack, one after the other, or only show them; return whether something failed.
+
+    Raises:
+        InputError: if epochs are to be evaluated and a dataset has no validation split.
+    """
+    for plan in plans if settings.execution.evaluate_every else ():
+        load_dataset(plan.dataset, data_root=settings.data_root).require_validation("--evaluate-every")
     failed = False
     for plan in plans:
         if dry_run:

@@ -23,11 +23,11 @@ def write_outcome(
     dataset: Dataset,
     network: nn.Module,
     *,
-    validation: Scores,
+    validation: Scores | None,
     test: Scores | None,
     test_scores: NDArray[np.float32] | None,
 ) -> None:
-    """Write `per_class.json`, `weights.pt` and, if the test split was opened and scored, `test_scores.npz`.
+    """Write `per_class.json` of what was scored, `weights.pt` and, if the test split was opened, `test_scores.npz`.
 
     The latter are `(N, C)` float32 raw logits.
 

@@ -44,7 +44,7 @@ class Predictor:
     def __init__(self, folder: Path) -> None:
         self.experiment = Experiment.from_json(_text(folder / "experiment.json"))
         per_class = json.loads(_text(folder / "per_class.json"))["average_precision"]
-        self.classes = tuple(per_class["validation"])
+        self.classes = tuple(next(iter(per_class.values())))
         self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
         # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
         photographs = get_backbone(self.experiment.backbone).for_photographs

@@ -213,7 +213,7 @@ class _Run:
     def finish(self, dataset: Dataset) -> None:
         """Score the network as it is and write everything that a finished run leaves."""
         learner, path, journal = self.learner, self.folder.path, self.folder.journal
-        validation, _ = learner.evaluate("validation", folder=path)
+        validation = learner.evaluate("validation", folder=path)[0] if "validation" in dataset.splits else None
         score_test = self.job.execution.score_test
         test, test_scores = learner.evaluate("test", folder=path) if score_test else (None, None)
         progress = self.progress
@@ -223,7 +223,8 @@ class _Run:
             cost["cost/peak_memory_mib"] = peak
         write_outcome(path, dataset, learner.network, validation=validation, test=test, test_scores=test_scores)
         metrics = {**(test.as_metrics("test") if test else {}), **cost}
-        journal.append_once("evaluation", step=progress.epochs, metrics=validation.as_metrics("validation"))
+        if validation:
+            journal.append_once("evaluation", step=progress.epochs, metrics=validation.as_metrics("validation"))
         journal.append_once("test" if test else "cost", step=progress.epochs, metrics=metrics)
         slower: dict[str, Any] = learner.graphs.slower_because(learner.training["batch_size"])
         journal.append("finished", step=progress.epochs, durable=True, **slower)

@@ -37,8 +37,7 @@ def break_down(plan: Plan, feed: Feed, learner: Learner, *, steps: int) -> dict[
     run_steps = epochs * sum(1 for _ in feed.slices(len(feed.sampling.next_epoch())))
     parts = {part: statistics.median(row[part] for row in rows) for part in STEP_PARTS}
     started = time.perf_counter()
-    learner.evaluate("validation")
-    scores = learner.evaluate("test")[1]
+    *_, scores = [learner.evaluate(split)[1] for split in learner.dataset.splits[1:]]
     parts["metrics"] = 1000 * (time.perf_counter() - started) / run_steps
     parts["tracking"] = _tracking(plan, learner, scores) / run_steps
     return {"milliseconds": parts, "batch": batch, "steps": run_steps}

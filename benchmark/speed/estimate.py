@@ -107,9 +107,10 @@ def estimate(
         timing: whether steps of a kind without finished runs are timed; if not, there is no estimate then.
     """
     dataset, execution = load_dataset(plan.dataset, data_root=settings.data_root), settings.execution
-    validation, *test = (len(dataset.labels(name)) for name in plan.splits[1:])
+    sizes = {name: len(dataset.labels(name)) for name in plan.splits[1:] if name in dataset.splits}
+    validation, test = (sizes.get(name, 0) for name in ("validation", "test"))
     cohorts = form_cohorts(missing, largest=settings.largest_cohort(len(missing)))
-    known, speeds = finished_speeds(runs, execution, scored=validation + sum(test)), dict[Kind, Speed]()
+    known, speeds = finished_speeds(runs, execution, scored=validation + test), dict[Kind, Speed]()
     times, training_seconds, images, scored = [], 0.0, 0, 0
     workers = min(settings.workers, len(cohorts))
     # More threads than cores take turns.
@@ -122,7 +123,7 @@ def estimate(
                 return None
             speeds[kind] = known.get(kind) or measure_speed(first, dataset, execution, kind.cohort)
         left = sum(planned.images - begun.get(planned.experiment.id, 0) for planned in cohort)
-        scorings = sum(planned_scorings(planned, execution) * validation + sum(test) for planned in cohort)
+        scorings = sum(planned_scorings(planned, execution) * validation + test for planned in cohort)
         training = crowd * left * speeds[kind].training
         times.append(training + crowd * scorings * speeds[kind].scoring)
         images, scored, training_seconds = images + left, scored + scorings, training_seconds + training

@@ -16,7 +16,7 @@ from rich.markup import escape
 from ...errors import InputError
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, print_tables, table_of
-from ..dataset import SPLITS, Dataset, Split
+from ..dataset import Dataset, Split
 from ..importing.label_files import read_matrices, split_and_path
 from ..importing.label_options import LabelOptions
 from ..long_tail.statistics import (
@@ -145,7 +145,7 @@ def describe_labels(name: str, labels: Mapping[str, NDArray[np.uint8]], classes:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What `describe_labels` says of all splits, with digest and image shape; the images may be missing."""
-    labels = {split: dataset.labels(split) for split in SPLITS if split in dataset.digests}
+    labels = {split: dataset.labels(split) for split in dataset.splits}
     description = describe_labels(dataset.name, labels, dataset.classes) | {"digest": dataset.digest}
     try:
         shapes = {split: dataset.split(split).images.shape[1:] for split in labels}

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ def import_images(
         summary = f"imported: {sum(len(split.ids) for split in splits.values()):,} images"
         summary += ", long-tailed by the paper's construction" if options.splits.long_tail else ""
         about = {name: getattr(options, name) for name in ("name", "source", "recipe", "backbone", "weights")}
-        about |= {"summary": summary, "classes": annotations.classes, "options": asdict(options.splits)}
+        about |= {"summary": summary, "classes": annotations.classes, "options": options.splits.recorded()}
         manifest = dataset_folder.describe_splits(splits, **about)
         if not options.replace and read_manifest(options.folder) not in (None, manifest):
             raise _taken(options)
@@ -141,8 +141,9 @@ def _check_folder(options: ImportOptions, classes: Sequence[str], splits: Mappin
         raise InputError(f"{folder} is there and is no dataset of mltbench; {cure}")
     if options.replace or (found := read_manifest(folder)) is None:
         return
-    others = tuple(found.classes) != tuple(classes) or found.options != asdict(options.splits)
-    for name, wanted in splits.items():
+    others = tuple(found.classes) != tuple(classes) or found.options != options.splits.recorded()
+    others |= found.digests.keys() != splits.keys()
+    for name, wanted in splits.items() if not others else ():
         there = dataset_folder.read_split_labels(folder, found, name)
         kept = dict(zip(there.ids.tolist(), (row.tobytes() for row in there.labels), strict=True))
         # Unusable images may have been left out of what is there.

@@ -1,11 +1,10 @@
-"""Choosing images by their labels: a long tail as in VOC-MLT and COCO-MLT, and splits distributed like others."""
+"""Choosing images by their labels: a long tail as in VOC-MLT and COCO-MLT."""
 
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from ...errors import InputError
@@ -57,8 +56,8 @@ def select_head_to_tail(
     """
     if len(targets) != labels.shape[1]:
         raise InputError(f"{len(targets)} targets for {labels.shape[1]} classes: one each is needed")
-    members = [set(np.flatnonzero(column).tolist()) for column in labels.T]
-    classes_of = [np.flatnonzero(row).tolist() for row in labels]
+    members = [set(np.flatnonzero(column == 1).tolist()) for column in labels.T]
+    classes_of = [np.flatnonzero(row == 1).tolist() for row in labels]
     selection: set[int] = set()
     kept: list[set[int]] = [set() for _ in members]
 
@@ -76,64 +75,6 @@ def select_head_to_tail(
                 for other in classes_of[index]:
                     kept[other].discard(index)
     return list(order(selection))
-
-
-def choose_like(
-    pool: NDArray[np.uint8], model: NDArray[np.uint8], size: int, *, seed: int, largest_share: float = 1.0
-) -> list[int]:
-    """Choose `size` rows of a pool whose class frequencies are near those of a model: a validation like the test split.
-
-    Starts from a random sample and exchanges one row at a time, the best to add for the best to drop, while that moves
-    the class counts closer to the model's. In integers from a frozen random stream: the same rows on every machine.
-
-    Args:
-        pool: `(N, C)` of 0/1, the rows to choose from.
-        model: `(M, C)` of 0/1, whose distribution is wanted.
-        size: how many rows; `InputError` if the pool is too small.
-        seed: of the sample that it starts from.
-        largest_share: of a class's rows in the pool that may be taken; 0.5 leaves at least half of every class.
-    """
-    if not 0 < size <= len(pool):
-        raise InputError(f"cannot choose {size} of {len(pool)} images; take a share between 0 and 1, or add images")
-    most = np.floor(pool.sum(axis=0, dtype=np.int64) * largest_share).astype(np.int64)
-    counts = model.sum(axis=0, dtype=np.int64)
-    wanted = np.minimum((2 * counts * size + len(model)) // (2 * len(model)), most)  # rounded shares
-    rows = pool.astype(np.int64)
-    chosen = _first_sample(rows, most, size, RandomState(seed))
-    have = rows[chosen].sum(axis=0)
-    # Relative deviations count, so that rare classes are met as well as frequent ones.
-    weights = 1_000_000 // (wanted + 1)
-    impossible = np.iinfo(np.int64).max
-    while not chosen.all():
-        inside, outside = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-        # Squared deviation after dropping row y: each of its classes changes by w (1 - 2 (have - wanted)).
-        cost_of_dropping = rows[inside] @ (weights * (1 - 2 * (have - wanted)))
-        dropped = inside[cost_of_dropping.argmin()]
-        left = have - rows[dropped]
-        cost_of_adding = rows[outside] @ (weights * (1 + 2 * (left - wanted)))
-        cost_of_adding[rows[outside] @ (left >= most).astype(np.int64) > 0] = impossible
-        added = outside[cost_of_adding.argmin()]
-        if cost_of_adding.min() == impossible or cost_of_dropping.min() + cost_of_adding.min() >= 0:
-            break
-        chosen[dropped], chosen[added] = False, True
-        have = left + rows[added]
-    return [int(i) for i in np.flatnonzero(chosen)]
-
-
-def _first_sample(
-    rows: NDArray[np.int64], most: NDArray[np.int64], size: int, generator: RandomState
-) -> NDArray[np.bool_]:
-    chosen, have = np.zeros(len(rows), dtype=bool), np.zeros(rows.shape[1], dtype=np.int64)
-    for i in generator.permutation(len(rows)):
-        if chosen.sum() == size:
-            break
-        if (have + rows[i] <= most).all():
-            chosen[i] = True
-            have += rows[i]
-    if chosen.sum() < size:
-        found = f"only {int(chosen.sum())} of {len(rows)} images can be set aside without emptying a class"
-        raise InputError(f"{found}, {size} wanted; take a smaller share")
-    return chosen
 
 
 def ids_digest(ids: Iterable[str]) -> str:

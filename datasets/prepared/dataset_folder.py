@@ -150,7 +150,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def open_prepared(folder: Path, manifest: Manifest, *, cure: str = "prepare or import it again") -> Dataset:
-    """Open the dataset of a folder; labels and images are read when first asked for; `cure` is for missing images."""
+    """Open the dataset of a folder; labels and images are read when first asked for.
+
+    `cure` says what to do about missing images, of the split `{split}`.
+    """
     digests = manifest.digests
     openers = {name: partial(_open_split, folder, manifest, name, cure) for name in digests}
     labels = {name: partial(_open_labels, folder, manifest, name) for name in digests}
@@ -185,7 +188,7 @@ def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split
     labels = read_split_labels(folder, manifest, name)
     cache = find_cache(folder / f"{name}.npy")
     if cache is None:
-        raise InputError(f"the {name} images of {manifest.name} are not under {folder}; {cure}")
+        raise InputError(f"the {name} images of {manifest.name} are not under {folder}; {cure.format(split=name)}")
     pixels = open_pixels(cache.path)
     kept = [image.id for image in cache.images if not image.problem]
     if kept != labels.ids.tolist() or len(pixels) != len(kept):

@@ -15,7 +15,8 @@ from ..download.fetching import Download, address, fetch
 from ..images.cache import ImageFile
 from ..importing.annotations import AnnotatedImage, Annotations
 from ..importing.label_matrix import read_label_matrix
-from ..long_tail.selection import choose_like, ids_digest, pareto_targets, select_head_to_tail
+from ..long_tail.drawing import choose_like
+from ..long_tail.selection import ids_digest, pareto_targets, select_head_to_tail
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import SIDES, Manifest, Progress, SplitLabels, read_manifest, write_prepared
 from ..registry import DatasetEntry, register_dataset
@@ -183,7 +184,9 @@ def open_published(name: str, data_root: Path) -> Dataset:
     if (manifest := read_manifest(folder)) is None:
         other = f"`mltbench data prepare {name} --root FOLDER` takes what is on disk"
         raise InputError(f"{name} is not prepared under {data_root}: {command} downloads and decodes it, {other}")
-    return dataset_folder.open_prepared(folder, manifest, cure=f"{command} puts them there")
+    return dataset_folder.open_prepared(
+        folder, manifest, cure=f"`mltbench data prepare {name} --splits {{split}}` puts them there"
+    )
 
 
 def _training_ids(

@@ -36,6 +36,7 @@ def learning_curves(store: Store, runs: pd.DataFrame, *, measures: tuple[str, ..
 
 def _collect_validation(source: FigureSource) -> pd.DataFrame:
     store, runs = source.need_store(), source.standard_runs
+    source.require_validation()
     # Most runs are evaluated once: the total alone shows that, and the groups' curves need not be read.
     total = learning_curves(store, runs, measures=(TOTAL,))
     points = total.groupby("experiment_id").epoch.nunique()

@@ -88,6 +88,11 @@ class FigureSource:
         runs = self.runs
         return pd.DataFrame() if runs is None else runs[(runs.dataset == self.dataset) & (runs.state == "finished")]
 
+    def require_validation(self) -> None:
+        """Raise `MissingDataError` where finished runs show that the dataset has no validation split."""
+        if len(runs := self.finished_runs) and runs.validation_total.isna().all():
+            raise MissingDataError(f"{self.dataset} has no validation split, which is what it would show")
+
     @cached_property
     def standard_runs(self) -> pd.DataFrame:
         """Finished runs of the methods' rows by the tables' protocol, in the catalogue's order of methods.
@@ -121,6 +126,7 @@ class FigureSource:
 
         Labels, seed, and mAP on the validation split in percent by group (NaN where it was not evaluated).
         """
+        self.require_validation()
         rows: list[dict[str, Any]] = []
         for run in self.need_store().runs_of(kind="trial"):
             tags, metrics = run.data.tags, run.data.metrics

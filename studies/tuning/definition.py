@@ -53,9 +53,15 @@ class Setting:
     def experiments(
         self, methods: Sequence[str], *, overrides: Sequence[str], seeds: Sequence[int], dataset: str | None = None
     ) -> tuple[PlannedExperiment, ...]:
-        """Experiments of methods with overrides of their own, on the setting's dataset or a variant of it."""
+        """Experiments of methods with overrides of their own, on the setting's dataset or a variant of it.
+
+        Raises:
+            InputError: if that has no validation split, or a name or an override is unknown.
+        """
+        opened = open_dataset(dataset or self.dataset, data_root=self.settings.data_root)
+        opened.require_validation("a study")
         return build_plan(
-            open_dataset(dataset or self.dataset, data_root=self.settings.data_root),
+            opened,
             methods,
             seeds=seeds,
             recipe=self.recipe or get_dataset_entry(self.dataset).recipe,
