@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.text import Text
 
 from ...datasets.commands.options import AtLeastOne
-from ...datasets.importing.importer import ENDINGS
+from ...datasets.images.decode import ENDINGS
 from ...errors import InputError, some_of
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, table_of

@@ -43,8 +43,10 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         self.experiment = Experiment.from_json(_text(folder / "experiment.json"))
-        per_class = json.loads(_text(folder / "per_class.json"))["average_precision"]
-        self.classes = tuple(per_class["validation"])
+        per_class = json.loads(_text(folder / "per_class.json"))
+        self.classes = tuple(per_class["average_precision"]["validation"])
+        # Earlier versions kept the upper 8 of 16 bits, also where fewer are used.
+        self.bits = per_class.get("image_bits", 16) or 8
         self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
         # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
         photographs = get_backbone(self.experiment.backbone).for_photographs
@@ -60,7 +62,7 @@ class Predictor:
         pixels, problems = [], {}
         for path in images:
             try:
-                pixels.append(decode_image(path, self.side).pixels)
+                pixels.append(decode_image(path, self.side, bits=self.bits).pixels)
             except BadImageError as error:
                 problems[path] = str(error)
         scores = iter(self._scores(torch.from_numpy(np.stack(pixels))) if pixels else ())

@@ -15,6 +15,7 @@ from ...errors import InputError
 from ...files import safe_file_name
 from ..dataset import SPLITS
 from ..images.cache import Cache, ImageFile
+from ..images.decode import ENDINGS
 from ..long_tail.statistics import ClassStatistics
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, StartingWeights, read_manifest
@@ -25,7 +26,6 @@ from .splits import SplitOptions, divide
 from .voc_xml import read_voc_folder
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 UNUSABLE = "Repair or replace them and give the same command again, or continue without them: --leave-out-unusable"
 
 
@@ -169,7 +169,7 @@ def _decode(
         made, copy = options.folder / f"{name}.npy", options.building / f"{name}.npy"
         # The cache of an earlier import is linked into the new one, which takes it if it is of the same files; where
         # files cannot be linked they are decoded again.
-        for ending in ("", ".json") if made.exists() and not copy.exists() else ():
+        for ending in ("", ".json", ".jsonl") if made.exists() and not copy.exists() else ():
             with contextlib.suppress(OSError):
                 os.link(f"{made}{ending}", f"{copy}{ending}")
         files[name] = [ImageFile(id=i.file, path=str(options.images / i.file), shape=i.shape) for i in images]
@@ -180,11 +180,10 @@ def _decode(
 
 
 def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
-    good = [i for i, image in enumerate(cache.images) if not image.problem]
-    if not good:
+    rows, ids, digests = cache.kept()
+    if not rows.size:
         raise InputError(f"no image of the split {cache.path.stem} can be used")
-    ids, digests = np.array([(cache.images[i].id, cache.images[i].file_digest) for i in good]).T
-    return SplitLabels(ids=ids, labels=labels[good], file_digests=digests)
+    return SplitLabels(ids=ids, labels=labels[rows], file_digests=digests)
 
 
 def _taken(options: ImportOptions) -> InputError:

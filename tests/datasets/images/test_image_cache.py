@@ -46,7 +46,7 @@ BAD = {
     "text.jpg": (b"no image at all", "no image in a known format"),
     "bomb.gif": (BOMB, "decompression bomb"),
     "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image in a known format"),
-    "float.tiff": (saved(Image.fromarray(np.ones((30, 40), np.float32)), "TIFF"), "no fixed range"),
+    "float.tiff": (saved(Image.fromarray(np.full((30, 40), 1.5, np.float32)), "TIFF"), "no fixed range"),
 }
 
 
@@ -104,8 +104,9 @@ def test_bad_images_are_named_after_all_were_tried_and_may_be_left_out(files, tm
         path.write_bytes(data[:100])
     with pytest.raises(BadImagesError, match="2 of 100 images cannot be used") as error:
         build_cache(files, tmp_path / "images.npy", 32)
-    assert [image.id for image in error.value.images if image.problem] == ["003", "070"]
-    assert not list(tmp_path.glob("*images.npy*[!k]"))  # nothing but its lock
+    assert [image.id for image in error.value.bad] == ["003", "070"]
+    # Nothing but its lock and the table of what became of each image.
+    assert {path.name for path in tmp_path.glob("*images.npy*")} == {"images.npy.lock", "images.npy.jsonl"}
     without = build_cache(files, tmp_path / "images.npy", 32, leave_out=True)
     rows = [i for i in range(100) if i not in (3, 70)]
     assert (open_pixels(without.path) == open_pixels(whole.path)[rows]).all()
@@ -120,7 +121,7 @@ def test_bad_images_are_named_after_all_were_tried_and_may_be_left_out(files, tm
 
 def test_a_finished_cache_is_not_decoded_again_and_hashed_once_after_it_was_copied(files, tmp_path, monkeypatch):
     cache = build_cache(files[:4], tmp_path / "images.npy", 8)
-    for name in ("images.npy", "images.npy.json"):
+    for name in ("images.npy", "images.npy.json", "images.npy.jsonl"):
         shutil.copy(tmp_path / name, tmp_path / f"copied-{name}")
     monkeypatch.setattr(cache_module, "decode_chunk", None)
     assert find_cache(tmp_path / "copied-images.npy").digest == cache.digest
@@ -148,10 +149,10 @@ def test_every_flipped_byte_is_found_and_a_damaged_cache_is_made_again(files, tm
 def test_if_two_need_a_cache_one_decodes_and_the_other_waits(files, tmp_path, monkeypatch, caplog):
     decoded, decode = [], cache_module.decode_chunk
 
-    def decode_slowly(size, some):
+    def decode_slowly(size, some, **more):
         time.sleep(0.2)
         decoded.append(some)
-        return decode(size, some)
+        return decode(size, some, **more)
 
     monkeypatch.setattr(cache_module, "decode_chunk", decode_slowly)
     with ThreadPoolExecutor(2) as pool:
@@ -173,7 +174,9 @@ def test_killed_at_any_time_it_begins_anew_and_gives_the_same(files, tmp_path):
         found = find_cache(tmp_path / "killed.npy")
         assert found is None or found.digest == whole.digest
     assert build_cache(files, tmp_path / "killed.npy", 32).digest == whole.digest
-    assert {path.name for path in tmp_path.glob("*killed*")} == {"killed.npy", "killed.npy.json", "killed.npy.lock"}
+    assert {path.name for path in tmp_path.glob("*killed*")} == {
+        f"killed.npy{ending}" for ending in ("", ".json", ".jsonl", ".lock")
+    }
 
 
 def test_a_full_disk_is_an_error_and_nothing_half_written_is_taken(files, tmp_path):
