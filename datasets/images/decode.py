@@ -16,6 +16,11 @@ from .bit_depth import DepthError, Reduced, raw_mode, reduce_to_8_bits
 
 # Common formats whose decoders run no outside program (EPS, for one, runs Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+# What is common elsewhere, by ending, and what to do about it.
+FOREIGN = {
+    **dict.fromkeys((".heic", ".heif", ".avif"), "save it as JPEG, such as with `magick a.heic a.jpg`"),
+    ".dcm": "save it as PNG of 16 bits, such as with `dcmj2pnm +on2 a.dcm a.png`",
+}
 # Pillow's own warning level: an image of more pixels is taken for a decompression bomb.
 MOST_PIXELS = 89_478_485
 # Of the files that are taken for images in a folder.
@@ -91,9 +96,9 @@ def _read(path: Path) -> bytes:
 def _foreign(data: bytes) -> str:
     """Why bytes are no image that is decoded here, with a cure for formats that are common elsewhere."""
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
-        return "an HEIC or AVIF file, as phones make; save it as JPEG, such as with `magick a.heic a.jpg`"
+        return f"an HEIC or AVIF file: {FOREIGN['.heic']}"
     if data[128:132] == b"DICM":
-        return "a DICOM file; save it as PNG of 8 or 16 bits, such as with `dcmj2pnm +on2 a.dcm a.png`"
+        return f"a DICOM file: {FOREIGN['.dcm']}"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "a TIFF of a kind that cannot be read; save it with 8 or 16 unsigned bits per channel"
     return f"no image in a known format ({', '.join(FORMATS)})"
