@@ -235,7 +235,7 @@ def decode_splits(
     _write_quarantine(folder)
     if errors:
         bad = [report for error in errors for report in error.bad]
-        everything = sum(part.images for part in (*caches.values(), *errors))
+        everything = sum(cache.images for cache in caches.values()) + sum(error.images for error in errors)
         lines = [f"{len(bad)} of {everything} images cannot be used:"]
         lines += [f"  {report.path}: {report.problem}" for report in bad[:10]]
         lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
