@@ -22,13 +22,14 @@ class Split:
     """Images `(N, H, W, 3)` uint8 RGB with labels `(N, C)` uint8 of 0/1 and unique ids `(N,)`, perhaps memory-mapped.
 
     `recorded_digest` is the identity of a split whose pixels are too many to be hashed at every start and are checked
-    by other means; None to hash them.
+    by other means; None to hash them. Of images of 16 bits, `bits` were used to scale them; 0 where there are none.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     ids: NDArray[np.str_]
     recorded_digest: str | None = None
+    bits: int = 0
 
     def __post_init__(self) -> None:
         as_label_matrix(self.labels)

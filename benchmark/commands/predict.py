@@ -1,9 +1,11 @@
 """`mltbench predict`."""
 
+import csv
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from rich.progress import track
 from rich.text import Text
 
 from ...datasets.commands.options import AtLeastOne
-from ...datasets.images.decode import ENDINGS
+from ...datasets.images.decode import ENDINGS, FOREIGN
 from ...errors import InputError, some_of
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, table_of
@@ -28,12 +30,13 @@ NEEDED = ("experiment.json", "per_class.json", "weights.pt")
 
 def predict(
     run: str,
-    images: list[Path],
+    images: list[str],
     /,
     *,
     top: Annotated[int | None, AtLeastOne] = None,
     threshold: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     as_json: Json = False,
+    as_csv: Annotated[bool, Parameter(name="--csv")] = False,
     store: StoreOptions = StoreOptions(),
 ) -> int:
     """Print labels with scores for single photographs, from the network of a finished run.
@@ -45,52 +48,80 @@ def predict(
 
         mltbench predict 3f2a91c0 holiday/*.jpg --top 3
         mltbench predict 3f2a91c0 holiday --threshold .5 --json
+        mltbench predict 3f2a91c0 holiday --csv > labels.csv
 
     Args:
         run: A finished run by any of its ids (a unique beginning is enough), by its name, or its folder.
         images: Image files, or folders of them, with the folders inside.
         top: At most so many labels each [default: 5].
         threshold: Only labels with at least this score, however many.
+        as_csv: Print CSV: a row per label, and one with the problem of each file that cannot be used.
     """
-    files = _files(images)
+    if as_json and as_csv:
+        raise InputError("--json and --csv are two ways to print the same; give one of them")
+    files, empty = _files(images)
     with _run_folder(run, store) as folder:
         predictor = Predictor(folder)
-    found = predictor.predict(files)
-    silent = as_json or len(files) < 100
-    predictions = list(found if silent else track(found, "predicting", total=len(files), console=console()))
     most = top or (len(predictor.classes) if threshold is not None else 5)
     least = threshold or 0.0
-    chosen = [(each, [one for one in each.scores if one[1] >= least][:most]) for each in predictions]
-    if as_json:
-        print_json([_as_json(each, scores) for each, scores in chosen])
-    elif any(not each.problem for each in predictions):
-        rows = [row for each, scores in chosen if not each.problem for row in _rows(each.image, scores)]
-        console().print(table_of(("image", "label", "score"), rows, numbers=("score",), prose=("image",)))
-    bad = [each for each in predictions if each.problem]
+    found = (
+        replace(each, scores=tuple([one for one in each.scores if one[1] >= least][:most]))
+        for each in predictor.predict(files)
+    )
+    silent = as_json or as_csv or len(files) < 100
+    shown = found if silent else track(found, "predicting", total=len(files), console=console())
+    bad = _print_csv(shown) if as_csv else _print_whole(list(shown), as_json)
     for each in bad:
         sys.stderr.write(f"cannot use {each.image}: {each.problem}\n")
-    return 1 if bad else 0
+    return 1 if bad or empty else 0
 
 
-def _as_json(prediction: Prediction, scores: Iterable[tuple[str, float]]) -> dict[str, object]:
+def _print_csv(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Print each prediction when it is there; return those with a problem."""
+    writer, bad = csv.writer(sys.stdout, lineterminator="\n"), []
+    writer.writerow(("image", "label", "score", "problem"))
+    for each in predictions:
+        writer.writerows((each.image, name, score, "") for name, score in each.scores)
+        if each.problem:
+            writer.writerow((each.image, "", "", each.problem))
+            bad.append(each)
+    return bad
+
+
+def _print_whole(predictions: Sequence[Prediction], as_json: bool) -> list[Prediction]:
+    """Print JSON or a table; return those with a problem."""
+    bad = [each for each in predictions if each.problem]
+    if as_json:
+        print_json([_as_json(each) for each in predictions])
+    elif len(bad) < len(predictions):
+        rows = [row for each in predictions if not each.problem for row in _rows(each)]
+        console().print(table_of(("image", "label", "score"), rows, numbers=("score",), prose=("image",)))
+    return bad
+
+
+def _as_json(prediction: Prediction) -> dict[str, object]:
     if prediction.problem:
-        return {"image": str(prediction.image), "problem": prediction.problem}
-    return {"image": str(prediction.image), "labels": [{"label": name, "score": score} for name, score in scores]}
+        return {"image": prediction.image, "problem": prediction.problem}
+    return {"image": prediction.image, "labels": [{"label": n, "score": score} for n, score in prediction.scores]}
 
 
-def _rows(image: Path, scores: Sequence[tuple[str, float]]) -> list[tuple[object, ...]]:
+def _rows(prediction: Prediction) -> list[tuple[object, ...]]:
     """One row for each label, the first with the name of the image."""
-    if not scores:
-        return [(image, Text("none above the threshold", style="dim"), "")]
-    return [(image if i == 0 else "", *one) for i, one in enumerate(scores)]
+    if not prediction.scores:
+        return [(prediction.image, Text("none above the threshold", style="dim"), "")]
+    return [(prediction.image if i == 0 else "", *one) for i, one in enumerate(prediction.scores)]
 
 
-def _files(images: Sequence[Path]) -> list[Path]:
-    """The files that are named, and the images by their endings in the folders that are; hidden ones are none."""
-    files: list[Path] = []
-    for path in images:
+def _files(images: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files that are named, and the images by their endings in the folders that are; also folders without any.
+
+    Hidden files are none. Raises `InputError` if there is nothing else.
+    """
+    files, empty = list[str](), list[str]()
+    for name in images:
+        path = Path(name)
         if not path.is_dir():
-            files.append(path)
+            files.append(name)
             continue
         inside = [
             file
@@ -98,12 +129,19 @@ def _files(images: Sequence[Path]) -> list[Path]:
             if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
         ]
         found = [file for file in inside if file.suffix.lower() in ENDINGS]
-        if not found:
-            raise InputError(f"the folder {path} holds no images ({', '.join(sorted(ENDINGS))}); name image files")
-        if others := [str(file.relative_to(path)) for file in inside if file not in found]:
+        if others := [str(file.relative_to(path)) for file in inside if file.suffix.lower() not in ENDINGS]:
             sys.stderr.write(f"left out of {path}, no images by their endings: {some_of(others)}\n")
-        files += found
-    return files
+        for ending, cure in FOREIGN.items():
+            if number := sum(file.suffix.lower() == ending for file in inside):
+                sys.stderr.write(f"  {number} of them {ending}: {cure}\n")
+        if not found:
+            empty.append(f"the folder {path} holds no images ({', '.join(sorted(ENDINGS))}); name image files")
+        files += map(str, found)
+    if not files:
+        raise InputError("; ".join(empty))
+    for line in empty:
+        sys.stderr.write(f"{line}\n")
+    return files, empty
 
 
 @contextmanager

@@ -46,6 +46,8 @@ def write_outcome(
         # Reports need class sizes and groups, and must not have to open the dataset for them.
         "training_images_per_class": dict(zip(classes, dataset.statistics.counts.tolist(), strict=True)),
         "training_images": dataset.statistics.num_images,
+        # Predictions scale images of 16 bits as the dataset did.
+        "image_bits": dataset.split("train").bits,
     }
     write_durably(folder / "per_class.json", json.dumps(per_class, indent=1).encode())
     if test_scores is not None:

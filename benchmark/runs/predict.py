@@ -28,7 +28,7 @@ BATCH = 32
 class Prediction:
     """What a network says of one photograph."""
 
-    image: Path  # its file
+    image: str  # its file, as it was named
     # Class names with sigmoid of the raw logit, 0..1, largest first; empty where the file cannot be used.
     scores: tuple[tuple[str, float], ...] = ()
     problem: str = ""  # why it cannot be used; empty where it can
@@ -43,26 +43,28 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         self.experiment = Experiment.from_json(_text(folder / "experiment.json"))
-        per_class = json.loads(_text(folder / "per_class.json"))["average_precision"]
-        self.classes = tuple(next(iter(per_class.values())))
+        per_class = json.loads(_text(folder / "per_class.json"))
+        self.classes = tuple(next(iter(per_class["average_precision"].values())))
+        # Earlier versions kept the upper 8 of 16 bits, also where fewer are used.
+        self.bits = per_class.get("image_bits", 16) or 8
         self.network = _trained_network(self.experiment, self.classes, folder / "weights.pt")
         # Photographs are first decoded to the side of a test split, then scaled to the network's, as in testing.
         photographs = get_backbone(self.experiment.backbone).for_photographs
         self.size = int(self.experiment.training["image_size"])
         self.side = SIDES["test"] if photographs else self.size
 
-    def predict(self, images: Sequence[Path]) -> Iterator[Prediction]:
+    def predict(self, images: Sequence[str]) -> Iterator[Prediction]:
         """Yield one prediction per file, in order; a file that holds no usable image says so."""
         for start in range(0, len(images), BATCH):
             yield from self._batch(images[start : start + BATCH])
 
-    def _batch(self, images: Sequence[Path]) -> list[Prediction]:
+    def _batch(self, images: Sequence[str]) -> list[Prediction]:
         pixels, problems = [], {}
         for path in images:
             try:
-                pixels.append(decode_image(path, self.side).pixels)
+                pixels.append(decode_image(Path(path), self.side, bits=self.bits).pixels)
             except BadImageError as error:
-                problems[path] = str(error)
+                problems[path] = _why_not(path) or str(error)
         scores = iter(self._scores(torch.from_numpy(np.stack(pixels))) if pixels else ())
         return [
             Prediction(image=path, problem=problems[path])
@@ -80,6 +82,15 @@ class Predictor:
         inputs = whole_images(pixels, normalisation, size=self.size).contiguous(memory_format=torch.channels_last)
         scores: list[list[float]] = self.network(inputs).sigmoid().tolist()
         return scores
+
+
+def _why_not(path: str) -> str:
+    """What is wrong with a name that is no file; empty where it is one, or nothing more can be said."""
+    if "://" in path:
+        return "an address; download the image and name its file"
+    if any(sign in path for sign in "*?[") and not Path(path).exists():
+        return "no such file; a pattern is filled in by the shell where it is not quoted: leave the quotes out"
+    return ""
 
 
 def _trained_network(experiment: Experiment, classes: Sequence[str], weights: Path) -> Network:

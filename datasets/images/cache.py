@@ -1,16 +1,20 @@
 """Decoded images as one memory-mapped `.npy` per split: built once, found again, checked by digest.
 
-A cache `train.npy` is written aside and renamed when it is whole; then `train.npy.json` records its digest, size and
-modification time, and what became of each image. A file without that record, or with another one, is no cache.
+A cache `train.npy` is written aside and renamed when it is whole, as is `train.npy.jsonl`, the table of what became of
+each image; then `train.npy.json` records their digests, and the size and time of the first. A file without that record,
+or with another one, is no cache. Records of earlier versions hold the table; it is moved out when they are found.
 """
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,9 +23,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably, writing
+from ...files import file_digest, locked, open_durably, replacing, write_durably, writing
 from ...processes import map_in_processes
+from .bit_depth import UPPER_8_OF_16
 from .decode import DECODER_VERSION, BadImageError, decode_image
+from .reports import ImageReport, ReportWriter, read_reports, table_of
 
 # Images that are read, decoded and written together.
 CHUNK = 32
@@ -31,8 +37,10 @@ CURE = "delete it and prepare or import the dataset again"
 # Called with how many more images are done, and how many there are.
 OnProgress = Callable[[int, int], None]
 
+logger = logging.getLogger("mltbench")
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFile:
     """An image to be decoded; `shape` is the width and height that its annotation promises, if it does."""
 
@@ -42,32 +50,53 @@ class ImageFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageReport:
-    """What became of one image."""
-
-    id: str
-    path: str
-    file_digest: str = ""  # SHA-256; empty when the file could not be read
-    note: str = ""  # what had to be converted; empty for ordinary images
-    problem: str = ""  # why it cannot be used; empty when it can
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cache:
-    """A finished cache: one row of pixels for each image without a problem, a report for each that was asked for."""
+    """A finished cache: one row of pixels for each usable image, a report for each that was asked for."""
 
     path: Path
     digest: str  # SHA-256 of the pixels
-    images: tuple[ImageReport, ...]
+    images: int  # that were asked for
+    usable: int
+    ids: str  # `ids_digest` of the usable ones
+    table: str  # SHA-256 of the table of reports
+    depths: Sequence[int]  # bits that images of more than 8 bits per channel use
+    bits: int  # the fewest that these were scaled by
+
+    @property
+    def scales(self) -> set[int]:
+        """The bits that images of more than 8 bits per channel were scaled by."""
+        return {max(depth, self.bits) for depth in self.depths}
+
+    def reports(self) -> Iterator[ImageReport]:
+        """Read the table; raises `InputError` if it is damaged."""
+        return read_reports(self.path, self.table)
+
+    def kept(self) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.str_]]:
+        """Positions among the images that were asked for, ids and file digests of the usable ones."""
+        found = [(i, image.id, image.file_digest) for i, image in enumerate(self.reports()) if not image.problem]
+        rows, ids, digests = zip(*found, strict=True) if found else ((), (), ())
+        return np.array(rows, dtype=np.int64), np.array(ids, dtype=np.str_), np.array(digests, dtype=np.str_)
+
+
+# Of a record, what a `Cache` is made from.
+RECORDED = tuple(field.name for field in fields(Cache) if field.name != "path")
 
 
 class BadImagesError(InputError):
-    """Some images cannot be used; `images` holds the reports on all of them."""
+    """Some images cannot be used; the table of the cache `path` has the reports on all of them."""
 
-    def __init__(self, images: Sequence[ImageReport]) -> None:
-        self.images = tuple(images)
-        bad = [image for image in images if image.problem]
-        super().__init__(f"{len(bad)} of {len(images)} images cannot be used, such as {bad[0].path}: {bad[0].problem}")
+    def __init__(self, path: Path) -> None:
+        self.path, self.images = path, 0
+        self.bad = list[ImageReport]()
+        for report in read_reports(path):
+            self.images += 1
+            self.bad += [report] * bool(report.problem)
+        what = f"{len(self.bad)} of {self.images} images cannot be used"
+        super().__init__(f"{what}, such as {self.bad[0].path}: {self.bad[0].problem}")
+
+
+class _UnusableError(Exception):
+    """Leaves the pixels unwritten."""
 
 
 def build_cache(
@@ -77,6 +106,7 @@ def build_cache(
     *,
     workers: int = 1,  # processes that decode
     leave_out: bool = False,  # leave out images that cannot be used instead of raising
+    bits: int | None = None,  # the fewest that 16 bits are scaled by; None takes a cache as it is, else 8
     on_progress: OnProgress = lambda more, total: None,
 ) -> Cache:
     """Decode the files into a cache, unless it is there already; one process builds it, others wait for it.
@@ -88,19 +118,25 @@ def build_cache(
         needed = f"the image cache {path}, which needs {len(files) * size**2 * 3:,} bytes"
         with writing(needed), locked(Path(f"{path}.lock"), f"decoding into {path}"):
             key = _key(files, size)
-            with contextlib.suppress(InputError):  # one that was damaged is built again
-                found = find_cache(path) if read_record(path).get("key") == key else None
-                if found and (leave_out or not any(image.problem for image in found.images)):
-                    on_progress(len(files), len(files))
-                    return found
+            found = _whole(path, key)
+            if found and (leave_out or found.usable == found.images) and (bits is None or found.scales <= {bits}):
+                on_progress(len(files), len(files))
+                return found
             # Earlier versions left `.part` and `.journal` when they were killed.
-            for stale in (path, *(_beside(path, ending) for ending in ("json", "part", "journal"))):
-                stale.unlink(missing_ok=True)
-            with open_durably(path) as file:
-                digest, images = _decode(files, file, size, workers, leave_out, on_progress)
-            record = {"key": key, "digest": digest, "stamp": _stamp(path)}
-            write_durably(_beside(path, "json"), _json(record | {"images": [asdict(image) for image in images]}))
-            return Cache(path=path, digest=digest, images=tuple(images))
+            for ending in ("", ".json", ".jsonl", ".part", ".journal"):
+                _beside(path, ending).unlink(missing_ok=True)
+            decode = partial(decode_chunk, size, bits=bits or 8)
+            with open_durably(table_of(path)) as table:
+                reports = ReportWriter(table)
+                with contextlib.suppress(_UnusableError), open_durably(path) as file:
+                    digest = _decode(files, file, size, decode, workers, reports, on_progress)
+                    if reports.usable < reports.images and not leave_out:
+                        raise _UnusableError
+            if not path.exists():
+                raise BadImagesError(path)
+            record = {"key": key, "digest": digest, "stamp": _stamp(path), "bits": bits or 8, **reports.summary()}
+            write_durably(_beside(path, ".json"), _json(record))
+            return _cache(path, record)
     except BrokenProcessPool:
         raise InputError(
             f"a process that decodes into {path} was killed (for want of memory?) or could not start; a script of "
@@ -109,21 +145,27 @@ def build_cache(
         ) from None
 
 
+def is_built(files: Sequence[ImageFile], path: Path, size: int) -> bool:
+    """Whether the cache of these files is there, by its record."""
+    return path.is_file() and read_record(path).get("key") == _key(files, size)
+
+
 def find_cache(path: Path) -> Cache | None:
     """The cache at a path, or None where there is no finished one.
 
     Its pixels are trusted while the file's size and modification time are the recorded ones, and hashed otherwise;
     `InputError` if they are not the recorded ones then.
     """
-    record = read_record(path)
-    if not record or not path.is_file():
+    there = read_record(path)
+    if not there or not path.is_file():
         return None
-    images = tuple(ImageReport(**image) for image in record["images"])
-    cache = Cache(path=path, digest=record["digest"], images=images)
-    if (stamp := _stamp(path)) != record["stamp"]:
+    record = _with_table(path, there) if isinstance(there["images"], list) else there
+    cache, stamp = _cache(path, record), _stamp(path)
+    if stamp != record["stamp"]:
         verify_cache(cache)
+    if record | {"stamp": stamp} != there:
         # A folder that is only readable is hashed each time.
-        with contextlib.suppress(OSError), replacing(_beside(path, "json")) as file:
+        with contextlib.suppress(OSError), replacing(_beside(path, ".json")) as file:
             file.write(_json(record | {"stamp": stamp}))
     return cache
 
@@ -148,20 +190,25 @@ def open_pixels(path: Path) -> NDArray[np.uint8]:
 def read_record(path: Path) -> dict[str, Any]:
     """What `NAME.json` says of the cache `NAME`; empty where there is no whole record."""
     try:
-        record = json.loads(_beside(path, "json").read_text(encoding="utf-8"))
-        return record if {"key", "digest", "stamp", "images"} <= set(record) else {}
-    except (OSError, ValueError, TypeError):
+        record = json.loads(_beside(path, ".json").read_text(encoding="utf-8"))
+        earlier = {"key", "digest", "stamp", "images"}
+        needed = earlier if isinstance(record.get("images"), list) else {*earlier, *RECORDED}
+        return record if needed <= set(record) else {}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def decode_chunk(size: int, files: Sequence[ImageFile]) -> tuple[NDArray[np.uint8], list[ImageReport]]:
+def decode_chunk(
+    size: int, files: Sequence[ImageFile], *, bits: int = 8
+) -> tuple[NDArray[np.uint8], list[ImageReport]]:
     """Decode some images; pixels `(n, size, size, 3)` of those that can be used, and a report on each."""
     pixels, reports = [], []
     for file in files:
+        became: dict[str, Any]
         try:
-            decoded = decode_image(Path(file.path), size, shape=file.shape)
+            decoded = decode_image(Path(file.path), size, shape=file.shape, bits=bits)
             pixels.append(decoded.pixels)
-            became = {"file_digest": decoded.file_digest, "note": decoded.note}
+            became = {"file_digest": decoded.file_digest, "note": decoded.note, "bits": decoded.bits}
         except BadImageError as error:
             became = {"problem": str(error)}
         reports.append(ImageReport(id=file.id, path=file.path, **became))
@@ -169,25 +216,60 @@ def decode_chunk(size: int, files: Sequence[ImageFile]) -> tuple[NDArray[np.uint
 
 
 def _decode(
-    files: Sequence[ImageFile], file: BinaryIO, size: int, workers: int, leave_out: bool, on_progress: OnProgress
-) -> tuple[str, list[ImageReport]]:
-    """Decode all images into an open `.npy`; give the digest of its pixels and the reports."""
-    chunks, digest, images = _chunks(files), hashlib.sha256(), list[ImageReport]()
+    files: Sequence[ImageFile],
+    file: BinaryIO,  # an empty `.npy`
+    size: int,
+    decode: Callable[[Sequence[ImageFile]], tuple[NDArray[np.uint8], list[ImageReport]]],
+    workers: int,
+    reports: ReportWriter,
+    on_progress: OnProgress,
+) -> str:
+    """Decode all images into an open `.npy`; give the digest of its pixels."""
+    chunks, digest = _chunks(files), hashlib.sha256()
     file.write(_header(len(files), size))
-    results = map_in_processes(partial(decode_chunk, size), chunks, min(workers, max(len(chunks), 1)))
-    with contextlib.closing(results):
-        for pixels, reports in results:
+    with contextlib.closing(map_in_processes(decode, chunks, min(workers, max(len(chunks), 1)))) as results:
+        for pixels, some in results:
             # Written, not mapped: a full disk is then an error, where a mapped write would kill the process.
             file.write(pixels.data)
             digest.update(pixels.data)
-            images += reports
-            on_progress(len(reports), len(files))
-    good = sum(not image.problem for image in images)
-    if good < len(images) and not leave_out:
-        raise BadImagesError(images)
+            reports.write(some)
+            on_progress(len(some), len(files))
     file.seek(0)
-    file.write(_header(good, size))
-    return digest.hexdigest(), images
+    file.write(_header(reports.usable, size))
+    return digest.hexdigest()
+
+
+def _whole(path: Path, key: str) -> Cache | None:
+    """The cache of a key, if it is there; one that was damaged is not."""
+    with contextlib.suppress(InputError, OSError):
+        found = find_cache(path)
+        # Asked after it was found, which may change the key of an earlier version's.
+        if found and read_record(path).get("key") == key and file_digest(table_of(path)) == found.table:
+            return found
+    return None
+
+
+def _cache(path: Path, record: Mapping[str, Any]) -> Cache:
+    return Cache(path=path, **{name: record[name] for name in RECORDED})
+
+
+def _with_table(path: Path, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of an earlier version, its reports moved into a table if the folder can be written."""
+    reports = [ImageReport(**r, bits=16 if UPPER_8_OF_16 in r["note"] else 0) for r in earlier["images"]]
+    key = earlier["key"]
+    if any(report.bits for report in reports):
+        # It can be trained on as before; an import of the same files today is another one.
+        key = ""
+        logger.warning(
+            "%s was decoded by an earlier version, which kept the upper 8 of 16 bits where fewer are used, too "
+            "(of 12, 16 grey levels are left): import it again with --replace",
+            path,
+        )
+    with contextlib.suppress(OSError), replacing(table_of(path)) as file:
+        ReportWriter(file).write(reports)
+    summed = ReportWriter(BytesIO())
+    summed.write(reports)
+    return {**earlier, "key": key, "bits": 16, **summed.summary()}
 
 
 def _header(count: int, size: int) -> bytes:
@@ -207,19 +289,19 @@ def _key(files: Sequence[ImageFile], size: int) -> str:
         for file in chunk:
             stamp = None
             with contextlib.suppress(OSError, ValueError):
-                stamp = _stamp(Path(file.path))
+                stamp = _stamp(file.path)
             digest.update(json.dumps([file.id, file.path, file.shape, stamp]).encode())
         keys.append(digest.hexdigest())
     return hashlib.sha256("".join(keys).encode()).hexdigest()
 
 
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
+def _stamp(path: Path | str) -> list[int]:
+    status = os.stat(path)  # noqa: PTH116 - a key of 100,000 files is made in half the time without a `Path` for each
     return [status.st_size, status.st_mtime_ns]
 
 
 def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.name}.{ending}")
+    return path.with_name(f"{path.name}{ending}")
 
 
 def _json(record: dict[str, Any]) -> bytes:

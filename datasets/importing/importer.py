@@ -161,7 +161,7 @@ def _decode(
         made, copy = options.folder / f"{name}.npy", options.building / f"{name}.npy"
         # The cache of an earlier import is linked into the new one, which takes it if it is of the same files; where
         # files cannot be linked they are decoded again.
-        for ending in ("", ".json") if made.exists() and not copy.exists() else ():
+        for ending in ("", ".json", ".jsonl") if made.exists() and not copy.exists() else ():
             with contextlib.suppress(OSError):
                 os.link(f"{made}{ending}", f"{copy}{ending}")
         files[name] = [
@@ -174,11 +174,10 @@ def _decode(
 
 
 def _split_labels(cache: Cache, labels: NDArray[np.uint8]) -> SplitLabels:
-    good = [i for i, image in enumerate(cache.images) if not image.problem]
-    if not good:
+    rows, ids, digests = cache.kept()
+    if not rows.size:
         raise InputError(f"no image of the split {cache.path.stem} can be used")
-    ids, digests = np.array([(cache.images[i].id, cache.images[i].file_digest) for i in good]).T
-    return SplitLabels(ids=ids, labels=labels[good], file_digests=digests)
+    return SplitLabels(ids=ids, labels=labels[rows], file_digests=digests)
 
 
 def _taken(options: ImportOptions) -> InputError:

@@ -9,6 +9,8 @@ NAME/quarantine.json           images that were converted, left out or cannot be
 
 import hashlib
 import json
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -18,13 +20,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from ...errors import InputError
-from ...files import locked, open_durably, replacing, write_durably, writing
+from ...files import OTHER_DATA_ROOT, locked, open_durably, replacing, write_durably, writing
+from ...terminal import print_line
 from ..dataset import Dataset, Split, in_pieces
-from ..images import cache as image_cache
-from ..images.cache import BadImagesError, Cache, ImageFile, ImageReport, find_cache, open_pixels
+from ..images.cache import BadImagesError, Cache, ImageFile, build_cache, find_cache, is_built, open_pixels
 from ..images.decode import DECODER_VERSION
+from ..images.reports import ImageReport, ids_digest, read_reports
 from .array_files import DAMAGE, map_array
 
 MANIFEST = "dataset.json"
@@ -190,10 +194,11 @@ def _open_split(folder: Path, manifest: Manifest, name: str, cure: str) -> Split
     if cache is None:
         raise InputError(f"the {name} images of {manifest.name} are not under {folder}; {cure.format(split=name)}")
     pixels = open_pixels(cache.path)
-    kept = [image.id for image in cache.images if not image.problem]
-    if kept != labels.ids.tolist() or len(pixels) != len(kept):
+    ids = (one for _, some in in_pieces(labels.ids) for one in some)
+    if len(pixels) != len(labels.ids) or cache.ids != ids_digest(ids):
         raise _spoilt(folder, f"{cache.path} holds other images than {LABELS}")
-    return Split(images=pixels, labels=labels.labels, ids=labels.ids, recorded_digest=manifest.digests[name])
+    digest, bits = manifest.digests[name], max(cache.scales, default=0)
+    return Split(images=pixels, labels=labels.labels, ids=labels.ids, recorded_digest=digest, bits=bits)
 
 
 def decode_splits(
@@ -207,52 +212,99 @@ def decode_splits(
 ) -> dict[str, Cache]:
     """Decode splits into a dataset's folder; write its quarantine report, also when images cannot be used.
 
-    Raises `InputError` after all images were tried, if some cannot be used; whole splits are kept.
+    Images of 16 bits are scaled alike in all splits: by the fewest bits that hold all of their values.
+
+    Raises `InputError` before any image is decoded, if the disk has too little room, and after all were tried, if some
+    cannot be used; whole splits are kept.
     """
-    caches, reports = dict[str, Cache](), dict[str, Sequence[ImageReport]]()
-    for name, images in files.items():
-        path, report = folder / f"{name}.npy", partial(on_progress, f"decoding {name}")
+    check_room(folder, files)
+
+    def build(name: str, bits: int | None = None) -> Cache:
+        path, report = folder / f"{name}.npy", partial(on_progress, f"decoding {name}" + " alike" * bool(bits))
+        return build_cache(
+            files[name], path, SIDES[name], workers=workers, leave_out=leave_out, bits=bits, on_progress=report
+        )
+
+    caches, errors = dict[str, Cache](), list[BadImagesError]()
+    for name in files:
         try:
-            cache = image_cache.build_cache(
-                images, path, SIDES[name], workers=workers, leave_out=leave_out, on_progress=report
-            )
-            caches[name], reports[name] = cache, cache.images
+            caches[name] = build(name)
         except BadImagesError as error:
-            reports[name] = error.images
-    _write_quarantine(folder, reports)
-    if len(caches) < len(files):
-        everything = [report for split in reports.values() for report in split]
-        bad = [report for report in everything if report.problem]
-        lines = [f"{len(bad)} of {len(everything)} images cannot be used:"]
+            errors.append(error)
+    if not errors:
+        deepest = max((depth for cache in caches.values() for depth in cache.depths), default=None)
+        for name in [name for name, cache in caches.items() if not cache.scales <= {deepest}]:
+            caches[name] = build(name, deepest)
+    _write_quarantine(folder)
+    if errors:
+        bad = [report for error in errors for report in error.bad]
+        everything = sum(cache.images for cache in caches.values()) + sum(error.images for error in errors)
+        lines = [f"{len(bad)} of {everything} images cannot be used:"]
         lines += [f"  {report.path}: {report.problem}" for report in bad[:10]]
         lines += [f"  ... and {len(bad) - 10} more"] if len(bad) > 10 else []
         raise InputError("\n".join([*lines, f"all of them, with reasons: {folder / QUARANTINE}. {cure}"]))
     return caches
 
 
-def _write_quarantine(folder: Path, reports: Mapping[str, Sequence[ImageReport]]) -> None:
-    """Write the report on all splits; on those that were decoded earlier, it is taken from their records."""
-    entries: dict[str, list[dict[str, str]]] = {"unusable": [], "converted": []}
-    for split in SIDES:
-        earlier = image_cache.read_record(folder / f"{split}.npy").get("images", ())
-        for report in reports[split] if split in reports else [ImageReport(**image) for image in earlier]:
-            entry = {"split": split, "image": report.id, "path": report.path}
-            if report.problem:
-                entries["unusable"].append(entry | {"reason": report.problem})
-            elif report.note:
-                entries["converted"].append(entry | {"what": report.note})
+def check_room(folder: Path, files: Mapping[str, Sequence[ImageFile]]) -> None:
+    """Say how much room the decoded images of splits take that are not there yet.
+
+    Raises `InputError` if there is less.
+    """
+    paths = {name: folder / f"{name}.npy" for name in files}
+    lacking = [name for name, images in files.items() if not is_built(images, paths[name], SIDES[name])]
+    if not lacking:
+        return
+    needed = sum(len(files[name]) * SIDES[name] ** 2 * 3 for name in lacking)
+    # What an earlier command left there is overwritten.
+    left = [path.stat() for name in lacking for path in folder.glob(f"*{name}.npy*")]
+    free = shutil.disk_usage(folder).free + sum(file.st_blocks * 512 for file in left if file.st_nlink == 1)
+    what = f"{sum(len(files[name]) for name in lacking):,} images"
+    if needed > free:
+        lack = f"{what} take {decimal(needed)} when decoded, and {folder.parent} has {decimal(free)} free"
+        raise InputError(f"{lack}; {OTHER_DATA_ROOT}")
+    print_line(f"decoding {what}: {decimal(needed)} under {folder.parent} ({decimal(free)} free)")
+
+
+def _write_quarantine(folder: Path) -> None:
+    """Write the report on all splits, also on those that were decoded earlier, as it is read from their tables."""
     with replacing(folder / QUARANTINE) as file:
-        file.write(json.dumps(entries, indent=1).encode())
+        for key, kind, field_name in (("unusable", "problem", "reason"), ("converted", "note", "what")):
+            file.write(b'{\n "%s": [' % key.encode() if key == "unusable" else b'],\n "%s": [' % key.encode())
+            for i, (split, report) in enumerate(_reports(folder, kind)):
+                entry = {"split": split, "image": report.id, "path": report.path, field_name: getattr(report, kind)}
+                file.write((", " * bool(i) + "\n  " + json.dumps(entry)).encode())
+        file.write(b"]\n}\n")
+
+
+def _reports(folder: Path, kind: str) -> Iterator[tuple[str, ImageReport]]:
+    """Reports that have a problem, or a note."""
+    for split in SIDES:
+        for report in read_reports(folder / f"{split}.npy"):
+            if getattr(report, kind):
+                yield split, report
 
 
 def describe_reports(folder: Path, caches: Mapping[str, Cache]) -> list[str]:
-    """What became of images that were left out or converted, a line each, with the file that lists all of them."""
-    reports = [report for cache in caches.values() for report in cache.images]
-    left_out = [(report.path, report.problem) for report in reports if report.problem]
-    converted = [(report.path, report.note) for report in reports if report.note]
-    listed = f"listed in {folder / QUARANTINE}"
-    return [
-        f"{what}: {len(found)} image{'s' * (len(found) > 1)}, such as {found[0][0]} ({found[0][1]}); {listed}"
-        for what, found in (("left out", left_out), ("converted", converted))
-        if found
+    """What became of images that were left out or converted, a line each, with the file that lists all of them.
+
+    The caches may lie in another folder than when they were built.
+    """
+    numbers, first = Counter[object](), dict[object, str]()
+    for cache in caches.values():
+        for report in read_reports(folder / cache.path.name, cache.table):
+            for what, why in (("left out", report.problem), ("converted", report.note), (report.bits, report.note)):
+                if what and why:
+                    numbers[what] += 1
+                    first.setdefault(what, report.path if what == report.bits else f"{report.path} ({why})")
+    lines = [
+        f"{what}: {numbers[what]:,} image{'s' * (numbers[what] > 1)}, such as {first[what]}; "
+        f"listed in {folder / QUARANTINE}"
+        for what in ("left out", "converted")
+        if what in numbers
     ]
+    depths = sorted({depth for cache in caches.values() for depth in cache.depths}, reverse=True)
+    if len(depths) > 1:
+        used = ", ".join(f"{depth} bits in {numbers[depth]:,} (such as {first[depth]})" for depth in depths)
+        lines.append(f"images of 16 bits are all scaled by {depths[0]}; they use {used}")
+    return lines

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import numpy as np
@@ -37,8 +39,8 @@ def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
     training = finished_run(tmp_path / "run", method)
     paths = write_images(tmp_path, training.dataset.split("test").images)
     _, logits = training.learner.evaluate("test")
-    found = list(Predictor(tmp_path / "run").predict(paths))
-    assert [each.image for each in found] == paths
+    found = list(Predictor(tmp_path / "run").predict([*map(str, paths)]))
+    assert [each.image for each in found] == [*map(str, paths)]
     scores = np.array([[dict(each.scores)[name] for name in CLASSES] for each in found])
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=1e-4)
     assert all([*each.scores] == sorted(each.scores, key=lambda pair: -pair[1]) for each in found)
@@ -48,7 +50,7 @@ def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
     training = finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
     photograph = np.random.RandomState(0).randint(0, 256, (90, 150, 3)).astype(np.uint8)
     (path,) = write_images(tmp_path, [photograph])
-    (found,) = Predictor(tmp_path / "run").predict([path])
+    (found,) = Predictor(tmp_path / "run").predict([str(path)])
     decoded = torch.from_numpy(decode_image(path, 224).pixels.copy()).permute(2, 0, 1)[None].float()
     # A resize by a whole factor of 7 with half-pixel centres and no antialiasing takes every seventh pixel.
     inputs = (decoded[:, :, 3::7, 3::7] / 255 - torch.tensor((0.45,) * 3)[:, None, None]) / 0.225
@@ -128,3 +130,74 @@ def test_of_a_folder_the_images_are_taken_with_those_inside_and_the_rest_is_name
     assert status == 0
     assert [row["image"] for row in json.loads(shown)] == [str(folder / "0.png"), str(folder / "deep" / "0.png")]
     assert told == f"left out of {folder}, no images by their endings: Thumbs.db, notes.txt\n"
+
+
+def test_csv_has_a_row_for_each_label_and_each_problem(tmp_path, call):
+    training = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, training.dataset.split("test").images[:1])
+    awkward = good.rename(tmp_path / 'a "name", with comma.png')
+    words = "predict", tmp_path / "run", tmp_path / "absent.png", awkward, "--top", "3"
+    rows = list(csv.DictReader(io.StringIO(call(*words, "--csv")[1])))
+    labels = json.loads(call(*words, "--json")[1])[1]["labels"]
+    assert rows[0] == {"image": str(tmp_path / "absent.png"), "label": "", "score": "", "problem": "no such file"}
+    assert [(row["image"], row["label"], float(row["score"]), row["problem"]) for row in rows[1:]] == [
+        (str(awkward), label["label"], label["score"], "") for label in labels
+    ]
+    status, _, error = call(*words, "--csv", "--json")
+    assert (status, "give one of them" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("https://example.org/a.jpg", "an address; download the image and name its file"),
+        ("holiday/*.jpg", "no such file; a pattern is filled in by the shell where it is not quoted"),
+        ("holiday/absent.jpg", "no such file"),
+        ("holiday/notes.txt", "no image in a known format"),
+        ("holiday/a.heic", "an HEIC or AVIF file: save it as JPEG"),
+    ],
+)
+def test_names_that_are_no_image_say_what_to_do_and_the_others_are_predicted(name, says, tmp_path, call, monkeypatch):
+    training = finished_run(tmp_path / "run")
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    (good,) = write_images(folder, training.dataset.split("test").images[:1])
+    (folder / "notes.txt").write_text("no image")
+    (folder / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    without_ending = good.rename(folder / "without_ending")
+    monkeypatch.chdir(tmp_path)
+    status, shown, told = call("predict", tmp_path / "run", name, without_ending, "--json")
+    assert status == 1
+    problem, whole = json.loads(shown)
+    assert (problem["image"], says in problem["problem"]) == (name, True)
+    assert len(whole["labels"]) == 5
+    assert told.startswith(f"cannot use {name}: {problem['problem']}")
+
+
+def test_of_a_folder_foreign_formats_are_named_with_their_cure_and_an_empty_one_ends_nothing(tmp_path, call):
+    training = finished_run(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "phone").mkdir()
+    (good,) = write_images(tmp_path / "phone", training.dataset.split("test").images[:1])
+    good.rename(tmp_path / "phone" / "x.JFIF")
+    for name in ("a.HEIC", "b.heic"):
+        (tmp_path / "phone" / name).write_bytes(b"")
+    status, shown, told = call("predict", tmp_path / "run", tmp_path / "empty", tmp_path / "phone", "--json")
+    assert (status, [row["image"] for row in json.loads(shown)]) == (1, [str(tmp_path / "phone" / "x.JFIF")])
+    assert "2 of them .heic: save it as JPEG" in told
+    assert "empty holds no images" in told
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, None])
+def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(bits, tmp_path, call):
+    """None: a run of an earlier version, which kept the upper 8 of 16 bits."""
+    finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
+    report = json.loads((tmp_path / "run" / "per_class.json").read_text())
+    report |= {} if bits is None else {"image_bits": bits}
+    (tmp_path / "run" / "per_class.json").write_text(json.dumps(report))
+    dark = np.random.default_rng(0).integers(0, 1024, (40, 40)).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    shift = {8: 10 - 8, 12: 12 - 8}.get(bits, 16 - 8)
+    (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
+    one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "dark.png"), str(alike)])
+    assert one.scores == other.scores

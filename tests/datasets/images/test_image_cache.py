@@ -1,6 +1,8 @@
 """Decoding once: what is converted, what is refused, and that a cache is whole or not there."""
 
+import hashlib
 import io
+import json
 import multiprocessing
 import resource
 import shutil
@@ -14,6 +16,7 @@ import torch
 from mltbench.datasets.images import cache as cache_module
 from mltbench.datasets.images.cache import BadImagesError, ImageFile, build_cache, find_cache, open_pixels, verify_cache
 from mltbench.datasets.images.decode import BadImageError, decode_image
+from mltbench.datasets.images.reports import ids_digest, read_reports
 from mltbench.errors import InputError
 from PIL import Image
 
@@ -46,7 +49,7 @@ BAD = {
     "text.jpg": (b"no image at all", "no image in a known format"),
     "bomb.gif": (BOMB, "decompression bomb"),
     "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image in a known format"),
-    "float.tiff": (saved(Image.fromarray(np.ones((30, 40), np.float32)), "TIFF"), "no fixed range"),
+    "float.tiff": (saved(Image.fromarray(np.full((30, 40), 1.5, np.float32)), "TIFF"), "no fixed range"),
 }
 
 
@@ -104,8 +107,9 @@ def test_bad_images_are_named_after_all_were_tried_and_may_be_left_out(files, tm
         path.write_bytes(data[:100])
     with pytest.raises(BadImagesError, match="2 of 100 images cannot be used") as error:
         build_cache(files, tmp_path / "images.npy", 32)
-    assert [image.id for image in error.value.images if image.problem] == ["003", "070"]
-    assert not list(tmp_path.glob("*images.npy*[!k]"))  # nothing but its lock
+    assert [image.id for image in error.value.bad] == ["003", "070"]
+    # Nothing but its lock and the table of what became of each image.
+    assert {path.name for path in tmp_path.glob("*images.npy*")} == {"images.npy.lock", "images.npy.jsonl"}
     without = build_cache(files, tmp_path / "images.npy", 32, leave_out=True)
     rows = [i for i in range(100) if i not in (3, 70)]
     assert (open_pixels(without.path) == open_pixels(whole.path)[rows]).all()
@@ -120,7 +124,7 @@ def test_bad_images_are_named_after_all_were_tried_and_may_be_left_out(files, tm
 
 def test_a_finished_cache_is_not_decoded_again_and_hashed_once_after_it_was_copied(files, tmp_path, monkeypatch):
     cache = build_cache(files[:4], tmp_path / "images.npy", 8)
-    for name in ("images.npy", "images.npy.json"):
+    for name in ("images.npy", "images.npy.json", "images.npy.jsonl"):
         shutil.copy(tmp_path / name, tmp_path / f"copied-{name}")
     monkeypatch.setattr(cache_module, "decode_chunk", None)
     assert find_cache(tmp_path / "copied-images.npy").digest == cache.digest
@@ -145,13 +149,104 @@ def test_every_flipped_byte_is_found_and_a_damaged_cache_is_made_again(files, tm
     assert cache.path.read_bytes() == data
 
 
+def test_the_table_says_what_became_of_each_image(files, tmp_path):
+    Path(files[2].path).write_bytes(JPEG[:100])
+    Path(files[1].path).write_bytes(GOOD["cmyk.jpg"][0])
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8, leave_out=True)
+    found = list(cache.reports())
+    assert [(report.id, report.path) for report in found] == [(file.id, file.path) for file in files[:4]]
+    for report, file in zip(found, files[:4], strict=True):
+        digest = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+        assert report.file_digest == ("" if file.id == "002" else digest)
+    assert [bool(report.problem) for report in found] == [False, False, True, False]
+    assert [report.note for report in found] == ["", "CMYK: converted without colour profile", "", ""]
+    rows, ids, digests = cache.kept()
+    assert (rows.tolist(), ids.tolist()) == ([0, 1, 3], ["000", "001", "003"])
+    assert digests.tolist() == [found[i].file_digest for i in (0, 1, 3)]
+    assert (cache.images, cache.usable, cache.ids) == (4, 3, ids_digest(["000", "001", "003"]))
+    assert cache.ids != ids_digest(["00", "0001", "003"])
+
+
+def test_a_table_that_was_changed_or_cut_is_found_when_it_is_read_and_made_again(files, tmp_path, monkeypatch):
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8)
+    table = tmp_path / "images.npy.jsonl"
+    data = table.read_bytes()
+    changed = [data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(len(data))]
+    for damaged in (*changed, *(data[:length] for length in range(0, len(data), 7)), data + b"{}\n"):
+        table.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"images\.npy\.jsonl was changed or damaged"):
+            list(find_cache(cache.path).reports())
+    table.unlink()
+    with pytest.raises(InputError, match="was changed or damaged"):
+        list(find_cache(cache.path).reports())
+    assert build_cache(files[:4], tmp_path / "images.npy", 8) == cache
+    assert table.read_bytes() == data
+    # With a record that was cut there is no cache.
+    record = (tmp_path / "images.npy.json").read_bytes()
+    for length in range(0, len(record), 9):
+        (tmp_path / "images.npy.json").write_bytes(record[:length])
+        assert find_cache(cache.path) is None
+
+
+def as_earlier_versions_wrote(path):
+    """Give a cache the record that held everything."""
+    record = json.loads(Path(f"{path}.json").read_text())
+    names = ("id", "path", "file_digest", "note", "problem")
+    images = [{name: getattr(report, name) for name in names} for report in read_reports(path)]
+    earlier = {"key": record["key"], "digest": record["digest"], "stamp": record["stamp"], "images": images}
+    Path(f"{path}.json").write_text(json.dumps(earlier, indent=1))
+    Path(f"{path}.jsonl").unlink()
+
+
+def test_a_cache_of_an_earlier_version_is_read_and_its_reports_become_a_table(files, tmp_path, monkeypatch, caplog):
+    cache = build_cache(files[:4], tmp_path / "images.npy", 8)
+    table = (tmp_path / "images.npy.jsonl").read_bytes()
+    as_earlier_versions_wrote(cache.path)
+    monkeypatch.setattr(cache_module, "decode_chunk", None)
+    found = find_cache(cache.path)
+    assert (found.digest, found.ids, found.usable, found.table) == (cache.digest, cache.ids, 4, cache.table)
+    assert (tmp_path / "images.npy.jsonl").read_bytes() == table
+    assert find_cache(cache.path) == found == build_cache(files[:4], cache.path, 8)
+    # Where nothing can be written, it is read each time.
+    as_earlier_versions_wrote(cache.path)
+    record = (tmp_path / "images.npy.json").read_bytes()
+
+    def unwritable(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(cache_module, "replacing", unwritable)
+    for _ in range(2):
+        assert find_cache(cache.path) == found
+    assert (tmp_path / "images.npy.json").read_bytes() == record
+    assert not caplog.records
+
+
+def test_a_cache_of_an_earlier_version_of_16_bits_is_opened_but_not_taken_for_the_new_one(tmp_path, caplog):
+    files = [ImageFile(id=str(i), path=str(tmp_path / f"{i}.png")) for i in range(3)]
+    for i, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(i).integers(0, 4096, (8, 8)).astype(np.uint16)).save(file.path)
+    cache = build_cache(files, tmp_path / "images.npy", 8, bits=16)
+    as_earlier_versions_wrote(cache.path)
+    record = json.loads((tmp_path / "images.npy.json").read_text())
+    for image in record["images"]:
+        image |= {"note": "16 bits per channel: the upper 8 are kept", "file_digest": image["file_digest"][:64]}
+    (tmp_path / "images.npy.json").write_text(json.dumps(record))
+    assert (open_pixels(cache.path).max(), find_cache(cache.path).scales) == (15, {16})
+    assert ["import it again with --replace" in record.getMessage() for record in caplog.records] == [True]
+    assert find_cache(cache.path).digest == cache.digest
+    assert len(caplog.records) == 1, "it is said once"
+    again = build_cache(files, tmp_path / "images.npy", 8)
+    assert (again.scales, open_pixels(again.path).max()) == ({12}, 255)
+    assert again.digest != cache.digest
+
+
 def test_if_two_need_a_cache_one_decodes_and_the_other_waits(files, tmp_path, monkeypatch, caplog):
     decoded, decode = [], cache_module.decode_chunk
 
-    def decode_slowly(size, some):
+    def decode_slowly(size, some, **more):
         time.sleep(0.2)
         decoded.append(some)
-        return decode(size, some)
+        return decode(size, some, **more)
 
     monkeypatch.setattr(cache_module, "decode_chunk", decode_slowly)
     with ThreadPoolExecutor(2) as pool:
@@ -173,7 +268,9 @@ def test_killed_at_any_time_it_begins_anew_and_gives_the_same(files, tmp_path):
         found = find_cache(tmp_path / "killed.npy")
         assert found is None or found.digest == whole.digest
     assert build_cache(files, tmp_path / "killed.npy", 32).digest == whole.digest
-    assert {path.name for path in tmp_path.glob("*killed*")} == {"killed.npy", "killed.npy.json", "killed.npy.lock"}
+    assert {path.name for path in tmp_path.glob("*killed*")} == {
+        f"killed.npy{ending}" for ending in ("", ".json", ".jsonl", ".lock")
+    }
 
 
 def test_a_full_disk_is_an_error_and_nothing_half_written_is_taken(files, tmp_path):
