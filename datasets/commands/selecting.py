@@ -48,7 +48,9 @@ def select(
     statistics = ClassStatistics.from_labels(found.labels[chosen], class_names=found.classes)
     with writing(f"the ids to {out}", "give a writable file with --out"):
         out.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
-    print_line(f"{len(ids)} of {len(found.ids)} images, {found.labels[chosen].sum() / len(ids):.3f} labels per image")
+    print_line(
+        f"{len(ids)} of {len(found.ids)} images, {(found.labels[chosen] == 1).sum() / len(ids):.3f} labels per image"
+    )
     print_line(
         f"classes: {statistics.group_sizes}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}"
     )

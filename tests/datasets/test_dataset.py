@@ -30,7 +30,7 @@ def make_dataset(split, opened=None, **changes):
         ({"images": np.zeros((6, 5, 4, 3), np.uint8)}, "6 images, 7 label rows, 7 ids"),
         ({"ids": np.array(list("abcdef"))}, "7 images, 7 label rows, 6 ids"),
         ({"ids": np.array(list("abcdeff"))}, "not unique"),
-        ({"labels": np.full((7, 4), 2)}, "labels must be 0 or 1"),
+        ({"labels": np.full((7, 4), 2)}, "labels must be 0, 1 or -1"),
     ],
 )
 def test_what_is_no_split_is_refused(split, change, message):
