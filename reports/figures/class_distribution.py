@@ -29,7 +29,7 @@ def class_distribution(
     statistics = ClassStatistics.from_labels(matrix, class_names=classes)
     stream = ClassAware().open(matrix, np.random.default_rng(seed))
     drawn = (matrix[stream.next_epoch()] for _ in range(epochs))
-    shares = np.array([(labels == 1).sum(axis=0) / (labels != UNKNOWN).sum(axis=0) for labels in drawn])
+    shares = np.array([(labels == 1).sum(axis=0) / np.maximum((labels != UNKNOWN).sum(axis=0), 1) for labels in drawn])
     return classes_frame(
         statistics,
         classes,

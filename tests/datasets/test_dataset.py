@@ -109,6 +109,17 @@ def test_description_counts_the_classes(split):
     assert description["classes"][0]["expected_frequency_class_aware"] == round(11 / 12, 6)
 
 
+def test_unknown_labels_are_in_no_sum_of_a_description(split):
+    assert "known_labels" not in describe(make_dataset(split))
+    split.labels[[0, 1, 2], [1, 3, 0]] = 255
+    description = describe(make_dataset(split))
+    assert description["labels_per_image"].startswith("train 1.429,")
+    assert description["labels_per_image_by_group"] == "head 0.000, medium 0.000, tail 1.429"
+    assert description["known_labels"] == "train 89.3%, validation 89.3%, test 89.3%"
+    for key, values in {"train": [5, 2, 2, 1], "test": [5, 2, 2, 1], "train_known": [6, 6, 7, 6]}.items():
+        assert [row[key] for row in description["classes"]] == values
+
+
 def test_a_registered_dataset_is_found(own_registrations, split, tmp_path):
     digits = get_dataset_entry("digits-mlt")
     entry = replace(digits, name="toy", open=lambda root: make_dataset(split, name=str(root)))
