@@ -28,13 +28,13 @@ class LogitAdjustment(Protocol):
 
 def class_bias(statistics: ClassStatistics, *, kappa: float) -> NDArray[np.float32]:
     """Class-specific bias `(C,)`: nu_i = kappa log(N/n_i - 1) (Eq. 9), N the images in which class i is known."""
-    counts, images = statistics.counts, statistics.images_per_class
+    counts, images = statistics.counts, statistics.known_images
     if kappa == 0:
         return np.zeros(len(counts), dtype=np.float32)
     everywhere = np.flatnonzero(counts == images)
     if everywhere.size:
         first = int(everywhere[0])
-        known = "" if statistics.known_images is None else " where it is known"
+        known = "" if statistics.is_complete else " where it is known"
         raise InputError(
             f"class {first} is in all {images[first]} training images{known}: its bias log(N/n - 1) is infinite. "
             "Drop the column, or set kappa=0"

@@ -95,7 +95,7 @@ class ComposedLoss(nn.Module):
         super().__init__()
         self.num_classes = statistics.num_classes
         self.weights, self.adjustment, self.focal = weights, adjustment, focal
-        self.unchecked = Kinds(soft=not counted, unknown=not counted or statistics.known_images is not None)
+        self.unchecked = Kinds(soft=not counted, unknown=not counted or not statistics.is_complete)
         self._weight_constants = self._keep("weights", weights, statistics)
         self._adjustment_constants = self._keep("adjustment", adjustment, statistics)
 

@@ -172,7 +172,7 @@ class ModuleLoss:
         loss_class = importlib.import_module(module)
         for part in name.split("."):
             loss_class = getattr(loss_class, part)
-        if statistics.known_images is not None and not getattr(loss_class, "takes_unknown", False):
+        if not statistics.is_complete and not getattr(loss_class, "takes_unknown", False):
             raise InputError(
                 f"some training labels are unknown, and {name} would take their -1 for a number. Leave those cells out "
                 f"in its forward, `known = labels != -1`, and write `takes_unknown = True` in the class; or import the "

@@ -92,11 +92,10 @@ class ClassStatistics:
 
     counts: NDArray[np.int64]  # (C,) images that hold each class (n_i), all positive
     num_images: int  # of the training set (N)
+    known_images: NDArray[np.int64]  # (C,) images in which each class is known: N, where no label is unknown
     # (C, C) images that hold both classes (n_ij), SciPy sparse if the labels were; None when built from counts alone.
     co_occurrence: NDArray[np.int64] | csr_array | None = None
-    # Of labels with unknown cells, else None: images in which each class is known (C,), and, as `co_occurrence`, images
-    # that hold class j in which class i is unknown (C, C).
-    known_images: NDArray[np.int64] | None = None
+    # (C, C) images that hold class j in which class i is unknown, as `co_occurrence`; None where no label is unknown.
     unknown_beside: NDArray[np.int64] | csr_array | None = None
 
     @classmethod
@@ -143,7 +142,7 @@ class ClassStatistics:
         _require_every_class(whole, ())
         if (most := int(whole.max())) > images:
             raise InputError(f"class {int(whole.argmax())} counts {most} images, more than num_images={images}")
-        return cls(counts=whole, num_images=images)
+        return cls(counts=whole, num_images=images, known_images=np.full(len(whole), images))
 
     @property
     def num_classes(self) -> int:
@@ -151,9 +150,9 @@ class ClassStatistics:
         return len(self.counts)
 
     @property
-    def images_per_class(self) -> NDArray[np.int64]:
-        """Images in which each class is known `(C,)`: N, where no label is unknown."""
-        return np.full(self.num_classes, self.num_images) if self.known_images is None else self.known_images
+    def is_complete(self) -> bool:
+        """Whether every class is known in every image."""
+        return bool((self.known_images == self.num_images).all())
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -271,8 +270,13 @@ def _count_sparse(labels: Any) -> ClassStatistics:
 
 
 def _statistics(counts: Any, number: int, joint: Any, unknown: NDArray[np.int64], beside: Any) -> ClassStatistics:
-    more = {"known_images": number - unknown, "unknown_beside": beside} if unknown.any() else {}
-    return ClassStatistics(counts=counts, num_images=number, co_occurrence=joint, **more)
+    return ClassStatistics(
+        counts=counts,
+        num_images=number,
+        known_images=number - unknown,
+        co_occurrence=joint,
+        unknown_beside=beside if unknown.any() else None,
+    )
 
 
 def _dense(counts: NDArray[np.int64] | csr_array) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ def class_distribution(
         statistics,
         classes,
         dataset,
-        original=statistics.counts / statistics.images_per_class,
+        original=statistics.counts / statistics.known_images,
         expected=statistics.expected_frequencies,
         sampled=shares.mean(axis=0),
         sampled_deviation=shares.std(axis=0, ddof=1) if epochs > 1 else np.full(len(classes), np.nan),

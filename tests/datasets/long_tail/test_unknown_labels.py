@@ -139,7 +139,7 @@ def test_statistics_are_those_of_the_images_in_which_the_classes_are_known(seed,
     found = ClassStatistics.from_labels(form(labels))
     assert found.num_images == 300
     assert found.counts.tolist() == [sum(row[i] == 1 for row in rows) for i in classes]
-    assert found.images_per_class.tolist() == [sum(row[i] != -1 for row in rows) for i in classes]
+    assert found.known_images.tolist() == [sum(row[i] != -1 for row in rows) for i in classes]
     conditional = np.empty((len(classes), len(classes)))
     for i, j in itertools.product(classes, classes):
         both = [row for row in rows if row[i] != -1 and row[j] != -1]
@@ -147,7 +147,7 @@ def test_statistics_are_those_of_the_images_in_which_the_classes_are_known(seed,
         conditional[i, j] = sum(holding) / len(holding)
     np.testing.assert_allclose(found.conditional, conditional, rtol=1e-14)
     np.testing.assert_allclose(found.expected_frequencies, conditional.mean(axis=1), rtol=1e-14)
-    bias = [0.05 * math.log(k / n - 1) for n, k in zip(found.counts, found.images_per_class, strict=True)]
+    bias = [0.05 * math.log(k / n - 1) for n, k in zip(found.counts, found.known_images, strict=True)]
     np.testing.assert_allclose(class_bias(found, kappa=0.05), bias, rtol=1e-6)
     variances = []
     for i in classes:
@@ -158,8 +158,8 @@ def test_statistics_are_those_of_the_images_in_which_the_classes_are_known(seed,
 
 def test_of_complete_labels_nothing_is_unknown():
     found = ClassStatistics.from_labels(KNOWN)
-    assert (found.known_images, found.unknown_beside) == (None, None)
-    assert found.images_per_class.tolist() == [4, 4, 4]
+    assert (found.is_complete, found.unknown_beside) == (True, None)
+    assert found.known_images.tolist() == [4, 4, 4]
 
 
 def test_of_classes_that_no_image_knows_together_no_probability_is_known():
