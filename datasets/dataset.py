@@ -19,8 +19,9 @@ IDS_AT_ONCE = 4096
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Split:
-    """Images `(N, H, W, 3)` uint8 RGB with labels `(N, C)` uint8 of 0/1 and unique ids `(N,)`, perhaps memory-mapped.
+    """Images `(N, H, W, 3)` uint8 RGB with labels `(N, C)` uint8 and unique ids `(N,)`, perhaps memory-mapped.
 
+    Labels are 0, 1 and `UNKNOWN` (255), which statistics, losses and metrics leave out. `as_label_matrix` makes them.
     `recorded_digest` is the identity of a split whose pixels are too many to be hashed at every start and are checked
     by other means; None to hash them. Of images of 16 bits, `bits` were used to scale them; 0 where there are none.
     """
@@ -34,7 +35,10 @@ class Split:
     def __post_init__(self) -> None:
         as_label_matrix(self.labels)
         if self.labels.dtype != np.uint8 or self.ids.dtype.kind != "U":
-            raise InputError(f"labels must be uint8 and ids strings; got {self.labels.dtype} and {self.ids.dtype}")
+            cure = "as_label_matrix(labels) makes them, of -1 for unknown too"
+            raise InputError(
+                f"labels must be uint8 and ids strings; got {self.labels.dtype} and {self.ids.dtype}. Of labels, {cure}"
+            )
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
             raise InputError(f"images must be uint8 (N, H, W, 3); got {self.images.dtype} {self.images.shape}")
         images, rows, ids = len(self.images), len(self.labels), len(self.ids)

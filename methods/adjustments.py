@@ -23,20 +23,23 @@ class LogitAdjustment(Protocol):
         """Return arrays that the loss keeps as buffers and hands to `adjust`."""
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Adjusted logits `(N, C)`, and the scale of the loss that makes up for them."""
+        """Adjusted logits `(N, C)`, and the scale of the loss that makes up for them; `labels` `(N, C)` are 0 and 1."""
 
 
-def class_bias(counts: NDArray[np.int64], num_images: int, *, kappa: float) -> NDArray[np.float32]:
-    """Class-specific bias `(C,)`: nu_i = kappa log(N/n_i - 1) (Eq. 9)."""
+def class_bias(statistics: ClassStatistics, *, kappa: float) -> NDArray[np.float32]:
+    """Class-specific bias `(C,)`: nu_i = kappa log(N/n_i - 1) (Eq. 9), N the images in which class i is known."""
+    counts, images = statistics.counts, statistics.known_images
     if kappa == 0:
         return np.zeros(len(counts), dtype=np.float32)
-    everywhere = np.flatnonzero(counts == num_images)
+    everywhere = np.flatnonzero(counts == images)
     if everywhere.size:
+        first = int(everywhere[0])
+        known = "" if statistics.is_complete else " where it is known"
         raise InputError(
-            f"class {int(everywhere[0])} is in all {num_images} training images: its bias log(N/n - 1) is infinite. "
+            f"class {first} is in all {images[first]} training images{known}: its bias log(N/n - 1) is infinite. "
             "Drop the column, or set kappa=0"
         )
-    return (kappa * np.log(num_images / counts - 1)).astype(np.float32)
+    return (kappa * np.log(images / counts - 1)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class NegativeTolerant(Part, slot="adjustment", kind="negative-tolerant"):
 
     def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
         """Return the bias of each class."""
-        bias = class_bias(statistics.counts, statistics.num_images, kappa=self.kappa)
+        bias = class_bias(statistics, kappa=self.kappa)
         return {"bias": bias / np.float32(self.negative_scale if self.nu == "published" else 1)}
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:

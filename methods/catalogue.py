@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from ..datasets.long_tail.statistics import ClassStatistics
-from ..errors import require_known
+from ..errors import InputError, require_known
 from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
 from .heads import LabelGraph
 from .loss import Focal
@@ -103,6 +103,8 @@ def get_method(name: str, *, dataset: str | None = None) -> Method:
 def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None = None, **parameters: Any) -> nn.Module:
     """Build a method's loss for any training loop: `loss(logits (N, C), labels (N, C)) -> scalar mean`.
 
+    Logits are raw, not probabilities. Labels are 0, 1, -1 where unknown, or soft, in 0..1; see `ComposedLoss`.
+
     Args:
         name: a method's name; see `list_methods`.
         statistics: of the training set.
@@ -110,7 +112,7 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
         parameters: hyper-parameters to override.
 
     Raises:
-        InputError: if a name is unknown or a value out of range.
+        InputError: if a name is unknown, a value out of range, or the statistics are none.
 
     Example:
         >>> import mltbench
@@ -118,6 +120,9 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
         >>> mltbench.create_loss("db-focal", statistics, dataset="voc-mlt", nu="paper").focal
         Focal(gamma=2.0, focal_scale=2.0)
     """
+    if not isinstance(statistics, ClassStatistics):
+        made = "ClassStatistics.from_labels(labels) or .from_counts(counts, num_images) makes them"
+        raise InputError(f"statistics must be ClassStatistics; got {type(statistics).__name__}. {made}")
     if dataset is not None:
         require_known("dataset with hyper-parameters of its own", dataset, VALUES)
     method = get_method(name, dataset=dataset)

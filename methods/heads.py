@@ -70,7 +70,7 @@ def label_graph(
 ) -> NDArray[np.float32]:
     """Normalised label graph `(C, C)`: D^-1/2 A D^-1/2, A = weight B / (row sum of B) + I, B = [p(j|i) >= threshold].
 
-    `conditional` is p(i|j) at `[i, j]`, from the training labels.
+    `conditional` is p(i|j) at `[i, j]`, from the training labels; where it is unknown, NaN, there is no edge.
     """
     edges = (graph_threshold <= conditional.T).astype(np.float64)
     np.fill_diagonal(edges, 0)

@@ -75,11 +75,15 @@ class Method:
             changes.setdefault(slot, {})[name] = value
         return replace(self, **{slot: getattr(self, slot).with_parameters(**new) for slot, new in changes.items()})
 
-    def build_loss(self, statistics: ClassStatistics) -> nn.Module:
-        """Build the loss: a module with `loss(logits (N, C), labels (N, C)) -> scalar`."""
+    def build_loss(self, statistics: ClassStatistics, *, counted: bool = False) -> nn.Module:
+        """Build the loss: a module with `loss(logits (N, C), labels (N, C)) -> scalar`.
+
+        `counted` says that batches will hold the labels that the statistics were counted from; see `ComposedLoss`.
+        """
         if self.loss is not None:
             return self.loss.build(statistics)
-        return ComposedLoss(statistics, weights=self.weights, adjustment=self.adjustment, focal=self.focal)
+        parts = {"weights": self.weights, "adjustment": self.adjustment, "focal": self.focal}
+        return ComposedLoss(statistics, **parts, counted=counted)
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain JSON: parts and schedule, no names."""

@@ -35,7 +35,8 @@ def register_loss(
     """Decorate an `nn.Module` class to make a method of it, which trains `like` another method but for its loss.
 
     The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`.
-    `search_space` gives the ranges that `mltbench study tune` may search, by hyper-parameter.
+    `search_space` gives the ranges that `mltbench study tune` may search, by hyper-parameter. Where training labels are
+    unknown, and -1 in `labels`, the class is refused unless it has the attribute `takes_unknown = True`.
 
     Example:
         >>> import torch, mltbench
@@ -162,11 +163,21 @@ class ModuleLoss:
         return replace(self, parameters={**self.parameters, **values})
 
     def build(self, statistics: ClassStatistics) -> nn.Module:
-        """Build the module."""
+        """Build the module.
+
+        Raises:
+            InputError: if labels are unknown, and the class does not say that it takes them.
+        """
         module, _, name = self.address.partition(":")
         loss_class = importlib.import_module(module)
         for part in name.split("."):
             loss_class = getattr(loss_class, part)
+        if not statistics.is_complete and not getattr(loss_class, "takes_unknown", False):
+            raise InputError(
+                f"some training labels are unknown, and {name} would take their -1 for a number. Leave those cells out "
+                f"in its forward, `known = labels != -1`, and write `takes_unknown = True` in the class; or import the "
+                "labels with 0 or 1 for unknown"
+            )
         built: nn.Module = loss_class(statistics, **self.parameters)  # type: ignore[operator]
         return built
 

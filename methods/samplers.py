@@ -15,7 +15,7 @@ from .search_space import Interval
 
 
 class Sampler(Protocol):
-    """What a sampler must be: a value that opens a stream of epochs over a label matrix."""
+    """What a sampler must be: a value that opens a stream of epochs over a label matrix, in which 255 is unknown."""
 
     kind: ClassVar[str]
     drop_last: ClassVar[bool]
@@ -83,7 +83,8 @@ class ClassAware(Part, slot="sampler", kind="class-aware"):
 
     def epoch_length(self, labels: NDArray[np.uint8]) -> int:
         """Return int(n_max C epoch_fraction): 3,875 for VOC-MLT, 22,560 for COCO-MLT."""
-        return int(int(labels.sum(axis=0, dtype=np.int64).max()) * labels.shape[1] * self.epoch_fraction)
+        largest = max(np.count_nonzero(column == 1) for column in labels.T)
+        return int(largest * labels.shape[1] * self.epoch_fraction)
 
 
 class _Permutations:
@@ -120,7 +121,7 @@ class _ClassVisits:
     ) -> None:
         self._per_visit, self._length, self._generator = images_per_visit, length, generator
         self._classes = _Cycle(np.arange(labels.shape[1]), generator)
-        self._images = [_Cycle(np.flatnonzero(column).astype(np.int32), generator) for column in labels.T]
+        self._images = [_Cycle(np.flatnonzero(column == 1).astype(np.int32), generator) for column in labels.T]
 
     def next_epoch(self) -> NDArray[np.int64]:
         # Straight into the array: a list of a million numbers takes 40 MB.

@@ -22,7 +22,11 @@ class Weights(Protocol):
         """Return arrays that the loss keeps as buffers and hands to `weigh`."""
 
     def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Weights of a batch of labels `(N, C)`, of a shape that broadcasts to `(N, C)`."""
+        """Weights of a batch of labels `(N, C)`: by class, `(C,)`, or by image, of a shape that broadcasts to `(N, C)`.
+
+        Of unknown cells `labels` are 0, and the constant `known` says which cells are known, `(N, C)` of 0 and 1. Only
+        weights by class are asked about soft labels.
+        """
 
 
 def inverse_square_root_weights(counts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -44,15 +48,20 @@ def effective_number_weights(counts: NDArray[np.int64], *, cb_beta: float) -> ND
     return np.asarray(np.float32(1 - cb_beta) / effective, dtype=np.float32)
 
 
-def image_mean_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
+def image_mean_weights(labels: Tensor, class_weights: Tensor, known: Tensor | None = None) -> Tensor:
     """One weight per image `(N, 1)`: the mean class weight of its labels, over the largest such mean of the batch.
 
-    An image without labels gets the mean weight of all classes before the division (the paper has no such image).
+    An image without labels gets the mean weight of all classes before the division (the paper has no such image); of
+    its known classes, where `known` `(N, C)` says that some are not.
     """
     number = labels.sum(dim=1, keepdim=True)
     mean = (labels * class_weights).sum(dim=1, keepdim=True) / number.clamp(min=1)
-    mean = mean.where(number > 0, class_weights.mean())
-    return mean / mean.amax()
+    everything = class_weights.mean()
+    if known is not None:
+        everything = (known * class_weights).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = mean.where(number > 0, everything)
+    # Of a batch in which nothing is known all means are 0.
+    return mean / mean.amax().clamp(min=1.2e-38)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,8 @@ class InverseSquareRoot(Part, slot="weights", kind="inverse-square-root"):
 class EffectiveNumber(Part, slot="weights", kind="effective-number"):
     """CB: weights by the inverse effective number of images.
 
+    Soft labels have no such mean over an image's labels: `by_class` alone takes them.
+
     Attributes:
         cb_beta: beta of the effective number, .9 by default as published (the paper does not give its value). On
             Digits-MLT's validation split (seed 0, total mAP) .9 gave 77.3, .99 72.8, .999 70.0.
@@ -90,12 +101,15 @@ class EffectiveNumber(Part, slot="weights", kind="effective-number"):
     def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
         """Return one weight per image `(N, 1)` or per class `(C,)`, by mode."""
         weights = constants["class_weights"]
-        return image_mean_weights(labels, weights) if self.cb_mode == "average_w" else weights
+        return image_mean_weights(labels, weights, constants.get("known")) if self.cb_mode == "average_w" else weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rebalanced(Part, slot="weights", kind="rebalanced"):
     """R-BCE: re-balanced weights after re-sampling (Eq. 2-4).
+
+    Eq. 2 says how often the sampler draws an image for the labels that it has, of which a soft label says nothing: half
+    a label of a rare class would outweigh all others. Soft labels are refused.
 
     Attributes:
         alpha: overall lift of the weight.

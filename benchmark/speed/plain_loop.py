@@ -95,7 +95,7 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, paths: Sequence[Path], labels: NDArray[np.uint8], transform: Transform) -> None:
         self.paths, self.transform = paths, transform
         # A copy: labels may lie in a file that is mapped read-only.
-        self.labels = torch.from_numpy(labels.astype(np.float32))
+        self.labels = torch.from_numpy(labels.view(np.int8).astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -149,7 +149,7 @@ class PlainLoop:
         )
         network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights)
         self.network = network.to(self.device)
-        self.loss = method.build_loss(dataset.statistics).to(self.device)
+        self.loss = method.build_loss(dataset.statistics, counted=True).to(self.device)
         self.optimiser = torch.optim.SGD(
             [*self.network.trained_parameters(), *self.loss.parameters()],
             lr=self.training["learning_rate"],

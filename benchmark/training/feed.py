@@ -31,7 +31,7 @@ class DeviceData:
 
     Attributes:
         images: `(N, H, W, 3)` uint8, on the device when they fit, else where they were (possibly memory-mapped).
-        labels: `(N, C)` uint8 of 0/1 on the device.
+        labels: `(N, C)` int8 on the device: 0, 1, and -1 for unknown.
     """
 
     def __init__(self, split: Split, device: torch.device) -> None:
@@ -42,7 +42,8 @@ class DeviceData:
         self.device = device
         fits = device.type != "cuda" or images.numel() < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
         self.images = images.to(device) if fits else images
-        self.labels = labels.to(device)
+        # As int8, 255 is -1.
+        self.labels = labels.view(torch.int8).to(device)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,7 +70,7 @@ class Batch:
 
     epoch: int  # epochs before this one
     features: Tensor  # the trunk's feature map of the augmented images, without a gradient
-    targets: Tensor  # `(n, C)` float32 of 0/1
+    targets: Tensor  # `(n, C)` float32 of 0 and 1, -1 where unknown
 
     def __len__(self) -> int:
         return len(self.targets)

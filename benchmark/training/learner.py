@@ -51,7 +51,7 @@ class Learner:
         self.normalisation = Normalisation.of(experiment.input_format, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(experiment.seed, "loss"))
-            self.loss = experiment.method.build_loss(dataset.statistics).to(self.device)
+            self.loss = experiment.method.build_loss(dataset.statistics, counted=True).to(self.device)
         network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights)
         self.network = network.to(self.device)
         self.parameters = self.network.trained_parameters()

@@ -1,6 +1,7 @@
 """Average precision of all classes at once, with ties grouped as scikit-learn groups them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,42 +31,53 @@ class Scores:
         return {f"{split}/{name}": value for name, value in {"total": self.total, **self.groups}.items()}
 
 
-def average_precision(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def average_precision(scores: NDArray[np.floating], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Average precision of each class: the sum over thresholds of (R_k - R_k-1) P_k, no interpolation.
 
-    Equal scores share one threshold, as in scikit-learn's `average_precision_score`.
+    Equal scores share one threshold, as in scikit-learn's `average_precision_score`. Images of which a class is unknown
+    do not count for it.
 
-    Scores are `(N, C)`, float32 or wider, labels `(N, C)` of 0/1, the result `(C,)` in 0..1, NaN without positives.
+    Scores are `(N, C)`, ranked in their own type, infinite ones too; labels `(N, C)` of 0, 1, anything else is unknown;
+    the result `(C,)` in 0..1, NaN without positives.
 
     Raises:
-        InputError: if shapes differ, or a score is NaN.
+        InputError: if shapes differ, scores are not floating, or one is NaN.
 
     >>> average_precision(np.array([[.9], [.8], [.7]]), np.array([[1], [0], [1]])).round(4).tolist()
     [0.8333]
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise InputError(f"scores and labels must both be (images, classes); got {scores.shape} and {labels.shape}")
+    if scores.dtype.kind != "f":
+        raise InputError(f"scores must be floating; got {scores.dtype}")
     at_once = min(max(CELLS_AT_ONCE // max(len(scores), 1), 1), CLASSES_AT_ONCE)
     found = np.empty(scores.shape[1])
     for first in range(0, scores.shape[1], at_once):
         columns = slice(first, first + at_once)
         ascending = np.array(scores[:, columns].T, order="C")
-        positive = np.array(labels[:, columns].T, order="C") != 0
-        positives = [np.sort(of_class[mask]) for of_class, mask in zip(ascending, positive, strict=True)]
+        own = np.array(labels[:, columns].T, order="C")
+        positives = [np.sort(of_class[mask]) for of_class, mask in zip(ascending, own == 1, strict=True)]
+        unknown = (own != 0) & (own != 1)
+        # They come first, and are left out.
+        ascending[unknown] = -np.inf
         ascending.sort(axis=1)
         # NaN comes last.
         if (bad := np.isnan(ascending[:, -1:]).any(axis=1)).any():
             column = first + int(bad.argmax())
-            row = int(np.isnan(scores[:, column]).argmax())
+            row = int((np.isnan(scores[:, column]) & ~unknown[column - first]).argmax())
             raise InputError(
                 f"the score of image {row}, class {column} is NaN; the model diverged: lower the learning rate"
             )
-        found[columns] = [_of_one_class(*of_class) for of_class in zip(ascending, positives, strict=True)]
+        known = zip(ascending, unknown.sum(axis=1).tolist(), strict=True)
+        of_classes = zip((of_class[number:] for of_class, number in known), positives, strict=True)
+        found[columns] = [_of_one_class(*of_class) for of_class in of_classes]
     return found
 
 
-def score(scores: NDArray[np.float32], labels: NDArray[np.uint8], statistics: ClassStatistics) -> Scores:
+def score(scores: NDArray[np.floating], labels: Any, statistics: ClassStatistics) -> Scores:
     """Average precision per class, in total and by group; the groups are those of the training set.
+
+    Labels are whatever `as_label_matrix` takes; unknown ones do not count.
 
     Raises:
         InputError: if no class has a positive, or a score is NaN.
@@ -83,7 +95,7 @@ def score(scores: NDArray[np.float32], labels: NDArray[np.uint8], statistics: Cl
     )
 
 
-def _of_one_class(scores: NDArray[np.float32], positives: NDArray[np.float32]) -> float:
+def _of_one_class(scores: NDArray[np.floating], positives: NDArray[np.floating]) -> float:
     """Average precision from ascending scores of all images and of the positive ones.
 
     At the threshold of a positive, everything with at least its score counts: ties share one threshold. Sorting values

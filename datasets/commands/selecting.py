@@ -51,7 +51,8 @@ def select(
         out.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
     for remark in remarks:
         print_line(remark)
-    print_line(f"{len(ids)} of {len(found.ids)} images, {found.labels[chosen].sum() / len(ids):.3f} labels per image")
+    each = (found.labels[chosen] == 1).sum() / len(ids)
+    print_line(f"{len(ids)} of {len(found.ids)} images, {each:.3f} labels per image")
     print_line(
         f"classes: {statistics.group_sizes}; largest {statistics.counts.max()}, smallest {statistics.counts.min()}"
     )

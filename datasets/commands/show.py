@@ -24,6 +24,7 @@ from ..long_tail.statistics import (
     GROUPS,
     HEAD_AT_LEAST,
     TAIL_BELOW,
+    UNKNOWN,
     ClassStatistics,
     within_class_sampling_variance,
 )
@@ -31,7 +32,8 @@ from ..registry import list_datasets, load_dataset
 from .options import DataOptions
 
 # What the columns of the printed table are called; their JSON names are longer.
-COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)"}
+COLUMNS = {"expected_frequency_class_aware": "p-hat (Eq. 1)", "within_class_sampling_variance": "variance (Fig. 5)",
+           **{f"{split}_known": f"{split} known" for split in SPLITS}}  # fmt: skip
 # Of 64 letters, as a reader compares them; --json has all.
 DIGEST_LENGTH = 12
 SCENES = 12
@@ -113,20 +115,26 @@ def show(
 def describe_labels(name: str, labels: Mapping[str, NDArray[np.uint8]], classes: Sequence[str]) -> dict[str, Any]:
     """Sizes, labels per image, groups and per-class statistics of label matrices by split, as plain JSON.
 
-    Statistics are those of the split `train`.
+    Statistics are those of the split `train`. Unknown labels count nowhere; where a split has some, each class says in
+    how many of its images it is known.
     """
     train = labels["train"]
+    held = {split: matrix == 1 for split, matrix in labels.items()}
+    known = {split: (matrix != UNKNOWN).sum(axis=0) for split, matrix in labels.items()}
+    incomplete = [split for split, matrix in labels.items() if known[split].min() < len(matrix)]
+    shares = ", ".join(f"{split} {known[split].mean() / len(matrix):.1%}" for split, matrix in labels.items())
     statistics = ClassStatistics.from_labels(train, class_names=classes)
     variance = within_class_sampling_variance(train)
     masks = {group: statistics.group_mask(group) for group in GROUPS}
     return {
         "name": name,
         "images": ", ".join(f"{split} {len(matrix)}" for split, matrix in labels.items()),
-        "labels_per_image": ", ".join(f"{split} {matrix.sum(1).mean():.3f}" for split, matrix in labels.items()),
+        "labels_per_image": ", ".join(f"{split} {matrix.sum(1).mean():.3f}" for split, matrix in held.items()),
         "groups": ", ".join(f"{group} {mask.sum()}" for group, mask in masks.items()),
         "labels_per_image_by_group": ", ".join(
-            f"{group} {train[:, mask].sum() / len(train):.3f}" for group, mask in masks.items()
+            f"{group} {held['train'][:, mask].sum() / len(train):.3f}" for group, mask in masks.items()
         ),
+        **({"known_labels": shares} if incomplete else {}),
         "largest_class": int(statistics.counts.max()),
         "smallest_class": int(statistics.counts.min()),
         "classes": [
@@ -136,7 +144,8 @@ def describe_labels(name: str, labels: Mapping[str, NDArray[np.uint8]], classes:
                 "train": int(statistics.counts[i]),
                 "expected_frequency_class_aware": round(float(statistics.expected_frequencies[i]), 6),
                 "within_class_sampling_variance": round(float(variance[i]), 6),
-                **{split: int(matrix[:, i].sum()) for split, matrix in labels.items() if split != "train"},
+                **{split: int(matrix[:, i].sum()) for split, matrix in held.items() if split != "train"},
+                **{f"{split}_known": int(known[split][i]) for split in incomplete},
             }
             for i, class_name in enumerate(classes)
         ],
@@ -163,7 +172,7 @@ def draw(
 
     Raises `InputError` if the file cannot be written.
     """
-    each = f"{labels.sum(1).mean():.3f} labels per image"
+    each = f"{(labels == 1).sum(1).mean():.3f} labels per image"
     with sns.axes_style("white"):
         figure = Figure(figsize=(13, 13 if scenes else 9), layout="constrained")
         figure.suptitle(f"{name}: {len(labels):,} training images, {len(classes)} classes, {each}", weight="bold")
@@ -183,7 +192,7 @@ def _draw_scenes(figure: SubFigure, train: Split, classes: Sequence[str]) -> Non
     chosen = np.linspace(0, len(train) - 1, min(SCENES, len(train))).astype(int)
     for axes, i in zip(figure.subplots(2, SCENES // 2).flat, chosen, strict=False):
         axes.imshow(train.images[i])
-        names = ", ".join(classes[c] for c in np.flatnonzero(train.labels[i]).tolist())
+        names = ", ".join(classes[c] for c in np.flatnonzero(train.labels[i] == 1).tolist())
         axes.set_title(textwrap.shorten(names, 34, placeholder=" ..."), fontsize=9)
         axes.set_axis_off()
 

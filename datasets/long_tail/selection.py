@@ -32,7 +32,7 @@ def pareto_targets(num_classes: int, *, largest: int, smallest: int = 1, power: 
 
 def head_to_tail_order(labels: NDArray[np.uint8]) -> list[int]:
     """Classes by the sum over j of p(i|j) on the full labels, largest first (Sec. 4.1)."""
-    total = ClassStatistics.from_labels(labels).conditional.sum(axis=1)
+    total = np.nansum(ClassStatistics.from_labels(labels).conditional, axis=1)
     return [int(i) for i in np.argsort(-total, kind="stable")]
 
 
@@ -48,7 +48,7 @@ def select_head_to_tail(
     The rows come in the order of the running set, which with the default `order` is VOC-MLT's published order.
 
     Args:
-        labels: `(N, C)` of 0/1, the full training labels.
+        labels: `(N, C)`, the full training labels.
         targets: wanted class sizes by rank, as `pareto_targets` gives them.
         generator: source of every draw; `random.Random(0)` made VOC-MLT.
         order: how a set of candidates becomes the sequence that is drawn from. The published lists were drawn from

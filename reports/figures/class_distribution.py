@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...datasets.long_tail.statistics import ClassStatistics, as_label_matrix
+from ...datasets.long_tail.statistics import UNKNOWN, ClassStatistics, as_label_matrix
 from ...methods.samplers import ClassAware
 from .registry import register_figure
 from .source import classes_frame
@@ -21,18 +21,20 @@ def class_distribution(
 ) -> pd.DataFrame:
     """Share of images that hold each class: without re-sampling, by Eq. 1, and as the sampler really draws.
 
-    One row per class of the labels `(N, C)` of 0/1, largest first: dataset, class_name, class_size, group, original
-    (n_i/N), expected (Eq. 1), sampled (mean over the epochs) and sampled_deviation (between epochs).
+    One row per class of the labels `(N, C)`, largest first: dataset, class_name, class_size, group, original (n_i/N),
+    expected (Eq. 1), sampled (mean over the epochs) and sampled_deviation (between epochs). Shares are of the images in
+    which the class is known.
     """
     matrix = as_label_matrix(labels)
     statistics = ClassStatistics.from_labels(matrix, class_names=classes)
     stream = ClassAware().open(matrix, np.random.default_rng(seed))
-    shares = np.array([matrix[stream.next_epoch()].mean(axis=0) for _ in range(epochs)])
+    drawn = (matrix[stream.next_epoch()] for _ in range(epochs))
+    shares = np.array([(labels == 1).sum(axis=0) / np.maximum((labels != UNKNOWN).sum(axis=0), 1) for labels in drawn])
     return classes_frame(
         statistics,
         classes,
         dataset,
-        original=statistics.counts / statistics.num_images,
+        original=statistics.counts / statistics.known_images,
         expected=statistics.expected_frequencies,
         sampled=shares.mean(axis=0),
         sampled_deviation=shares.std(axis=0, ddof=1) if epochs > 1 else np.full(len(classes), np.nan),

@@ -15,7 +15,7 @@ FIT_A_COLUMN = 20  # classes; more need the page
 
 
 def co_occurrence(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
-    """Conditional probabilities p(i|j) = n_ij / n_j of labels `(N, C)` of 0/1.
+    """Conditional probabilities p(i|j) = n_ij / n_j of labels `(N, C)`; NaN where no image knows both.
 
     One row per pair, largest classes first: dataset, given (j), given_size (n_j), class_name (i), class_size (n_i),
     probability.

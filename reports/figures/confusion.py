@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from ...datasets.long_tail.statistics import UNKNOWN
 from .co_occurrence import co_occurrence
 from .method_styles import marker_style
 from .registry import register_figure
@@ -20,30 +21,35 @@ LEAST_IMAGES = 5
 PAIRS_SHOWN = 25
 
 
-def confusion_by_presence(scores: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def confusion_by_presence(scores: NDArray[np.floating], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Confusion `(C, C)`: entry `[j, i]` is how often j lures class i, on images without i.
 
     It is the probability that a random image without i but with j scores higher for i than a random image without
     both (ties count half; the area under the ROC curve). .5 means that j changes nothing. Ranks alone count, so that
     methods with other scales of logits can be compared. NaN where fewer than 5 images are on one side, and for i = j.
-    Scores and labels are `(N, C)`.
+    Scores and labels are `(N, C)`; where a label is unknown, the image is on neither side.
     """
     number = labels.shape[1]
     found = np.full((number, number), np.nan)
+    complete = not (labels == UNKNOWN).any()
     for i in range(number):
         without = labels[:, i] == 0
-        others = labels[without].astype(np.float64)
-        ranks = rankdata(scores[without, i])
-        present = others.sum(axis=0)
-        absent = len(ranks) - present
-        wins = others.T @ ranks - present * (present + 1) / 2
-        enough = (present >= LEAST_IMAGES) & (absent >= LEAST_IMAGES)
-        found[enough, i] = wins[enough] / (present * absent)[enough]
+        others, own = labels[without], scores[without, i]
+        # Where j is unknown, images have other ranks.
+        for columns in [slice(None)] if complete else [slice(j, j + 1) for j in range(number)]:
+            known = others[:, columns][:, 0] != UNKNOWN
+            held = others[known, columns].astype(np.float64)
+            ranks = rankdata(own[known])
+            present = held.sum(axis=0)
+            absent = len(ranks) - present
+            wins = held.T @ ranks - present * (present + 1) / 2
+            enough = (present >= LEAST_IMAGES) & (absent >= LEAST_IMAGES)
+            found[columns, i][enough] = wins[enough] / (present * absent)[enough]
     return found
 
 
 def confusion(
-    scores: Mapping[str, Sequence[NDArray[np.float32]]],
+    scores: Mapping[str, Sequence[NDArray[np.floating]]],
     test_labels: NDArray[np.uint8],
     training_labels: NDArray[np.uint8],
     classes: Sequence[str],
@@ -57,14 +63,14 @@ def confusion(
 
     Args:
         scores: by method's title, one `(N, C)` array of raw logits per seed.
-        test_labels: `(N, C)` of 0/1, of the same images.
-        training_labels: `(M, C)` of 0/1.
+        test_labels: `(N, C)`, of the same images.
+        training_labels: `(M, C)`.
         classes: C class names.
         dataset: name shown in the figure.
     """
-    order = np.argsort(-training_labels.sum(axis=0, dtype=np.int64), kind="stable")
+    order = np.argsort(-(training_labels == 1).sum(axis=0), kind="stable")
     pairs = np.ix_(order, order)
-    images = test_labels.astype(np.int64).T @ (1 - test_labels.astype(np.int64))
+    images = (test_labels == 1).astype(np.int64).T @ (test_labels == 0).astype(np.int64)
     frame = co_occurrence(training_labels, classes, dataset=dataset).rename(columns={"probability": "co_occurrence"})
     frame = frame.assign(images=images[pairs].ravel())
     frames = []

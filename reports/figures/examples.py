@@ -46,7 +46,7 @@ class Picture:
 
 
 def examples(
-    scores: Sequence[NDArray[np.float32]],
+    scores: Sequence[NDArray[np.floating]],
     test: Split,
     statistics: ClassStatistics,
     classes: Sequence[str],
@@ -76,8 +76,8 @@ def examples(
         if np.isnan(precision[i]):
             continue
         best_first = np.argsort(-mean[:, i], kind="stable")
-        positive = test.labels[best_first, i] == 1
-        positives, negatives = best_first[positive], best_first[~positive]
+        ranked = test.labels[best_first, i]
+        positives, negatives = best_first[ranked == 1], best_first[ranked == 0]
         missed = positives[SHOWN:][::-1][:SHOWN]
         about = (str(classes[i]), int(statistics.counts[i]), statistics.group_names[i], float(precision[i]))
         for kind, chosen in zip(KINDS, (positives[:SHOWN], missed, negatives[:SHOWN]), strict=True):

@@ -15,7 +15,7 @@ from .style import PAGE, group_bars, legend_above, name_classes, new_figure
 def sampling_variance(labels: Any, classes: Sequence[str], *, dataset: str = "labels") -> pd.DataFrame:
     """Variance of the normalised sampling times within each class (Sec. 4.4).
 
-    One row per class of the labels `(N, C)` of 0/1, largest first: dataset, class_name, class_size, group, variance.
+    One row per class of the labels `(N, C)`, largest first: dataset, class_name, class_size, group, variance.
     """
     statistics = ClassStatistics.from_labels(labels, class_names=classes)
     return classes_frame(statistics, classes, dataset, variance=within_class_sampling_variance(labels))

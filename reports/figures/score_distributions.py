@@ -21,7 +21,7 @@ BINS = 80
 
 
 def score_distributions(
-    scores: Mapping[str, Sequence[NDArray[np.float32]]],
+    scores: Mapping[str, Sequence[NDArray[np.floating]]],
     labels: NDArray[np.uint8],
     group_names: Sequence[str],
     *,
@@ -35,7 +35,7 @@ def score_distributions(
 
     Args:
         scores: by method's title, one `(N, C)` array of raw logits per seed.
-        labels: `(N, C)` of 0/1.
+        labels: `(N, C)` of 0 and 1; unknown cells count nowhere.
         group_names: C names, `head`, `medium` or `tail`.
         dataset: name shown in the figure.
     """

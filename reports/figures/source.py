@@ -23,7 +23,7 @@ TRIAL_LABELS = ("study", "purpose", "sweep", "study_dataset", "dataset", "method
                 "default", "parameters", "values", "experiment_id")  # fmt: skip
 
 
-# Labels `(N, C)` uint8 of 0/1 of a training split, and its C class names.
+# Labels `(N, C)` uint8 of a training split, and its C class names.
 TrainingLabels: TypeAlias = tuple[NDArray[np.uint8], tuple[str, ...]]
 
 
@@ -176,7 +176,7 @@ class FigureSource:
             raise MissingDataError(
                 f"experiment {run.experiment_id} was evaluated on another version of {self.dataset} than is available"
             )
-        return np.asarray(arrays["scores"], dtype=np.float32)
+        return arrays["scores"]
 
 
 def classes_frame(

@@ -80,14 +80,15 @@ def check_scores(data: Mapping[str, Any], seed: int, rescored: Mapping[str, floa
 def rescore(path: Path, dataset: Dataset) -> dict[str, float | None]:
     """Average precision by class in percent from per-image scores on the test split; None without positives.
 
-    The file holds `scores` (N, C), `ids` (N,) and `classes` (C,), as `test_scores.npz` of a run does.
+    The file holds `scores` (N, C), `ids` (N,) and `classes` (C,), as `test_scores.npz` of a run does. Scores are ranked
+    in their own floating type.
 
     Raises:
-        InputError: if it does not, or if they are not those of the dataset's test split.
+        InputError: if it does not, if they are not those of the dataset's test split, or a score is infinite.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            scores = np.asarray(arrays["scores"], dtype=np.float32)
+            scores = arrays["scores"]
             ids, classes = [str(i) for i in arrays["ids"].tolist()], [str(c) for c in arrays["classes"].tolist()]
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"{path} must hold the arrays scores (N, C), ids (N,) and classes (C,): {error}") from error
@@ -98,6 +99,10 @@ def rescore(path: Path, dataset: Dataset) -> dict[str, float | None]:
             f"{len(test.ids)} images, {len(dataset.classes)} classes; it has {len(ids)} and {len(classes)}"
         )
     values = 100 * average_precision(scores, test.labels)
+    if (infinite := np.isinf(scores)).any():
+        row, column = np.argwhere(infinite)[0].tolist()
+        cure = "Infinite scores have lost their order: write them in a wider type, such as float64"
+        raise InputError(f"{path}: the score of {ids[row]}, class {classes[column]!r} is {scores[row, column]}. {cure}")
     return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
 
 

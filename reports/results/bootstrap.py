@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...benchmark.tracking.store import Store
+from ...datasets.long_tail.statistics import UNKNOWN
 from ...datasets.registry import load_dataset
 from ...errors import InputError
 from ...files import replacing, safe_file_name
@@ -65,23 +66,30 @@ def resample_weights(images: int, resamples: int, *, seed: int = 0) -> NDArray[n
 
 
 def weighted_average_precision(
-    scores: NDArray[np.float32], labels: NDArray[np.uint8], weights: NDArray[np.int32]
+    scores: NDArray[np.floating], labels: NDArray[np.uint8], weights: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     """Average precision of each class under each row of weights.
 
     AP = sum over positives k of w_k P(k) / sum of w_k, with P(k) the weighted precision among all images that score at
-    least as high: what scikit-learn gives for a sample that holds image i `weights[i]` times.
+    least as high: what scikit-learn gives for a sample that holds image i `weights[i]` times. Images of which a class
+    is unknown do not count for it.
 
     Args:
-        scores: `(N, C)`.
-        labels: `(N, C)` of 0/1.
+        scores: `(N, C)`, ranked in their own type.
+        labels: `(N, C)` of 0, 1 and 255, unknown.
         weights: `(B, N)`, not negative.
 
     Returns:
         `(B, C)` in 0..1; NaN where no positive of the class was drawn.
+
+    Raises:
+        InputError: if a score is NaN.
     """
+    if np.isnan(scores).any():
+        row, column = np.argwhere(np.isnan(scores))[0].tolist()
+        raise InputError(f"the score of image {row}, class {column} is NaN: it has no rank; train the run again")
     by_image = np.ascontiguousarray(weights.T)
-    columns = [_one_class(scores[:, c], labels[:, c].astype(bool), by_image) for c in range(scores.shape[1])]
+    columns = [_one_class(scores[:, c], labels[:, c], by_image) for c in range(scores.shape[1])]
     return np.stack(columns, axis=1)
 
 
@@ -149,10 +157,11 @@ def _labels_of_dataset(run: Any, ids: NDArray[np.str_]) -> NDArray[np.uint8]:
 
 
 def _one_class(
-    scores: NDArray[np.float32], positive: NDArray[np.bool_], by_image: NDArray[np.int32]
+    scores: NDArray[np.floating], labels: NDArray[np.uint8], by_image: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     order = np.argsort(-scores, kind="stable")
-    ordered, hits = scores[order], np.flatnonzero(positive[order])
+    order = order[labels[order] != UNKNOWN]
+    ordered, hits = scores[order], np.flatnonzero(labels[order] == 1)
     resamples = by_image.shape[1]
     if not len(hits):
         return np.full(resamples, np.nan)

@@ -30,7 +30,7 @@ def make_dataset(split, opened=None, **changes):
         ({"images": np.zeros((6, 5, 4, 3), np.uint8)}, "6 images, 7 label rows, 7 ids"),
         ({"ids": np.array(list("abcdef"))}, "7 images, 7 label rows, 6 ids"),
         ({"ids": np.array(list("abcdeff"))}, "not unique"),
-        ({"labels": np.full((7, 4), 2)}, "labels must be 0 or 1"),
+        ({"labels": np.full((7, 4), 2)}, "labels must be 0, 1 or -1"),
     ],
 )
 def test_what_is_no_split_is_refused(split, change, message):
@@ -107,6 +107,17 @@ def test_description_counts_the_classes(split):
     assert [row["train"] for row in description["classes"]] == [6, 3, 2, 1]
     # Eq. 1 by hand: the mean of p(0|0), p(0|1), p(0|2), p(0|3) = 1, 2/3, 1, 1.
     assert description["classes"][0]["expected_frequency_class_aware"] == round(11 / 12, 6)
+
+
+def test_unknown_labels_are_in_no_sum_of_a_description(split):
+    assert "known_labels" not in describe(make_dataset(split))
+    split.labels[[0, 1, 2], [1, 3, 0]] = 255
+    description = describe(make_dataset(split))
+    assert description["labels_per_image"].startswith("train 1.429,")
+    assert description["labels_per_image_by_group"] == "head 0.000, medium 0.000, tail 1.429"
+    assert description["known_labels"] == "train 89.3%, validation 89.3%, test 89.3%"
+    for key, values in {"train": [5, 2, 2, 1], "test": [5, 2, 2, 1], "train_known": [6, 6, 7, 6]}.items():
+        assert [row[key] for row in description["classes"]] == values
 
 
 def test_a_registered_dataset_is_found(own_registrations, split, tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from mltbench import ClassStatistics, InputError, create_loss, list_methods
@@ -100,9 +101,20 @@ def test_a_class_in_every_image_has_no_bias():
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (torch.zeros(2, 4), torch.tensor([[0, 1, 2, 0], [0, 0, 0, 0]]), "labels must be 0 or 1; found 2"),
-        (torch.zeros(1, 4), torch.tensor([[0, 1, 0.5, 0]]), "found 0.5"),
-        (torch.zeros(1, 4), torch.tensor([[0, 1, -1, 0]]), "found -1"),
+        (
+            torch.zeros(2, 4),
+            torch.tensor([[0, 1, 2, 0], [0, 0, 0, 0]]),
+            r"labels must be in 0..1.*found 2\. .*`labels > 0`",
+        ),
+        (torch.zeros(1, 4), torch.tensor([[0, 1, -2, 0]]), r"found -2\. .*-1 that this is unknown"),
+        (torch.zeros(1, 4), torch.tensor([[0, 255, 1, 0]]), r"found 255\. Unknown labels are -1"),
+        (torch.zeros(1, 4), torch.tensor([[0, 1, float("nan"), 0.5]]), "found nan. Fill what is missing"),
+        (torch.zeros(1, 4), torch.tensor([[0, 1, 1.5, 0]]), r"found 1.5\. In this order: loss\(logits, labels\)"),
+        (torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 4), r"floating; got torch.int64.*loss\(logits, labels\)"),
+        (torch.zeros(0, 4), torch.zeros(0, 4), "the batch is empty"),
+        (torch.zeros(2, 4), torch.zeros(2), r"got \(2, 4\) and \(2,\)\. .*one_hot\(labels, 4\)"),
+        (torch.zeros(()), torch.zeros(()), r"got \(\) and \(\)"),
+        (torch.zeros(1, 4), np.zeros((1, 4)), "got Tensor and ndarray.*as_tensor"),
         (torch.zeros(2, 4), torch.zeros(1, 4), r"got \(2, 4\) and \(1, 4\)"),
         (torch.zeros(2, 3), torch.zeros(2, 3), r"must both be \(images, 4\); got \(2, 3\)"),
         (torch.zeros(4), torch.zeros(4), r"got \(4,\)"),

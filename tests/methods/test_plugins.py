@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from mltbench import InputError, Interval, create_loss, get_method, list_methods, register_loss
+from mltbench import ClassStatistics, InputError, Interval, create_loss, get_method, list_methods, register_loss
 from mltbench.methods.method import Method
 from mltbench.methods.plugins import ModuleLoss
 
@@ -95,6 +95,15 @@ def test_a_loss_is_identified_by_its_address_and_the_digest_of_its_file(hinge_fi
     assert after.address == before.address
     assert after.source_digest != before.source_digest
     assert get_method("own-hinge-2").loss == after
+
+
+def test_of_unknown_labels_a_loss_must_say_that_it_takes_them(hinge_file, small_labels, monkeypatch):
+    small_labels[0, 3] = 255
+    statistics, loss_class = ClassStatistics.from_labels(small_labels), sys.modules[hinge_file.stem].Hinge
+    with pytest.raises(InputError, match=r"Hinge would take their -1 .*`takes_unknown = True` in the class; or import"):
+        create_loss("own-hinge", statistics)
+    monkeypatch.setattr(loss_class, "takes_unknown", True, raising=False)
+    assert create_loss("own-hinge", statistics).counts.tolist() == [6, 3, 2, 1]
 
 
 def test_the_method_is_whole_in_its_json(hinge_file, small_statistics):

@@ -33,6 +33,15 @@ def test_epoch_length_is_cut_to_a_whole_number():
     assert ClassAware().epoch_length(np.ones((1000, 4), dtype=np.uint8)) == 1000
 
 
+def test_images_of_which_a_class_is_unknown_are_not_drawn_for_it():
+    labels = np.full((12, 2), 255, dtype=np.uint8)
+    labels[:8, 0], labels[8:11, 1] = 1, 1
+    assert ClassAware(epoch_fraction=1).epoch_length(labels) == 16
+    drawn = np.concatenate(draw(labels, 40, sampler=ClassAware(images_per_visit=1)))
+    assert set(drawn.tolist()) == set(range(11))
+    assert (drawn < 8).mean() == 0.5
+
+
 @pytest.mark.parametrize("images", [1, 3])
 def test_each_visit_takes_its_images_and_each_class_is_visited_before_any_is_again(images):
     # An epoch is 9 draws; a cycle of the 4 classes therefore continues in the next epoch.

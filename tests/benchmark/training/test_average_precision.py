@@ -118,6 +118,52 @@ def test_a_nan_score_names_its_image_and_class(cells, monkeypatch):
         average_precision(scores, labels)
 
 
+def of_known_images(scores, labels):
+    known = [np.flatnonzero((column == 0) | (column == 1)) for column in labels.T]
+    columns = [(labels[rows, c], scores[rows, c]) for c, rows in enumerate(known)]
+    return [average_precision_score(*column) if (column[0] == 1).any() else np.nan for column in columns]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("form", [np.uint8, np.int8, np.float64])
+@pytest.mark.parametrize("decimals", [0, 1, 17])
+def test_images_of_which_a_class_is_unknown_do_not_count_for_it(seed, form, decimals):
+    scores, labels = random_case(seed)
+    hidden = np.random.default_rng(seed + 100).random(labels.shape) < 0.4
+    hidden[:, 5], hidden[:, 6] = True, labels[:, 6] == 1  # nothing known; no positive known
+    partly = np.where(hidden, 255 if form is np.uint8 else -1, labels.astype(int)).astype(form)
+    scores = scores.astype(np.float64).round(decimals)
+    found = average_precision(scores, partly)
+    assert found == pytest.approx(of_known_images(scores, partly), abs=1e-12, nan_ok=True)
+    assert np.isnan(found).tolist() == [False] * 5 + [True] * 2
+    whatever = np.where(hidden, np.random.default_rng(9).choice([np.nan, np.inf, -np.inf, 0], scores.shape), scores)
+    assert np.array_equal(average_precision(whatever, partly), found, equal_nan=True)
+    result = score(scores, partly, ClassStatistics.from_counts([150, 150, 50, 50, 5, 5, 5], 400))
+    assert result.excluded == (5, 6)
+    assert result.total == pytest.approx(np.nanmean(found), abs=1e-12)
+
+
+def test_a_positive_of_minus_infinity_ties_with_known_images_alone():
+    scores, labels = np.full((4, 1), -np.inf), np.array([[1, 0, 255, 255]], np.uint8).T
+    assert average_precision(scores, labels).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_scores_are_ranked_in_their_own_type(dtype):
+    # Neighbours of the type, in either order, so that any narrower type would have ties.
+    scores, one = np.empty((6, 1), dtype=dtype), dtype(1)
+    for row, steps in enumerate((3, 5, 1, 2, 4, 0)):
+        scores[row] = one + steps * np.spacing(one)
+    labels = np.array([[0, 1, 1, 0, 1, 0]], np.uint8).T
+    assert average_precision(scores, labels).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3], abs=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool, object, "U3"])
+def test_scores_that_are_no_floating_numbers_are_refused(dtype):
+    with pytest.raises(InputError, match="scores must be floating; got"):
+        average_precision(np.ones((3, 1)).astype(dtype), np.ones((3, 1), np.uint8))
+
+
 @pytest.mark.parametrize("shape", [(400, 6), (399, 7), (400,)])
 def test_shapes_that_differ_are_named(shape):
     scores, _ = random_case(6)

@@ -119,7 +119,7 @@ def test_batches_drawn_and_prepared_in_pieces_are_those_of_the_whole_epoch(
 def test_images_and_labels_are_gathered_by_rows_and_stay_bytes_on_the_device():
     split = tiny_dataset().split("train")
     data, indices = DeviceData(split, torch.device("cpu")), torch.tensor([3, 0, 3, 17])
-    assert data.labels.dtype == torch.uint8
+    assert data.labels.dtype == torch.int8
     assert torch.equal(data.batch(indices), torch.from_numpy(split.images[[3, 0, 3, 17]]))
     assert torch.equal(data.targets(indices), torch.from_numpy(split.labels[[3, 0, 3, 17]]).float())
 
@@ -140,7 +140,7 @@ class _Asks(TorchDispatchMode):
 @pytest.mark.parametrize("method", ["erm", "ldam", "cb-focal", "db-focal"])
 def test_a_step_never_asks_the_device(method, monkeypatch):
     # On the CPU alone, where looking is free, a loss looks at its labels.
-    monkeypatch.setattr(loss_module, "require_batch", lambda logits, labels, num_classes: None)
+    monkeypatch.setattr(loss_module, "kinds_of", lambda labels: None)
     training = make_training(method, augmentation=Augmentation())
     training.feed.begin_epoch(0)
     with _Asks() as asked:

@@ -96,3 +96,12 @@ def test_a_store_without_scores_lacks_the_figure():
 
     with pytest.raises(MissingDataError, match="no finished run on d has its test scores"):
         get_figure("examples").collect(Without())
+
+
+def test_an_image_of_which_the_class_is_unknown_is_shown_for_no_kind(test_split):
+    test_split.labels[[8, 4], 0] = 255
+    frame = of(test_split)
+    kinds = {key: own.id.tolist() for key, own in frame.groupby(["class_name", "kind"])}
+    assert kinds["rare", "found"] == ["image-3", "image-2", "image-1"]
+    assert kinds["rare", "mistaken"] == ["image-7", "image-6", "image-5"]
+    assert frame[frame.class_name == "rare"].ap.iloc[0] == pytest.approx(25 * (1 / 4 + 2 / 5 + 3 / 6 + 4 / 7))

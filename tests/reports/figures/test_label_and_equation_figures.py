@@ -120,3 +120,13 @@ def test_every_curve_of_an_equation_is_drawn_and_named():
         for axes in figure.axes:
             assert len(axes.lines) == len({line.get_label() for line in axes.lines}) == 4
             assert len({(line.get_marker(), str(line.get_linestyle())) for line in axes.lines}) == 4
+
+
+def test_shares_are_of_the_images_in_which_a_class_is_known():
+    rows = [[1, 0], [1, 255], [1, 1], [0, 1], [255, 1], [255, 1], [1, 255]]
+    frame = class_distribution(np.repeat(np.array(rows, dtype=np.uint8), 60, axis=0), ("a", "b"))
+    shares = frame.set_index("class_name")[["original", "expected", "sampled"]].to_numpy().T
+    # p(a|b) is that of the two images with b that know a; each class is visited equally often.
+    np.testing.assert_allclose(shares[:2], [[4 / 5, 4 / 5], [3 / 4, 3 / 4]])
+    # Half of the draws are for a; of the others, a quarter holds a, and half knows it; so it is with b.
+    np.testing.assert_allclose(shares[2], [(1 / 2 + 1 / 8) / (1 / 2 + 1 / 4)] * 2, atol=0.02)

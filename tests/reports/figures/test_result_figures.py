@@ -101,13 +101,15 @@ def test_trends_are_running_means_and_bands_those_of_seeds():
     assert found.highest.tolist() == [75, 60, 45]
 
 
-def test_confusion_is_the_area_under_the_curve_of_scikit_learn():
+@pytest.mark.parametrize("hidden", [0, 0.3])
+def test_confusion_is_the_area_under_the_curve_of_scikit_learn(hidden):
     generator = np.random.default_rng(0)
     labels = (generator.random((300, 5)) < [0.5, 0.4, 0.3, 0.2, 0.004]).astype(np.uint8)
+    labels[generator.random((300, 5)) < hidden] = 255
     scores = generator.integers(0, 6, (300, 5)).astype(np.float32)
     found = confusion_by_presence(scores, labels)
     for j, i in np.ndindex(5, 5):
-        without = labels[:, i] == 0
+        without = (labels[:, i] == 0) & (labels[:, j] != 255)
         known = i != j and labels[without, j].sum() >= 5
         area = roc_auc_score(labels[without, j], scores[without, i]) if known else np.nan
         assert found[j, i] == pytest.approx(area, nan_ok=True)
@@ -121,6 +123,14 @@ def test_a_class_that_lures_another_is_found():
     pair = frame[(frame.given == "a") & (frame.class_name == "b")].iloc[0]
     assert (pair.confusion, pair.images, pair.co_occurrence) == (1, 40, 0.2)
     assert frame[(frame.given == "b") & (frame.class_name == "a")].confusion.iloc[0] == 0.5
+
+
+def test_images_of_which_a_class_is_unknown_are_in_no_count_of_pairs():
+    labels = np.array([[1, 0], [1, 255], [0, 1], [255, 1], [1, 1], [1, 0]], dtype=np.uint8)
+    frame = confusion({"ERM": [np.zeros((6, 2))]}, labels, labels, ("a", "b"))
+    images = {(row.given, row.class_name): row.images for row in frame.itertuples()}
+    assert images == {("a", "a"): 0, ("a", "b"): 2, ("b", "a"): 1, ("b", "b"): 0}
+    assert frame[(frame.given == "a") & (frame.class_name == "b")].co_occurrence.iloc[0] == 1 / 3
 
 
 def test_densities_and_means_are_those_of_the_cells():

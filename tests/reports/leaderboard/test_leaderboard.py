@@ -224,6 +224,24 @@ def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
     assert [fault.field for fault in check_scores(data, 3, {})] == ["runs"]
 
 
+def test_scores_of_any_floating_type_are_ranked_as_they_are(call, own_folder, data_root):
+    dataset = load_dataset("digits-mlt", data_root=data_root)
+    test = dataset.split("test")
+    logits = 2 * test.labels + np.random.default_rng(0).normal(20, 1, test.labels.shape)
+    with np.errstate(over="ignore"):
+        # Probabilities that float32 would tie at 1, and numbers that it does not have.
+        forms = {"probabilities": 1 / (1 + np.exp(-logits)), "large": np.exp(20 * logits)}
+        forms["overflown"] = forms["large"].astype(np.float32)
+    for name, scores in forms.items():
+        np.savez(f"{name}.npz", scores=scores, ids=test.ids, classes=np.array(dataset.classes))
+        status, output, error = call("leaderboard", "check", f"{name}.npz")
+        if name == "overflown":
+            assert (status, "is inf. Infinite scores have lost their order" in error) == (2, True)
+        else:
+            ap = [100 * average_precision_score(test.labels[:, i], scores[:, i]) for i in range(len(SIZES))]
+            assert (status, f"total {np.mean(ap):.2f}" in output) == (0, True)
+
+
 def test_submissions_are_made_from_runs_and_hold_their_scores(trained, call, tmp_path):
     words = ["--dataset", "tiny", "--author", "A. Name", "--code", "https://example.org/code", "--out", trained.root]
     runs = {f"{run.title} ({run.overrides})": run for run in load_runs(trained.root).itertuples()}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from mltbench.errors import InputError
 from mltbench.reports.results.bootstrap import (
     group_means,
     percentile_interval,
@@ -106,21 +107,31 @@ def test_totals_by_hand():
     assert class_weighted_total([90, math.nan, 30], [1, 0, 2]) == 50
 
 
+@pytest.mark.parametrize("hidden", [0, 0.4])
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_are_what_copies_of_images_give(seed):
+def test_weights_are_what_copies_of_images_give(seed, hidden):
     generator = np.random.RandomState(seed)
     # Rounded scores tie, and a class without positives stays NaN.
-    scores = generator.randn(60, 5).astype(np.float32).round(1)
+    scores = generator.randn(60, 5).round(1)
+    scores[:, 0] = 1 + scores[:, 0] * 1e-12  # which a float32 cannot tell apart
     labels = (generator.rand(60, 5) < 0.1).astype(np.uint8)
     labels[:, 4] = 0
+    labels[generator.rand(60, 5) < hidden] = 255
     weights = resample_weights(60, 70, seed=seed)
     found = weighted_average_precision(scores, labels, weights)
     for row, counts in zip(found, weights, strict=True):
         copies = np.repeat(np.arange(60), counts)
         for c, value in enumerate(row):
-            drawn = labels[copies, c]
-            expected = average_precision_score(drawn, scores[copies, c]) if drawn.any() else np.nan
-            assert value == pytest.approx(expected, nan_ok=True)
+            known = copies[labels[copies, c] != 255]
+            drawn = labels[known, c]
+            expected = average_precision_score(drawn, scores[known, c]) if drawn.any() else np.nan
+            assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_a_score_that_is_no_number_is_not_ranked():
+    scores = np.array([[0.5, 0.1], [0.2, math.nan]])
+    with pytest.raises(InputError, match="image 1, class 1 is NaN"):
+        weighted_average_precision(scores, np.ones((2, 2), np.uint8), resample_weights(2, 3))
 
 
 def test_resamples_draw_as_many_images_as_there_are_and_repeat():

@@ -1,0 +1,102 @@
+"""A training set in which labels are unknown, through whole trainings: every method, cohorts, scores, plug-ins."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from crashes import cohort_job, fingerprint
+from mltbench import list_methods
+from mltbench.benchmark.experiments.recipe import Schedule
+from mltbench.benchmark.runs.folder import RunFolder
+from mltbench.benchmark.runs.run import run_cohort
+from mltbench.benchmark.training import check
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
+from mltbench.datasets.dataset import Dataset
+from mltbench.datasets.registry import DatasetEntry, register_dataset
+from mltbench.datasets.word_vectors import hashed_word_vectors
+from mltbench.methods import loss as loss_module
+from plans import PLAIN
+from sklearn.metrics import average_precision_score
+from trainings import Training
+
+NAMES = [method.name for method in list_methods() if method.loss is None]
+# Rows of the training split in which the last two classes are unknown, with and without it of others.
+HIDDEN = slice(0, 8)
+
+
+@pytest.fixture
+def incomplete(own_registrations, monkeypatch):
+    """The tiny set with a third of its labels unknown, under its name."""
+    splits, generator = {}, np.random.default_rng(0)
+    for name in ("train", "validation", "test"):
+        split = tiny_dataset().split(name)
+        labels = split.labels.copy()
+        labels[generator.random(labels.shape) < 0.3] = 255
+        labels[HIDDEN, 4:] = 255
+        labels[8:14] = np.eye(6)
+        splits[name] = replace(split, labels=labels)
+    dataset = Dataset.in_memory("tiny", tiny_dataset().classes, splits)
+    monkeypatch.setattr(check, "tiny_dataset", lambda: dataset)
+    register_dataset(
+        DatasetEntry(
+            name="tiny", summary="", source="", open=lambda root: dataset, recipe="digits", backbone="digits-resnet"
+        )
+    )
+    return dataset
+
+
+def training_of(name, dataset):
+    method = next(method for method in list_methods() if method.name == name)
+    once = Schedule(epochs=1, decay_after=())
+    experiment = tiny_experiment(method, batch_size=6, image_size=16, neck_width=8, plain=once, resampled=once)
+    vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
+    return Training(experiment, dataset, word_vectors=vectors)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_learns_from_known_labels_alone(name, incomplete, monkeypatch):
+    training = training_of(name, incomplete)
+    learner, gradients = training.learner, []
+    targets = training.feed.data.targets(torch.arange(8))
+    assert ((targets == -1) == torch.from_numpy(incomplete.labels("train")[:8] == 255)).all()
+    features = training.feed.features(torch.arange(8), training.feed.prepare(torch.rand(8, 16)))
+    logits = learner.network.learning_part(features).detach().requires_grad_()
+    learner.loss(logits, targets).backward()
+    assert ((logits.grad == 0) == (targets == -1)).all()
+    # As on a GPU, where the training labels are known to be as the statistics say.
+    gradients.append(logits.grad.clone())
+    monkeypatch.setattr(loss_module, "kinds_of", lambda labels: None)
+    logits.grad = None
+    learner.loss(logits, targets).backward()
+    assert torch.equal(logits.grad, gradients[0])
+    loss, images = training.epoch()
+    assert np.isfinite(loss)
+    assert images
+    scores, raw = learner.evaluate("test")
+    labels = incomplete.labels("test")
+    known = [labels[:, c] != 255 for c in range(6)]
+    expected = [average_precision_score(labels[rows, c], raw[rows, c]) for c, rows in enumerate(known)]
+    assert scores.per_class == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_cohort_has_the_bits_of_separate_training(incomplete, tmp_path):
+    names = ("rs", "db-focal", "rs+cb-focal")
+    for job in cohort_job(names, tmp_path / "alone").one_by_one():
+        assert run_cohort(job)
+    assert run_cohort(cohort_job(names, tmp_path / "together"))
+    for name in names:
+        assert fingerprint(tmp_path / "together" / name) == fingerprint(tmp_path / "alone" / name)
+    stored = np.load(tmp_path / "alone" / "rs" / "test_scores.npz")["labels"]
+    assert (stored == incomplete.labels("test")).all()
+    counts = json.loads((tmp_path / "alone" / "rs" / "per_class.json").read_text())["training_images_per_class"]
+    assert list(counts.values()) == (incomplete.labels("train") == 1).sum(axis=0).tolist()
+
+
+def test_a_loss_that_does_not_take_unknown_labels_is_refused_before_it_trains(incomplete, plugin, tmp_path):
+    plugin("mine", PLAIN)
+    assert not run_cohort(cohort_job(["mine"], tmp_path))
+    state = RunFolder(tmp_path / "mine").state()
+    assert "takes_unknown = True" in state.reason
+    assert [entry.event for entry in RunFolder(tmp_path / "mine").entries()] == ["start", "failed"]

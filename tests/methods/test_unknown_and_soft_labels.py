@@ -1,0 +1,191 @@
+"""Losses of batches in which labels are unknown (-1), against a loop over the known cells; and of soft labels."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mltbench import ClassStatistics, InputError, create_loss, list_methods
+from mltbench.methods import loss as loss_module
+
+NAMES = [method.name for method in list_methods() if method.loss is None]
+BY_IMAGE = {"cb-focal", "rs+cb-focal", "r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}
+IMAGES, CLASSES = 9, 6
+
+
+def incomplete_batch(seed):
+    """Logits and labels: an image without labels, one without known labels, one without known cells."""
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((IMAGES, CLASSES)) < 0.4).astype(np.float64)
+    labels[generator.random(labels.shape) < 0.3] = -1
+    labels[-3], labels[-2], labels[-1] = 0, np.where(np.arange(CLASSES) < 2, 0, -1), -1
+    return torch.from_numpy(generator.normal(0, 3, labels.shape)), torch.from_numpy(labels)
+
+
+def statistics_of(seed=0):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((400, CLASSES)) < np.linspace(0.5, 0.03, CLASSES)).astype(np.int8)
+    labels[:CLASSES] = np.eye(CLASSES)
+    labels[CLASSES:][generator.random((400 - CLASSES, CLASSES)) < 0.2] = -1
+    return ClassStatistics.from_labels(labels)
+
+
+def build(name, **parameters):
+    return create_loss(name, statistics_of(), dataset="voc-mlt", **parameters).double()
+
+
+def cross_entropy(z, y):
+    return max(z, 0.0) - z * y + math.log1p(math.exp(-abs(z)))
+
+
+def loss_of_known_cells(loss, logits, labels):
+    """The mean over the known cells, one by one, from the constants that the loss keeps."""
+    constants = {name: tensor.tolist() for name, tensor in loss.state_dict().items()}
+    images = [
+        [(i, z, y) for i, (z, y) in enumerate(zip(*rows, strict=True)) if y != -1]
+        for rows in zip(logits.tolist(), labels.tolist(), strict=True)
+    ]
+    images = [cells for cells in images if cells]
+    means, found = [], []
+    if loss.weights is not None and loss.weights.kind == "effective-number":
+        for cells in images:
+            counted = [i for i, _, y in cells if y == 1] or [i for i, _, _ in cells]
+            means.append(sum(constants["weights_class_weights"][i] for i in counted) / len(counted))
+    for number, cells in enumerate(images):
+        for i, z, y in cells:
+            scale = 1.0
+            kind = loss.adjustment.kind if loss.adjustment is not None else None
+            if kind == "label-margin":
+                z -= y * constants["adjustment_margins"][i]
+            elif kind is not None:
+                slope = loss.adjustment.negative_scale if not y or kind == "symmetric-tolerant" else 1.0
+                z, scale = slope * (z - constants["adjustment_bias"][i]), 1 / slope
+            cost = cross_entropy(z, y)
+            if loss.focal is not None:
+                cost *= loss.focal.focal_scale * (1 - math.exp(-cost)) ** loss.focal.gamma
+            kind = loss.weights.kind if loss.weights is not None else None
+            if kind == "inverse-square-root":
+                cost *= constants["weights_class_weights"][i]
+            elif kind == "effective-number":
+                cost *= means[number] / max(means)
+            elif kind == "rebalanced":
+                labelled = sum(constants["weights_inverse_counts"][j] for j, _, held in cells if held)
+                ratio = constants["weights_inverse_counts"][i] / labelled if labelled else math.inf
+                cost *= loss.weights.alpha + 1 / (1 + math.exp(-loss.weights.beta * (ratio - loss.weights.mu)))
+            found.append(cost * scale)
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_is_that_of_the_known_cells_alone(name, seed):
+    loss, (logits, labels) = build(name), incomplete_batch(seed)
+    expected = loss_of_known_cells(loss, logits, labels)
+    assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-12)
+    complete = labels.clamp(min=0)
+    assert loss(logits, complete).item() == pytest.approx(loss_of_known_cells(loss, logits, complete), rel=1e-12)
+
+
+@pytest.mark.parametrize("logit", [1e4, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_network_says_of_unknown_cells_changes_nothing(name, logit):
+    loss, (logits, labels) = build(name), incomplete_batch(0)
+    results = []
+    for given in (logits, torch.where(labels == -1, logit, logits)):
+        z = given.clone().requires_grad_()
+        cells, mean = loss.elementwise(z, labels), loss(z, labels)
+        mean.backward()
+        assert (cells[labels == -1] == 0).all()
+        assert (z.grad[labels == -1] == 0).all()
+        assert (z.grad[labels != -1] != 0).all()
+        results.append((mean, z.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_which_nothing_is_known_costs_nothing(name):
+    loss, z = build(name), torch.randn(3, CLASSES, dtype=torch.float64, requires_grad=True)
+    mean = loss(z, torch.full((3, CLASSES), -1))
+    mean.backward()
+    assert mean.item() == 0
+    assert (z.grad == 0).all()
+
+
+def test_unknown_is_minus_one_of_any_signed_type_and_255_in_bytes():
+    loss, (logits, labels) = build("db-focal"), incomplete_batch(0)
+    forms = [labels.to(dtype) for dtype in (torch.int8, torch.int64, torch.float16, torch.float32)]
+    for form in [*forms, labels.to(torch.int8).view(torch.uint8)]:
+        assert torch.equal(loss(logits, form), loss(logits, labels))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_those_of_the_loss_with_unknown_and_soft_labels(name):
+    loss, (logits, labels) = build(name), incomplete_batch(1)
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_())
+    if name not in BY_IMAGE:
+        soft = torch.where(labels == -1, -1.0, 0.1 + 0.8 * labels)
+        assert torch.autograd.gradcheck(lambda z: loss(z, soft), logits)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - BY_IMAGE))
+def test_a_soft_label_costs_the_expectation_over_hard_ones(name):
+    loss, (logits, labels) = build(name), incomplete_batch(2)
+    one, other = labels.clamp(min=0), labels.clamp(min=0).flip(0)
+    mixed = 0.7 * loss(logits, one) + 0.3 * loss(logits, other)
+    assert loss(logits, 0.7 * one + 0.3 * other).item() == pytest.approx(mixed.item(), rel=1e-12)
+    smooth = torch.where(labels == -1, -1.0, 0.05 + 0.9 * labels)
+    cells = smooth * loss.elementwise(logits, torch.ones_like(labels))
+    cells += (1 - smooth) * loss.elementwise(logits, torch.zeros_like(labels))
+    np.testing.assert_allclose(loss.elementwise(logits, smooth), cells.where(labels != -1, 0), rtol=1e-12, atol=1e-15)
+
+
+def test_soft_cross_entropy_is_that_of_torch():
+    logits, labels = incomplete_batch(2)
+    soft = torch.rand_like(labels)
+    expected = F.binary_cross_entropy_with_logits(logits, soft)
+    assert build("erm")(logits, soft).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(BY_IMAGE))
+def test_weights_by_image_refuse_soft_labels_and_are_named(name):
+    logits, labels = incomplete_batch(0)
+    part = "EffectiveNumber" if "cb" in name else "Rebalanced"
+    with pytest.raises(InputError, match=rf"{part}\(.*weighs an image by the labels that it has.*mix the losses"):
+        build(name)(logits, torch.where(labels == -1, -1.0, 0.9 * labels))
+
+
+def test_effective_numbers_by_class_take_soft_labels():
+    logits, labels = incomplete_batch(0)
+    assert build("cb-focal", cb_mode="by_class")(logits, 0.9 * labels.clamp(min=0)).isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_labels_are_not_looked_at_losses_are_the_same(name, monkeypatch):
+    # As on a GPU, which is never asked, or while `torch.compile` reads the code.
+    loss, (logits, labels) = build(name), incomplete_batch(0)
+    complete = labels.clamp(min=0)
+    soft = 0.1 + 0.8 * complete
+    checked = [loss(logits, complete), loss(logits, labels), None if name in BY_IMAGE else loss(logits, soft)]
+    monkeypatch.setattr(loss_module, "kinds_of", lambda labels: None)
+    assert loss(logits, complete).item() == pytest.approx(checked[0].item(), rel=1e-14)
+    assert loss(logits, labels).item() == pytest.approx(checked[1].item(), rel=1e-14)
+    if name in BY_IMAGE:
+        assert loss(logits, soft).isnan()
+    else:
+        assert torch.equal(loss(logits, soft), checked[2])
+    assert loss(logits, torch.where(labels == -1, math.nan, labels)).isnan()
+
+
+def test_a_compiled_loss_takes_every_kind_of_labels():
+    loss, (logits, labels) = build("focal"), incomplete_batch(0)
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    for given in (labels.clamp(min=0), labels, torch.where(labels == -1, -1.0, 0.9 * labels)):
+        assert compiled(logits, given).item() == pytest.approx(loss(logits, given).item(), rel=1e-14)
+
+
+@pytest.mark.parametrize("given", [[5, 3, 2], np.eye(3), torch.eye(3), None])
+def test_what_are_no_statistics_is_refused(given):
+    with pytest.raises(InputError, match=r"must be ClassStatistics; got .*from_labels"):
+        create_loss("db", given)
