@@ -33,7 +33,7 @@ def select(
     For example: `mltbench data select --labels trainval.npz --max 800 --out ids.txt`
 
     Args:
-        labels: An .npz with ids and labels, or any label files that `data import` reads; of splits, the training images.
+        labels: An .npz with ids and labels, or any files that `data import` reads; of splits, the training images.
         out: The selected ids, one a line.
         largest: Wanted size of the largest class.
         smallest: Wanted size far out in the tail.

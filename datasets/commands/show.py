@@ -16,7 +16,7 @@ from rich.markup import escape
 from ...errors import InputError
 from ...files import safe_file_name
 from ...terminal import Json, console, print_json, print_line, print_tables, table_of
-from ..dataset import Dataset, Split
+from ..dataset import SPLITS, Dataset, Split
 from ..importing.label_files import read_matrices, split_and_path
 from ..importing.label_options import LabelOptions
 from ..long_tail.statistics import (

@@ -62,9 +62,8 @@ def _find(image: AnnotatedImage, trees: Mapping[str | None, "FileTree"]) -> tupl
     """The file of an image, and its split."""
     if None in trees or image.split is not None:
         if (split := None if None in trees else image.split) not in trees:
-            raise InputError(
-                f"image {image.file!r} is in the split {image.split}, which has no folder: --images {image.split}=FOLDER"
-            )
+            cure = f"give its folder: --images {image.split}=FOLDER"
+            raise InputError(f"image {image.file!r} is in the split {image.split}, which has no folder; {cure}")
         return _one_file(image, trees[split]), image.split
     there = {split: path for split, tree in trees.items() if (path := _one_file(image, tree)) is not None}
     if len(there) > 1:

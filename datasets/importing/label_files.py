@@ -15,7 +15,7 @@ from ...errors import InputError, some_of
 from ..dataset import SPLITS
 from ..long_tail.statistics import UNKNOWN
 from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, normal_name, renamed, split_name
-from .coco_json import read_coco_json
+from .coco_json import is_coco_json, read_coco_json
 from .label_matrix import LabelMatrix, read_label_matrix
 from .label_options import ALWAYS, LabelOptions
 from .table_labels import read_table
@@ -93,7 +93,7 @@ def _read(path: Path, options: LabelOptions) -> list[tuple[Annotations, set[str]
         raise InputError(f"{path} is one annotation; give the folder of the .xml files")
     if ending == ".npz":
         return [(_of_matrix(read_label_matrix(path)), set())]
-    if ending == ".json" and path.is_file():
+    if ending == ".json" and path.is_file() and is_coco_json(path):
         return [(read_coco_json(path), set())]
     if path.is_dir() and any(file.suffix.lower() == ".xml" for file in path.rglob("*")):
         return [(read_voc_folder(path, difficult=options.difficult), {"difficult"})]

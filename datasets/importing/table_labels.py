@@ -199,7 +199,7 @@ def _of_flags(columns: Columns) -> tuple[list[RowLabels], list[str]]:
     for option, what in whats:
         if (such := codes == CODES[option]).any():
             row, column = (int(i) for i in np.argwhere(such)[0])
-            more = f"the cell {what}, as {such.sum():,} of the {codes.size:,} of classes are"
+            more = f"the cell {what}, as {such.sum():,} of the {codes.size:,} cells of classes are"
             codes[such] = SAID[columns.said(option, columns.place(row, classes[column]), more)]
     # Equal rows are one value: a table of 100,000 images has a few thousand kinds.
     kinds, kind_of = np.unique(codes, axis=0, return_inverse=True)

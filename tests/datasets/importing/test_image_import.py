@@ -68,8 +68,8 @@ def test_an_imported_dataset_is_found_by_name_and_holds_what_was_imported(
     assert (status, error) == (0, "")
     dataset = opened()
     assert set(dataset.classes) == set(CLASSES)
-    # 30 % test of 60; then 15 % validation of the remaining 42.
-    assert [len(dataset.split(name)) for name in SPLITS] == [36, 6, 18]
+    # 30 % test of 60; 15 % validation of the remaining 42 would be 6, but no class gives more than that share of itself.
+    assert [len(dataset.split(name)) for name in SPLITS] == [37, 5, 18]
     assert dataset.split("train").images.shape[1:] == (280, 280, 3)
     assert dataset.split("test").images.shape[1:] == (224, 224, 3)
     listed = json.loads(call("data", "list", "--json")[1])
@@ -196,16 +196,13 @@ def test_tables_that_make_no_dataset_say_why(refused, photos, tmp_path, table, w
     assert not list((tmp_path / "data").rglob("dataset.json"))
 
 
-def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path, caplog):
-    import_photos("--separator", ";")
+def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path):
+    asked = "look joined by '|' out of others"
     words = ["--labels", photos / "labels.csv", "--separator", ";", "--out", tmp_path / "ids.txt"]
-    call("data", "select", *words, "--max", 2)
-    assert [record.getMessage().split("; ")[1] for record in caplog.records] == [
-        "is ';' what separates names? --separator gives another"
-    ] * 2
-    caplog.clear()
-    import_photos("--replace")
-    assert not caplog.records
+    for out in (import_photos("--separator", ";")[1], call("data", "select", *words, "--max", 2)[1]):
+        assert asked in out
+        assert "is ';' what separates names? --separator gives another" in out
+    assert asked not in import_photos("--replace")[1]
 
 
 def test_files_without_label_and_in_two_splits_are_reported_and_what_comes_next(import_photos, photos):

@@ -36,7 +36,7 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
         ("lines.ndjson", LINES.replace("\n", "\r\n")),
         ("mark.jsonl", b"\xef\xbb\xbf" + LINES.encode()),
         ("wide.jsonl", LINES.encode("utf-16")),
-        ("packed.jsonl.gz", gzip.compress(LINES.encode())),
+        ("packed.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
         ("list.json", json.dumps(ROWS, indent=2)),
         ("names.json", json.dumps({row["image"]: row["labels"] for row in ROWS})),
         ("columns.json", json.dumps({key: [row[key] for row in ROWS] for key in ROWS[0]})),
