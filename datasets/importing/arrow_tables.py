@@ -47,8 +47,9 @@ def read_arrow(files: Sequence[Path], *, features: Mapping[str, Any] | None = No
         if (other := _schema(path)).names != schema.names:
             raise InputError(f"{path} has the columns {other.names}, but {files[0]} has {schema.names}")
     features = features_of(schema.metadata) or features or {}
-    texts = [name for name in schema.names if _is_text(schema.field(name).type)]
-    pictures = [name for name in schema.names if _is_picture(schema.field(name).type)]
+    with _reading(files[0]):
+        texts = [name for name in schema.names if _is_text(schema.field(name).type)]
+        pictures = [name for name in schema.names if _is_picture(schema.field(name).type)]
     # A second column is a mask or a preview of the first.
     picture = next((name for name in pictures if name == "image"), pictures[0] if pictures else None)
     named, is_embedded = ([], False) if picture is None else _picture_names(files, picture, prefix)
@@ -60,7 +61,8 @@ def read_arrow(files: Sequence[Path], *, features: Mapping[str, Any] | None = No
         count = 0
         for path in files:
             for batch in _batches(path, texts, ROWS_AT_ONCE):
-                values = {name: _values(batch, name, features, path) for name in texts}
+                with _reading(path):
+                    values = {name: _values(batch, name, features, path) for name in texts}
                 values[picture or ""] = named[count : count + batch.num_rows]
                 count += batch.num_rows
                 for row in zip(*(values[name] for name in wanted), strict=True):
@@ -104,17 +106,24 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile | pa.RecordBatchFileReader | 
 
 def _schema(path: Path) -> pa.Schema:
     with _opened(path) as reader:
-        return reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+        schema = reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+        if len(set(schema.names)) < len(schema.names):
+            raise InputError(f"{path} names a column twice: {schema.names}")
+        return schema
 
 
 def _batches(path: Path, columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
     """Batches of at most `size` rows; `a.b` is the member b of a column a, which Arrow files give as a whole."""
     with _opened(path) as reader:
         if isinstance(reader, pq.ParquetFile):
-            yield from reader.iter_batches(batch_size=size, columns=list(columns))
-            return
-        is_file = isinstance(reader, pa.RecordBatchFileReader)
-        for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
+            found = reader.iter_batches(batch_size=size, columns=list(columns))
+        elif isinstance(reader, pa.RecordBatchFileReader):
+            found = map(reader.get_batch, range(reader.num_record_batches))
+        else:
+            found = reader
+        for batch in found:
+            # Values of a damaged file lie anywhere: to read them would end the process.
+            batch.validate(full=True)
             for start in range(0, batch.num_rows, size):
                 yield batch.slice(start, size)
 
@@ -162,7 +171,8 @@ def _picture_names(files: Sequence[Path], column: str, prefix: str) -> tuple[lis
     starts: list[bytes | None] = []
     for path in files:
         for batch in _batches(path, [column], PICTURES_AT_ONCE):
-            paths += [text or "" for text in _member(batch, column, "path").to_pylist()]
+            with _reading(path):
+                paths += [text or "" for text in _member(batch, column, "path").to_pylist()]
             starts += pc.binary_slice(_member(batch, column, "bytes"), 0, LONGEST_START).to_pylist()
     is_embedded = any(start is not None for start in starts)
     if not any(paths) and not any(map(_ending, starts)):

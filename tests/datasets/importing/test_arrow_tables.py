@@ -262,3 +262,21 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path, ending):
         pa.set_memory_pool(before)
     assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*.png")) > len(noise)
     assert counted.max_memory() < len(noise) / 4
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_damaged_files_are_read_or_refused_and_never_end_the_process(tmp_path, ending):
+    whole, damaged = tmp_path / f"whole.{ending}", tmp_path / f"damaged.{ending}"
+    table = hf.table_of(columns(), FEATURES)
+    pq.write_table(table, whole) if ending == "parquet" else hf.write_stream(whole, table)
+    draws, data = np.random.default_rng(0), np.frombuffer(whole.read_bytes(), np.uint8)
+    refused = 0
+    for _ in range(150):
+        changed = data.copy()
+        changed[draws.integers(len(data), size=4)] = draws.integers(256, size=4)
+        damaged.write_bytes(changed[: draws.integers(len(data)) if draws.random() < 0.2 else None].tobytes())
+        try:
+            only(damaged)
+        except InputError:
+            refused += 1
+    assert refused > 50
