@@ -27,11 +27,8 @@ FEATURES = st.recursive(
     lambda inner: inner.map(hf.a_list) | st.dictionaries(NAMES, inner, max_size=2) | inner.map(lambda one: [one]),
     max_leaves=4,
 )
-TAGS = [
-    f"<{slash}{tag}>"
-    for tag in ["annotation", "object", "name", "difficult", "size", "width", "filename"]
-    for slash in ("", "/")
-]
+ELEMENTS = ["annotation", "object", "name", "difficult", "size", "width", "filename"]
+TAGS = [f"<{slash}{name}>" for name in ELEMENTS for slash in ("", "/")]
 MARKS = ["1", "0", "dog", "&x;", "<!DOCTYPE a>", "<?xml version='1.0' encoding='gbk'?>", "\x01"]
 XML = st.lists(st.sampled_from([*TAGS, *MARKS]) | st.text(max_size=5), max_size=14).map("".join)
 ANYTHING = st.binary(max_size=200) | st.text(max_size=200)
