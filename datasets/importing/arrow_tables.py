@@ -193,14 +193,14 @@ def _ending(start: bytes | None) -> str:
 
 
 def _save_pictures(files: Sequence[Path], column: str, names: Sequence[str], folder: Path) -> None:
-    """Write pictures below a folder by their names; a picture that is there in its length is whole, and kept."""
+    """Write pictures below a folder by their names; what is there with the same bytes is kept."""
     rows = iter(names)
     with writing(f"the pictures of {files[0]} to {folder}"):
         for path in files:
             for batch in _batches(path, [column], PICTURES_AT_ONCE):
                 for data in _member(batch, column, "bytes").to_pylist():
                     target = folder / next(rows)
-                    if data is None or (target.is_file() and target.stat().st_size == len(data)):
+                    if data is None or (target.is_file() and target.read_bytes() == data):
                         continue
                     with replacing(target) as file:
                         file.write(data)

@@ -105,9 +105,11 @@ def test_pictures_are_written_byte_for_byte_under_their_cells(tmp_path):
         table.save_images(tmp_path / "out")
     written = [(tmp_path / "out" / name).read_bytes() for table in (train, test) for name in table.columns["image"]]
     assert written == PICTURES
-    (tmp_path / "out" / train.columns["image"][0]).write_bytes(b"cut")
-    train.save_images(tmp_path / "out")
-    assert (tmp_path / "out" / train.columns["image"][0]).read_bytes() == PICTURES[0]
+    first = tmp_path / "out" / train.columns["image"][0]
+    for damaged in (b"cut", PICTURES[0][::-1]):
+        first.write_bytes(damaged)
+        train.save_images(tmp_path / "out")
+        assert first.read_bytes() == PICTURES[0]
     assert len(list((tmp_path / "out").rglob("*.*"))) == 5
 
 
