@@ -49,7 +49,7 @@ def read_arrow(files: Sequence[Path], *, features: Mapping[str, Any] | None = No
     features = features_of(schema.metadata) or features or {}
     with _reading(files[0]):
         texts = [name for name in schema.names if _is_text(schema.field(name).type)]
-        pictures = [name for name in schema.names if _is_picture(schema.field(name).type)]
+        pictures = [name for name in schema.names if _is_picture(schema.field(name).type, features.get(name))]
     # A second column is a mask or a preview of the first.
     picture = next((name for name in pictures if name == "image"), pictures[0] if pictures else None)
     named, is_embedded = ([], False) if picture is None else _picture_names(files, picture, prefix)
@@ -139,8 +139,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(of(kind) for of in (*plain, types.is_primitive))
 
 
-def _is_picture(kind: pa.DataType) -> bool:
-    """Whether values are bytes, alone or beside a path as `datasets` keeps an image."""
+def _is_picture(kind: pa.DataType, feature: Any = None) -> bool:
+    """Whether values are bytes, alone or beside a path as `datasets` keeps an image; a sound is kept so too."""
+    if isinstance(feature, dict) and feature.get("_type") not in ("Image", "Value"):
+        return False
     if pa.types.is_struct(kind):
         members = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
         return members.keys() == {"bytes", "path"} and _is_picture(members["bytes"])
@@ -174,17 +176,17 @@ def _picture_names(files: Sequence[Path], column: str, prefix: str) -> tuple[lis
             with _reading(path):
                 paths += [text or "" for text in _member(batch, column, "path").to_pylist()]
             starts += pc.binary_slice(_member(batch, column, "bytes"), 0, LONGEST_START).to_pylist()
-    is_embedded = any(start is not None for start in starts)
+    is_embedded = any(starts)
     if not any(paths) and not any(map(_ending, starts)):
         return [], False
     names = []
     for row, (text, start) in enumerate(zip(paths, starts, strict=True), start=1):
         name = PureWindowsPath(text).name.removeprefix("..")
-        name = name or ("" if start is None else f"{row:06d}")
+        name = name or (f"{row:06d}" if start else "")
         names.append(name if names_file(name) else name + _ending(start))
     given = [name.casefold() for name in names if name]
     if len(set(given)) < len(given):
-        names = [f"{row:06d}-{name}" for row, name in enumerate(names, start=1)] if is_embedded else paths
+        names = [name and f"{row:06d}-{name}" for row, name in enumerate(names, start=1)] if is_embedded else paths
     return [f"{prefix}{name}" if name and is_embedded else name for name in names], is_embedded
 
 
@@ -200,7 +202,7 @@ def _save_pictures(files: Sequence[Path], column: str, names: Sequence[str], fol
             for batch in _batches(path, [column], PICTURES_AT_ONCE):
                 for data in _member(batch, column, "bytes").to_pylist():
                     target = folder / next(rows)
-                    if data is None or (target.is_file() and target.read_bytes() == data):
+                    if not data or (target.is_file() and target.read_bytes() == data):
                         continue
                     with replacing(target) as file:
                         file.write(data)

@@ -141,6 +141,18 @@ def test_pictures_that_lie_elsewhere_are_named_alone(tmp_path):
     assert list(only(tmp_path / "one.parquet").columns["image"]) == ["/data/x/1.png", "/data/y/1.png", ""]
 
 
+def test_a_row_without_a_picture_has_no_name(tmp_path):
+    images = [{"bytes": PICTURES[0], "path": "a/1.png"}, None, {"bytes": PICTURES[1], "path": "b/1.png"}]
+    sound = [{"bytes": b"RIFFxxxx", "path": "1.wav"}] * 3
+    features = {**FEATURES, "audio": {"_type": "Audio"}}
+    hf.write_parquet(tmp_path / "one.parquet", {"audio": sound, "image": images, "n": [1, 2, 3]}, features)
+    table = only(tmp_path / "one.parquet")
+    assert list(table.columns["image"]) == ["one/000001-1.png", "", "one/000003-1.png"]
+    assert table.remarks == ["one.parquet: no text, numbers or lists of names in audio: ignored"]
+    table.save_images(tmp_path / "out")
+    assert (tmp_path / "out" / "one" / "000003-1.png").read_bytes() == PICTURES[1]
+
+
 def test_bare_bytes_are_pictures_if_they_look_like_some(tmp_path):
     pq.write_table(pa.table({"jpg": PICTURES[:2], "mask": [b"\0\1", b"\2\3"], "n": [1, 2]}), tmp_path / "a.parquet")
     table = only(tmp_path / "a.parquet")
