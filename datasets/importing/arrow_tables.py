@@ -47,8 +47,9 @@ def read_arrow(files: Sequence[Path], *, features: Mapping[str, Any] | None = No
         if (other := _schema(path)).names != schema.names:
             raise InputError(f"{path} has the columns {other.names}, but {files[0]} has {schema.names}")
     features = features_of(schema.metadata) or features or {}
-    texts = [name for name in schema.names if _is_text(schema.field(name).type)]
-    pictures = [name for name in schema.names if _is_picture(schema.field(name).type)]
+    with _reading(files[0]):
+        texts = [name for name in schema.names if _is_text(schema.field(name).type)]
+        pictures = [name for name in schema.names if _is_picture(schema.field(name).type, features.get(name))]
     # A second column is a mask or a preview of the first.
     picture = next((name for name in pictures if name == "image"), pictures[0] if pictures else None)
     named, is_embedded = ([], False) if picture is None else _picture_names(files, picture, prefix)
@@ -60,7 +61,8 @@ def read_arrow(files: Sequence[Path], *, features: Mapping[str, Any] | None = No
         count = 0
         for path in files:
             for batch in _batches(path, texts, ROWS_AT_ONCE):
-                values = {name: _values(batch, name, features, path) for name in texts}
+                with _reading(path):
+                    values = {name: _values(batch, name, features, path) for name in texts}
                 values[picture or ""] = named[count : count + batch.num_rows]
                 count += batch.num_rows
                 for row in zip(*(values[name] for name in wanted), strict=True):
@@ -104,17 +106,24 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile | pa.RecordBatchFileReader | 
 
 def _schema(path: Path) -> pa.Schema:
     with _opened(path) as reader:
-        return reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+        schema = reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+        if len(set(schema.names)) < len(schema.names):
+            raise InputError(f"{path} names a column twice: {schema.names}")
+        return schema
 
 
 def _batches(path: Path, columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
     """Batches of at most `size` rows; `a.b` is the member b of a column a, which Arrow files give as a whole."""
     with _opened(path) as reader:
         if isinstance(reader, pq.ParquetFile):
-            yield from reader.iter_batches(batch_size=size, columns=list(columns))
-            return
-        is_file = isinstance(reader, pa.RecordBatchFileReader)
-        for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
+            found = reader.iter_batches(batch_size=size, columns=list(columns))
+        elif isinstance(reader, pa.RecordBatchFileReader):
+            found = map(reader.get_batch, range(reader.num_record_batches))
+        else:
+            found = reader
+        for batch in found:
+            # Values of a damaged file lie anywhere: to read them would end the process.
+            batch.validate(full=True)
             for start in range(0, batch.num_rows, size):
                 yield batch.slice(start, size)
 
@@ -130,8 +139,10 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(of(kind) for of in (*plain, types.is_primitive))
 
 
-def _is_picture(kind: pa.DataType) -> bool:
-    """Whether values are bytes, alone or beside a path as `datasets` keeps an image."""
+def _is_picture(kind: pa.DataType, feature: Any = None) -> bool:
+    """Whether values are bytes, alone or beside a path as `datasets` keeps an image; a sound is kept so too."""
+    if isinstance(feature, dict) and feature.get("_type") not in ("Image", "Value"):
+        return False
     if pa.types.is_struct(kind):
         members = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
         return members.keys() == {"bytes", "path"} and _is_picture(members["bytes"])
@@ -162,19 +173,20 @@ def _picture_names(files: Sequence[Path], column: str, prefix: str) -> tuple[lis
     starts: list[bytes | None] = []
     for path in files:
         for batch in _batches(path, [column], PICTURES_AT_ONCE):
-            paths += [text or "" for text in _member(batch, column, "path").to_pylist()]
+            with _reading(path):
+                paths += [text or "" for text in _member(batch, column, "path").to_pylist()]
             starts += pc.binary_slice(_member(batch, column, "bytes"), 0, LONGEST_START).to_pylist()
-    is_embedded = any(start is not None for start in starts)
+    is_embedded = any(starts)
     if not any(paths) and not any(map(_ending, starts)):
         return [], False
     names = []
     for row, (text, start) in enumerate(zip(paths, starts, strict=True), start=1):
         name = PureWindowsPath(text).name.removeprefix("..")
-        name = name or ("" if start is None else f"{row:06d}")
+        name = name or (f"{row:06d}" if start else "")
         names.append(name if names_file(name) else name + _ending(start))
     given = [name.casefold() for name in names if name]
     if len(set(given)) < len(given):
-        names = [f"{row:06d}-{name}" for row, name in enumerate(names, start=1)] if is_embedded else paths
+        names = [name and f"{row:06d}-{name}" for row, name in enumerate(names, start=1)] if is_embedded else paths
     return [f"{prefix}{name}" if name and is_embedded else name for name in names], is_embedded
 
 
@@ -183,14 +195,14 @@ def _ending(start: bytes | None) -> str:
 
 
 def _save_pictures(files: Sequence[Path], column: str, names: Sequence[str], folder: Path) -> None:
-    """Write pictures below a folder by their names; a picture that is there in its length is whole, and kept."""
+    """Write pictures below a folder by their names; what is there with the same bytes is kept."""
     rows = iter(names)
     with writing(f"the pictures of {files[0]} to {folder}"):
         for path in files:
             for batch in _batches(path, [column], PICTURES_AT_ONCE):
                 for data in _member(batch, column, "bytes").to_pylist():
                     target = folder / next(rows)
-                    if data is None or (target.is_file() and target.stat().st_size == len(data)):
+                    if not data or (target.is_file() and target.read_bytes() == data):
                         continue
                     with replacing(target) as file:
                         file.write(data)

@@ -42,7 +42,7 @@ def class_names(feature: Any, column: str) -> Iterator[tuple[str, tuple[str, ...
 def with_names(value: Any, feature: Any, where: str) -> Any:
     """A value with the names of its classes in place of their numbers; None for -1, which is no label.
 
-    Raises `InputError` if a number has no name.
+    Raises `InputError` if a number has no name, or the value does not fit the feature.
     """
     if value is None:
         return None
@@ -56,6 +56,8 @@ def with_names(value: Any, feature: Any, where: str) -> Any:
         if isinstance(value, dict):  # the package keeps a sequence of objects as an object of lists
             members = item if isinstance(item, dict) else {}
             return {key: with_names(cell, [members.get(key)], where) for key, cell in value.items()}
+        if not isinstance(value, list):
+            raise InputError(f"{where}: {value!r:.40} is no list, which its features say it is")
         return [with_names(cell, item, where) for cell in value]
     if isinstance(value, dict) and isinstance(feature, dict) and "_type" not in feature:
         return {key: with_names(cell, feature.get(key), where) for key, cell in value.items()}
@@ -63,8 +65,8 @@ def with_names(value: Any, feature: Any, where: str) -> Any:
 
 
 def _names(feature: Any) -> tuple[str, ...]:
-    is_label = isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    return tuple(map(str, feature.get("names") or ())) if is_label else ()
+    names = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _item(feature: Any) -> Any:

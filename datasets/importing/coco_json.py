@@ -95,8 +95,11 @@ def _counted(
         remarks.append("no box has a side over 1 pixel: all annotations count")
     counted = []
     for area, box in zip(areas, sides, strict=True):
-        size = area if box is None or (has_areas and area is not None) else box[0] * box[1]
-        counted.append(box is None or not has_boxes or (size > 0 and min(box) >= SMALLEST_SIDE))
+        if box is None or not has_boxes:
+            counted.append(True)
+            continue
+        size = area if has_areas and area is not None else box[0] * box[1]
+        counted.append(size > 0 and min(box) >= SMALLEST_SIDE)
     if ignored := counted.count(False):
         remarks.append(f"{ignored} annotations ignored: box without area, or with a side under 1 pixel")
     return counted, remarks

@@ -33,7 +33,7 @@ def arrow_type(feature):
         if kind == "Sequence" and "_type" not in inner:  # a sequence of objects is kept as an object of lists
             return pa.struct({name: pa.list_(arrow_type(member)) for name, member in inner.items()})
         return (pa.large_list if kind == "LargeList" else pa.list_)(arrow_type(inner))
-    kinds = {"Image": IMAGE_TYPE, "ClassLabel": pa.int64()}
+    kinds = {"Image": IMAGE_TYPE, "Audio": IMAGE_TYPE, "ClassLabel": pa.int64()}
     return kinds[kind] if kind in kinds else pa.type_for_alias(feature["dtype"])
 
 

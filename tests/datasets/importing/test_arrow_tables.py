@@ -105,9 +105,11 @@ def test_pictures_are_written_byte_for_byte_under_their_cells(tmp_path):
         table.save_images(tmp_path / "out")
     written = [(tmp_path / "out" / name).read_bytes() for table in (train, test) for name in table.columns["image"]]
     assert written == PICTURES
-    (tmp_path / "out" / train.columns["image"][0]).write_bytes(b"cut")
-    train.save_images(tmp_path / "out")
-    assert (tmp_path / "out" / train.columns["image"][0]).read_bytes() == PICTURES[0]
+    first = tmp_path / "out" / train.columns["image"][0]
+    for damaged in (b"cut", PICTURES[0][::-1]):
+        first.write_bytes(damaged)
+        train.save_images(tmp_path / "out")
+        assert first.read_bytes() == PICTURES[0]
     assert len(list((tmp_path / "out").rglob("*.*"))) == 5
 
 
@@ -115,7 +117,7 @@ def test_pictures_are_written_byte_for_byte_under_their_cells(tmp_path):
     ("paths", "names"),
     [
         (["a.png", "b.png"], ["one/a.png", "one/b.png"]),
-        (["C:\\x\\a.png", "/home/x/b.png"], ["one/a.png", "one/b.png"]),
+        (["C:\\x\\a.png", "/data/x/b.png"], ["one/a.png", "one/b.png"]),
         (["x/1.png", "y/1.PNG"], ["one/000001-1.png", "one/000002-1.PNG"]),
         (["000007", "../.."], ["one/000007.png", "one/000002.jpg"]),
     ],
@@ -137,6 +139,18 @@ def test_pictures_that_lie_elsewhere_are_named_alone(tmp_path):
     images[1]["path"] = "/data/y/1.png"
     hf.write_parquet(tmp_path / "one.parquet", {"image": images, "n": [1, 2, 3]}, FEATURES)
     assert list(only(tmp_path / "one.parquet").columns["image"]) == ["/data/x/1.png", "/data/y/1.png", ""]
+
+
+def test_a_row_without_a_picture_has_no_name(tmp_path):
+    images = [{"bytes": PICTURES[0], "path": "a/1.png"}, None, {"bytes": PICTURES[1], "path": "b/1.png"}]
+    sound = [{"bytes": b"RIFFxxxx", "path": "1.wav"}] * 3
+    features = {**FEATURES, "audio": {"_type": "Audio"}}
+    hf.write_parquet(tmp_path / "one.parquet", {"audio": sound, "image": images, "n": [1, 2, 3]}, features)
+    table = only(tmp_path / "one.parquet")
+    assert list(table.columns["image"]) == ["one/000001-1.png", "", "one/000003-1.png"]
+    assert table.remarks == ["one.parquet: no text, numbers or lists of names in audio: ignored"]
+    table.save_images(tmp_path / "out")
+    assert (tmp_path / "out" / "one" / "000003-1.png").read_bytes() == PICTURES[1]
 
 
 def test_bare_bytes_are_pictures_if_they_look_like_some(tmp_path):
@@ -262,3 +276,21 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path, ending):
         pa.set_memory_pool(before)
     assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*.png")) > len(noise)
     assert counted.max_memory() < len(noise) / 4
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_damaged_files_are_read_or_refused_and_never_end_the_process(tmp_path, ending):
+    whole, damaged = tmp_path / f"whole.{ending}", tmp_path / f"damaged.{ending}"
+    table = hf.table_of(columns(), FEATURES)
+    pq.write_table(table, whole) if ending == "parquet" else hf.write_stream(whole, table)
+    draws, data = np.random.default_rng(0), np.frombuffer(whole.read_bytes(), np.uint8)
+    refused = 0
+    for _ in range(150):
+        changed = data.copy()
+        changed[draws.integers(len(data), size=4)] = draws.integers(256, size=4)
+        damaged.write_bytes(changed[: draws.integers(len(data)) if draws.random() < 0.2 else None].tobytes())
+        try:
+            only(damaged)
+        except InputError:
+            refused += 1
+    assert refused > 50

@@ -79,7 +79,7 @@ def test_a_size_in_words_is_refused(tmp_path):
         ("a b.xml", " a b.jpg ", ("a b.jpg", None)),
         ("v1.2.xml", "v1.2.jpg", ("v1.2.jpg", None)),
         ("000000.xml", r"C:\Users\x\000000.png", ("000000.png", None)),
-        ("000000.xml", "/home/x/000000.png", ("000000.png", None)),
+        ("000000.xml", "/data/x/000000.png", ("000000.png", None)),
         ("000000.xml", "IMG_00.JPG", ("IMG_00.JPG", "000000")),
         ("sub/deep/000000.xml", "000000.png", ("000000.png", None)),
         ("sub/000000.xml", "IMG_00.JPG", ("IMG_00.JPG", "sub/000000")),
@@ -170,7 +170,7 @@ def test_resource_forks_of_macintosh_are_no_annotations(tmp_path):
         ["photo 1 -1", "photo 2  1"],
         ["photo 1.png 0", "photo 2.png 1"],
         ["sub/photo 1", "sub/photo 2"],
-        ["sub\\photo 1.png", "/home/x/photo 2.png"],
+        ["sub\\photo 1.png", "/data/x/photo 2.png"],
         ["IMG 7.JPG", "IMG 8"],
     ],
 )
