@@ -21,7 +21,7 @@ IDS_AT_ONCE = 4096
 class Split:
     """Images `(N, H, W, 3)` uint8 RGB with labels `(N, C)` uint8 and unique ids `(N,)`, perhaps memory-mapped.
 
-    Labels are 0, 1 and `UNKNOWN` (255), which statistics, losses and metrics leave out. `as_label_matrix` makes them.
+    Labels are 0, 1 and `UNKNOWN` (255), which statistics, losses and metrics leave out.
     `recorded_digest` is the identity of a split whose pixels are too many to be hashed at every start and are checked
     by other means; None to hash them. Of images of 16 bits, `bits` were used to scale them; 0 where there are none.
     """
@@ -35,7 +35,7 @@ class Split:
     def __post_init__(self) -> None:
         as_label_matrix(self.labels)
         if self.labels.dtype != np.uint8 or self.ids.dtype.kind != "U":
-            cure = "as_label_matrix(labels) makes them, of -1 for unknown too"
+            cure = '`labels.astype("int8").view("uint8")` makes them of 0, 1 and -1'
             raise InputError(
                 f"labels must be uint8 and ids strings; got {self.labels.dtype} and {self.ids.dtype}. Of labels, {cure}"
             )

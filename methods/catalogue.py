@@ -120,9 +120,10 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
         >>> mltbench.create_loss("db-focal", statistics, dataset="voc-mlt", nu="paper").focal
         Focal(gamma=2.0, focal_scale=2.0)
     """
-    if not isinstance(statistics, ClassStatistics):
+    given: object = statistics
+    if not isinstance(given, ClassStatistics):
         made = "ClassStatistics.from_labels(labels) or .from_counts(counts, num_images) makes them"
-        raise InputError(f"statistics must be ClassStatistics; got {type(statistics).__name__}. {made}")
+        raise InputError(f"statistics must be ClassStatistics; got {type(given).__name__}. {made}")
     if dataset is not None:
         require_known("dataset with hyper-parameters of its own", dataset, VALUES)
     method = get_method(name, dataset=dataset)

@@ -186,7 +186,7 @@ class Kinds(NamedTuple):
     unknown: bool
 
 
-def require_batch(logits: Tensor, labels: Tensor, num_classes: int) -> None:
+def require_batch(logits: object, labels: object, num_classes: int) -> None:
     """Raise InputError unless a batch is tensors (images, classes) of one shape, of which the logits are floating."""
     if not isinstance(logits, Tensor) or not isinstance(labels, Tensor):
         got = " and ".join(type(given).__name__ for given in (logits, labels))
@@ -210,7 +210,8 @@ def kinds_of(labels: Tensor) -> Kinds | None:
     Raises:
         InputError: if a label is neither in 0..1 nor -1.
     """
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if tracing or labels.device.type != "cpu":
         return None
     rest = (labels != 0) & (labels != 1)
     if not bool(rest.any()):

@@ -82,8 +82,9 @@ class Method:
         """
         if self.loss is not None:
             return self.loss.build(statistics)
-        parts = {"weights": self.weights, "adjustment": self.adjustment, "focal": self.focal}
-        return ComposedLoss(statistics, **parts, counted=counted)
+        return ComposedLoss(
+            statistics, weights=self.weights, adjustment=self.adjustment, focal=self.focal, counted=counted
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain JSON: parts and schedule, no names."""

@@ -203,7 +203,7 @@ class ClassStatistics:
 
 def instance_level_frequency(labels: NDArray[np.uint8], counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Expected sampling frequency of each image `(N,)`: P^I = (1/C) sum of 1/n_i over its labels (Eq. 2)."""
-    return (labels == 1) @ (1.0 / (len(counts) * counts))
+    return np.asarray((labels == 1) @ (1.0 / (len(counts) * counts)))
 
 
 def within_class_sampling_variance(labels: Any) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """A training set in which labels are unknown, through whole trainings: every method, cohorts, scores, plug-ins."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -65,6 +66,8 @@ def test_every_method_learns_from_known_labels_alone(name, incomplete, monkeypat
     logits = learner.network.learning_part(features).detach().requires_grad_()
     learner.loss(logits, targets).backward()
     assert ((logits.grad == 0) == (targets == -1)).all()
+    # Of the meta device nothing can be asked.
+    assert copy.deepcopy(learner.loss).to("meta")(logits.to("meta"), targets.to("meta")).is_meta
     # As on a GPU, where the training labels are known to be as the statistics say.
     gradients.append(logits.grad.clone())
     monkeypatch.setattr(loss_module, "kinds_of", lambda labels: None)

@@ -130,3 +130,12 @@ def test_shares_are_of_the_images_in_which_a_class_is_known():
     np.testing.assert_allclose(shares[:2], [[4 / 5, 4 / 5], [3 / 4, 3 / 4]])
     # Half of the draws are for a; of the others, a quarter holds a, and half knows it; so it is with b.
     np.testing.assert_allclose(shares[2], [(1 / 2 + 1 / 8) / (1 / 2 + 1 / 4)] * 2, atol=0.02)
+
+
+def test_what_no_image_knows_of_two_classes_is_left_blank():
+    labels = np.array([[1, 255, 1], [255, 1, 1], [0, 255, 1], [255, 0, 1]], dtype=np.uint8)
+    frame = co_occurrence(labels, ("a", "b", "c"))
+    blank = frame[frame.probability.isna()]
+    assert {*zip(blank.given, blank.class_name, strict=True)} == {("a", "b"), ("b", "a")}
+    (mesh,) = draw_co_occurrence(frame).axes[0].collections
+    assert np.ma.getmaskarray(mesh.get_array()).sum() == 2
