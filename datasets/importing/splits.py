@@ -134,7 +134,9 @@ def divide(
             remarks.append(remark)
     remarks += draws.describe(rows)
     if not options.validation:
-        remarks.append("validation: none (--no-validation): runs score the test split alone, studies and --evaluate-every need one")
+        remarks.append(
+            "validation: none (--no-validation): runs score the test split alone, studies and --evaluate-every need one"
+        )
     return {name: found for name, found in rows.items() if found}, remarks
 
 

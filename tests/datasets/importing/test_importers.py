@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mltbench.datasets.importing.coco_json import read_coco_json
 from mltbench.datasets.importing.importer import read_annotations
 from mltbench.datasets.importing.label_files import CsvOptions
-from mltbench.datasets.importing.splits import SplitOptions, divide
 from mltbench.datasets.importing.voc_xml import read_voc_folder
 from mltbench.errors import InputError
 from pycocotools import coco
@@ -113,15 +112,6 @@ def test_entities_are_refused(tmp_path):
     attack = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + objects("&x;")
     with pytest.raises(InputError, match="declares a document type or entities"):
         read_voc_folder(voc(tmp_path, a=attack))
-
-
-def test_a_validation_split_takes_at_most_half_of_a_class():
-    labels = np.zeros((100, 3), np.uint8)
-    labels[:, 0] = labels[:2, 1] = labels[2, 2] = 1
-    rows, _ = divide(labels, ["train"] * 80 + ["test"] * 20, SplitOptions(validation_share=0.3))
-    assert len(rows["validation"]) == 24
-    assert labels[rows["train"]].sum(0).min() >= 1
-    assert sorted(rows["train"] + rows["validation"] + rows["test"]) == list(range(100))
 
 
 NAMES = st.text(max_size=12) | st.sampled_from(["a.jpg", "../x", "/x", "", "=1+1", "a|b", "\x00", "train"])
