@@ -40,7 +40,8 @@ SLOW = """
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
     benchmark/speed/test_gpu_check benchmark/tracking/test_store benchmark/tracking/test_upload
     contracts/test_guides datasets/importing/test_image_import datasets/published/test_preparing
-    end_to_end/test_frozen_truth end_to_end/test_tutorial end_to_end/test_written_before
+    end_to_end/test_frozen_truth end_to_end/test_tutorial end_to_end/test_without_validation
+    end_to_end/test_written_before
     reports/figures/test_figure_registry reports/figures/test_looks reports/figures/test_result_figures
     reports/leaderboard/test_leaderboard
     reports/pages/test_report_page reports/results/test_loaded_results studies/sweeps/test_sweeps

@@ -54,8 +54,8 @@ def import_dataset(
 ) -> None:
     """Make a dataset of your own images and labels; every other command then takes its name.
 
-    Splits are taken as given, or drawn by seed; a validation split is set aside from the training images before any
-    statistics are taken. Images are decoded once, in parallel.
+    Splits are taken as given, or drawn by seed; no class gives more than its share to a drawn one. With --long-tail the
+    validation split is drawn from what the cut leaves over. Images are decoded once, in parallel.
 
     For example:
 

@@ -164,9 +164,7 @@ def _check_groups(groups: Sequence[str], rows: Mapping[str, Sequence[int]]) -> N
     if twice := sorted(group for group, found in splits_of.items() if len(found) > 1):
         where = f"group {twice[0]!r} lies in {' and '.join(splits_of[twice[0]])}"
         number = f"{len(twice):,} of {len(splits_of):,} groups lie in several splits, which makes scores too good"
-        cure = (
-            "correct the splits, leave them out to have whole groups drawn, or take them as they are: no --group-column"
-        )
+        cure = "correct or leave out the splits, or take them as they are by leaving out --group-column"
         raise InputError(f"{where}; {number}; {cure}")
 
 

@@ -17,8 +17,8 @@ CANDIDATES, STARTS, FEW = 32, 8, 2000
 
 
 def choose_like(
-    pool: NDArray[np.uint8],
-    model: NDArray[np.uint8],
+    pool: NDArray[np.uint8 | np.bool_],
+    model: NDArray[np.uint8 | np.bool_],
     size: int,
     *,
     seed: int,

@@ -21,7 +21,7 @@ from mltbench.datasets.download import fetching
 from mltbench.datasets.long_tail.selection import ids_digest
 from mltbench.datasets.prepared.dataset_folder import SplitLabels, open_prepared, read_manifest
 from mltbench.datasets.published.coco_mlt import prepare_coco
-from mltbench.datasets.published.published_set import Place, PublishedSet, labels_of, rebuild
+from mltbench.datasets.published.published_set import Place, PublishedSet, labels_of, open_published, rebuild
 from mltbench.datasets.published.voc_mlt import IMAGE_SETS, prepare_voc, read_year
 from mltbench.errors import InputError
 from PIL import Image
@@ -314,8 +314,9 @@ def test_only_needed_images_are_fetched_and_validation_later(coco_site, coco, tm
     assert ids_digest(train.ids.tolist()) == coco.list_digest
     assert [set(np.flatnonzero(row)) for row in train.labels] == [set(held(int(i))) for i in train.ids]
     assert len(images_asked(coco_site)) == len(train) + 30
-    with pytest.raises(InputError, match="the validation images of coco-mlt are not under"):
-        dataset.split("validation")
+    cure = r"; `mltbench data prepare coco-mlt --splits validation` puts them there"
+    with pytest.raises(InputError, match=f"the validation images of coco-mlt are not under .*{cure}"):
+        open_published("coco-mlt", tmp_path).split("validation")
     assert dataset.labels("validation").shape == (10, 3)
     coco_site.asked.clear()
     prepare_small_coco(coco, tmp_path, splits=("validation",))
