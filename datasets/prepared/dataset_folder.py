@@ -255,7 +255,7 @@ def check_room(folder: Path, files: Mapping[str, Sequence[ImageFile]]) -> None:
     needed = sum(len(files[name]) * SIDES[name] ** 2 * 3 for name in lacking)
     # What an earlier command left there is overwritten.
     left = [path.stat() for name in lacking for path in folder.glob(f"*{name}.npy*")]
-    free = shutil.disk_usage(folder).free + sum(file.st_blocks * 512 for file in left if file.st_nlink == 1)
+    free = shutil.disk_usage(folder).free + sum(file.st_size for file in left if file.st_nlink == 1)
     what = f"{sum(len(files[name]) for name in lacking):,} images"
     if needed > free:
         lack = f"{what} take {decimal(needed)} when decoded, and {folder.parent} has {decimal(free)} free"
@@ -302,6 +302,12 @@ def describe_reports(folder: Path, caches: Mapping[str, Cache]) -> list[str]:
     ]
     depths = sorted({depth for cache in caches.values() for depth in cache.depths}, reverse=True)
     if len(depths) > 1:
-        used = ", ".join(f"{depth} bits in {numbers[depth]:,} (such as {first[depth]})" for depth in depths)
-        lines.append(f"images of 16 bits are all scaled by {depths[0]}; they use {used}")
+        used = [
+            f"{numbers[depth]:,} of {depth} bits keep {256 >> depths[0] - depth} grey levels (such as {first[depth]})"
+            for depth in depths
+        ]
+        lines.append(
+            f"images of 16 bits are scaled alike, by the {depths[0]} that the deepest use: {', '.join(used)}. If those "
+            "are wrong, save them with 8 bits and import again"
+        )
     return lines
