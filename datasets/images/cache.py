@@ -106,7 +106,8 @@ def build_cache(
     *,
     workers: int = 1,  # processes that decode
     leave_out: bool = False,  # leave out images that cannot be used instead of raising
-    bits: int | None = None,  # the fewest that 16 bits are scaled by; None takes a cache as it is, else 8
+    bits: int | None = None,  # that 16 bits are scaled by at least; None takes a cache as it is
+    likely: int = 8,  # the same where there is no cache
     on_progress: OnProgress = lambda more, total: None,
 ) -> Cache:
     """Decode the files into a cache, unless it is there already; one process builds it, others wait for it.
@@ -125,7 +126,8 @@ def build_cache(
             # Earlier versions left `.part` and `.journal` when they were killed.
             for ending in ("", ".json", ".jsonl", ".part", ".journal"):
                 _beside(path, ending).unlink(missing_ok=True)
-            decode = partial(decode_chunk, size, bits=bits or 8)
+            least = bits or likely
+            decode = partial(decode_chunk, size, bits=least)
             with open_durably(table_of(path)) as table:
                 reports = ReportWriter(table)
                 with contextlib.suppress(_UnusableError), open_durably(path) as file:
@@ -134,7 +136,7 @@ def build_cache(
                         raise _UnusableError
             if not path.exists():
                 raise BadImagesError(path)
-            record = {"key": key, "digest": digest, "stamp": _stamp(path), "bits": bits or 8, **reports.summary()}
+            record = {"key": key, "digest": digest, "stamp": _stamp(path), "bits": least, **reports.summary()}
             write_durably(_beside(path, ".json"), _json(record))
             return _cache(path, record)
     except BrokenProcessPool:

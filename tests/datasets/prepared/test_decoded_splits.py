@@ -2,7 +2,7 @@
 
 import json
 import tracemalloc
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 import numpy as np
 import pytest
@@ -74,6 +74,26 @@ def test_16_bits_are_scaled_alike_in_all_splits(files, folder):
     assert [levels(folder, name) for name in SIDES] == [[15, 3], [1], [0, 255]]
     decode(folder, some | files(test=[200, 100]))
     assert [levels(folder, name) for name in SIDES] == [[255, 50], [18], [12, 6]]
+
+
+@pytest.mark.parametrize(("sample", "times"), [(32, 1), (1, 2)])
+def test_images_are_decoded_twice_only_if_those_that_are_seen_first_use_fewer_bits(
+    sample, times, files, folder, monkeypatch
+):
+    decoded, whole = Counter(), cache_module.decode_chunk
+
+    def counting(size, some, **more):
+        decoded.update(file.id for file in some)
+        return whole(size, some, **more)
+
+    monkeypatch.setattr(cache_module, "decode_chunk", counting)
+    monkeypatch.setattr(dataset_folder, "SAMPLE", sample)
+    some = files(train=[300, 4095], validation=[300], test=[200, 100])
+    decode(folder, some)
+    assert decoded == {file.id: times for split in some.values() for file in split}
+    assert [levels(folder, name) for name in SIDES] == [[18, 255], [18], [12, 6]]
+    decode(folder, some)
+    assert max(decoded.values()) == times
 
 
 @pytest.mark.parametrize("greys", [[4095, 4000], [4095, 200]])
