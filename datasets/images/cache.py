@@ -262,11 +262,8 @@ def _with_table(path: Path, earlier: Mapping[str, Any]) -> dict[str, Any]:
     if any(report.bits for report in reports):
         # It can be trained on as before; an import of the same files today is another one.
         key = ""
-        logger.warning(
-            "%s was decoded by an earlier version, which kept the upper 8 of 16 bits where fewer are used, too "
-            "(of 12, 16 grey levels are left): import it again with --replace",
-            path,
-        )
+        kept = "kept the upper 8 of 16 bits, also of images that use 12 (16 grey levels)"
+        logger.warning("%s was decoded by an earlier version, which %s: import it again with --replace", path, kept)
     with contextlib.suppress(OSError), replacing(table_of(path)) as file:
         ReportWriter(file).write(reports)
     summed = ReportWriter(BytesIO())
