@@ -106,7 +106,8 @@ def build_cache(
     *,
     workers: int = 1,  # processes that decode
     leave_out: bool = False,  # leave out images that cannot be used instead of raising
-    bits: int | None = None,  # the fewest that 16 bits are scaled by; None takes a cache as it is, else 8
+    bits: int | None = None,  # that 16 bits are scaled by at least; None takes a cache as it is
+    likely: int = 8,  # the same where there is no cache
     on_progress: OnProgress = lambda more, total: None,
 ) -> Cache:
     """Decode the files into a cache, unless it is there already; one process builds it, others wait for it.
@@ -125,7 +126,8 @@ def build_cache(
             # Earlier versions left `.part` and `.journal` when they were killed.
             for ending in ("", ".json", ".jsonl", ".part", ".journal"):
                 _beside(path, ending).unlink(missing_ok=True)
-            decode = partial(decode_chunk, size, bits=bits or 8)
+            least = bits or likely
+            decode = partial(decode_chunk, size, bits=least)
             with open_durably(table_of(path)) as table:
                 reports = ReportWriter(table)
                 with contextlib.suppress(_UnusableError), open_durably(path) as file:
@@ -134,7 +136,7 @@ def build_cache(
                         raise _UnusableError
             if not path.exists():
                 raise BadImagesError(path)
-            record = {"key": key, "digest": digest, "stamp": _stamp(path), "bits": bits or 8, **reports.summary()}
+            record = {"key": key, "digest": digest, "stamp": _stamp(path), "bits": least, **reports.summary()}
             write_durably(_beside(path, ".json"), _json(record))
             return _cache(path, record)
     except BrokenProcessPool:
@@ -260,11 +262,8 @@ def _with_table(path: Path, earlier: Mapping[str, Any]) -> dict[str, Any]:
     if any(report.bits for report in reports):
         # It can be trained on as before; an import of the same files today is another one.
         key = ""
-        logger.warning(
-            "%s was decoded by an earlier version, which kept the upper 8 of 16 bits where fewer are used, too "
-            "(of 12, 16 grey levels are left): import it again with --replace",
-            path,
-        )
+        kept = "kept the upper 8 of 16 bits, also of images that use 12 (16 grey levels)"
+        logger.warning("%s was decoded by an earlier version, which %s: import it again with --replace", path, kept)
     with contextlib.suppress(OSError), replacing(table_of(path)) as file:
         ReportWriter(file).write(reports)
     summed = ReportWriter(BytesIO())

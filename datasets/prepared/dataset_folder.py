@@ -26,7 +26,16 @@ from ...errors import InputError
 from ...files import OTHER_DATA_ROOT, locked, open_durably, replacing, write_durably, writing
 from ...terminal import print_line
 from ..dataset import Dataset, Split, in_pieces
-from ..images.cache import BadImagesError, Cache, ImageFile, build_cache, find_cache, is_built, open_pixels
+from ..images.cache import (
+    BadImagesError,
+    Cache,
+    ImageFile,
+    build_cache,
+    decode_chunk,
+    find_cache,
+    is_built,
+    open_pixels,
+)
 from ..images.decode import DECODER_VERSION
 from ..images.reports import ImageReport, ids_digest, read_reports
 from .array_files import DAMAGE, map_array
@@ -39,6 +48,9 @@ DOWNLOADS = "downloads"
 FORMAT = 1
 # The published crops of training images keep .8 to 1 of each side: .8 x 280 = 224, so that none is enlarged.
 SIDES = {"train": 280, "validation": 224, "test": 224}
+# Images of a split that are decoded first, to learn how many of 16 bits they use; if others use more, all are decoded
+# once more.
+SAMPLE = 32
 # Called with what is being done, how much more of it was done, and how much there is.
 Progress = Callable[[str, int, int], None]
 
@@ -217,13 +229,16 @@ def decode_splits(
     Raises `InputError` before any image is decoded, if the disk has too little room, and after all were tried, if some
     cannot be used; whole splits are kept.
     """
-    check_room(folder, files)
+    lacking = check_room(folder, files)
+    some = [file for name in lacking for file in files[name][:: max(1, len(files[name]) // SAMPLE)]]
+    likely = max((report.bits for report in decode_chunk(8, some)[1]), default=0) or 8
 
     def build(name: str, bits: int | None = None) -> Cache:
         path, report = folder / f"{name}.npy", partial(on_progress, f"decoding {name}" + " alike" * bool(bits))
         return build_cache(
-            files[name], path, SIDES[name], workers=workers, leave_out=leave_out, bits=bits, on_progress=report
-        )
+            files[name], path, SIDES[name], workers=workers, leave_out=leave_out, bits=bits, likely=likely,
+            on_progress=report,
+        )  # fmt: skip
 
     caches, errors = dict[str, Cache](), list[BadImagesError]()
     for name in files:
@@ -246,24 +261,25 @@ def decode_splits(
     return caches
 
 
-def check_room(folder: Path, files: Mapping[str, Sequence[ImageFile]]) -> None:
-    """Say how much room the decoded images of splits take that are not there yet.
+def check_room(folder: Path, files: Mapping[str, Sequence[ImageFile]]) -> list[str]:
+    """Say how much room the decoded images take of splits that are not there yet; return the names of these.
 
     Raises `InputError` if there is less.
     """
     paths = {name: folder / f"{name}.npy" for name in files}
     lacking = [name for name, images in files.items() if not is_built(images, paths[name], SIDES[name])]
     if not lacking:
-        return
+        return []
     needed = sum(len(files[name]) * SIDES[name] ** 2 * 3 for name in lacking)
     # What an earlier command left there is overwritten.
     left = [path.stat() for name in lacking for path in folder.glob(f"*{name}.npy*")]
-    free = shutil.disk_usage(folder).free + sum(file.st_blocks * 512 for file in left if file.st_nlink == 1)
+    free = shutil.disk_usage(folder).free + sum(file.st_size for file in left if file.st_nlink == 1)
     what = f"{sum(len(files[name]) for name in lacking):,} images"
     if needed > free:
         lack = f"{what} take {decimal(needed)} when decoded, and {folder.parent} has {decimal(free)} free"
         raise InputError(f"{lack}; {OTHER_DATA_ROOT}")
     print_line(f"decoding {what}: {decimal(needed)} under {folder.parent} ({decimal(free)} free)")
+    return lacking
 
 
 def _write_quarantine(folder: Path) -> None:
@@ -305,6 +321,12 @@ def describe_reports(folder: Path, caches: Mapping[str, Cache]) -> list[str]:
     ]
     depths = sorted({depth for cache in caches.values() for depth in cache.depths}, reverse=True)
     if len(depths) > 1:
-        used = ", ".join(f"{depth} bits in {numbers[depth]:,} (such as {first[depth]})" for depth in depths)
-        lines.append(f"images of 16 bits are all scaled by {depths[0]}; they use {used}")
+        used = [
+            f"{numbers[depth]:,} of {depth} bits keep {256 >> depths[0] - depth} grey levels (such as {first[depth]})"
+            for depth in depths
+        ]
+        lines.append(
+            f"images of 16 bits are scaled alike, by the {depths[0]} that the deepest use: {', '.join(used)}. If those "
+            "are wrong, save them with 8 bits and import again"
+        )
     return lines

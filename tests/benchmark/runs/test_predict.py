@@ -1,12 +1,16 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from mltbench.benchmark.runs.outcome import write_outcome
 from mltbench.benchmark.runs.predict import Predictor
 from mltbench.benchmark.training.check import tiny_dataset
+from mltbench.benchmark.training.metrics import score
+from mltbench.datasets.dataset import Dataset
 from mltbench.datasets.images.decode import decode_image
 from mltbench.errors import InputError
 from PIL import Image
@@ -201,3 +205,14 @@ def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(bits, tmp_path, call):
     (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
     one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "dark.png"), str(alike)])
     assert one.scores == other.scores
+
+
+@pytest.mark.parametrize("bits", [0, 12])
+def test_a_run_records_by_how_many_bits_its_images_were_scaled(bits, tmp_path):
+    tiny = tiny_dataset()
+    splits = {name: replace(tiny.split(name), bits=bits) for name in tiny.digests}
+    dataset = Dataset.in_memory("tiny", tiny.classes, splits)
+    labels = splits["validation"].labels
+    scores = score(labels.astype(np.float32), labels, dataset.statistics)
+    write_outcome(tmp_path, dataset, torch.nn.Linear(1, 1), validation=scores, test=None, test_scores=None)
+    assert json.loads((tmp_path / "per_class.json").read_text())["image_bits"] == bits
