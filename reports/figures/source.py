@@ -170,7 +170,7 @@ class FigureSource:
             raise MissingDataError(
                 f"experiment {run.experiment_id} was evaluated on another version of {self.dataset} than is available"
             )
-        return np.asarray(arrays["scores"], dtype=np.float32)
+        return arrays["scores"]
 
 
 def classes_frame(
