@@ -149,8 +149,8 @@ def _require_torch_save(path: Path, head: bytes) -> None:
         _require_torch_zip(path)
     elif head.startswith(b"\x80") and not head.startswith(LEGACY):
         raise InputError(f"{path} is a pickle that torch.save did not write, which is never executed; {CONVERT}")
-    elif (start := _text(head)) is not None:
-        raise InputError(f"{path} is text, not a file of weights; it begins with {start!r}; fetch the file itself")
+    elif (text := _text(head)) is not None:
+        raise InputError(f"{path} is text, not a file of weights; it begins with {text!r}; fetch the file itself")
     elif not head.startswith(LEGACY):
         raise InputError(f"{path} is damaged, or no file of weights: it begins with {head[:8]!r}; fetch it again")
 
@@ -161,11 +161,7 @@ def _text(head: bytes) -> str | None:
         found = head[:60].decode()
     except UnicodeDecodeError:
         return None
-    return (
-        " ".join(found.split())[:40]
-        if found.replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
-        else None
-    )
+    return " ".join(found.split())[:40] if "".join(found.split()).isprintable() else None
 
 
 def _require_torch_zip(path: Path) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def rescore(path: Path, dataset: Dataset) -> Rescored:
     return Rescored(ap=ap, remarks=tuple(remarks))
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], list[str], list[str]]:
+def _read(path: Path) -> tuple[NDArray[Any], list[str], list[str]]:
     needs = "the arrays scores (N, C), ids (N,) and classes (C,)"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -112,7 +113,7 @@ def _places(path: Path, kind: str, given: Sequence[str], wanted: Sequence[str], 
     return [place[name] for name in wanted]
 
 
-def _tied(scores: NDArray[np.generic]) -> float:
+def _tied(scores: NDArray[Any]) -> float:
     """The share of cells that have the score of another image in their class."""
     ascending = np.sort(scores, axis=0)
     equal = ascending[1:] == ascending[:-1]
