@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -56,16 +56,16 @@ def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[s
         InputError: if it cannot be read, lacks tensors, has tensors of another network, of other shapes or not finite,
             or if several networks in it fit.
     """
-    found = _find(path, backbone, _expected(backbone))
-    classifier = [name for name in found.further if name.startswith(CLASSIFIERS)]
-    sizes = [found.further[name].numel() for name in classifier if name.endswith(".bias")]
+    part, further = _find(path, backbone, _expected(backbone))
+    classifier = [name for name in further if name.startswith(CLASSIFIERS)]
+    sizes = [further[name].numel() for name in classifier if name.endswith(".bias")]
     notes = []
-    if found.prefix:
-        notes.append(f"{path.name}: its tensors under `{found.prefix}` are used")
+    if part.prefix:
+        notes.append(f"{path.name}: its tensors under `{part.prefix}` are used")
     if classifier:
         of = f" of {sizes[-1]:,} outputs" if sizes else ""
         notes.append(f"{path.name}: its classifier{of} is not used; this suite trains its own")
-    if strange := [name for name in found.further if name not in classifier and not name.endswith(COUNTER)]:
+    if strange := [name for name in further if name not in classifier and not name.endswith(COUNTER)]:
         notes.append(
             f"{path.name}: {len(strange)} keys that {backbone.name} does not have are ignored: {some_of(strange)}"
         )
@@ -74,16 +74,10 @@ def inspect_weights(path: Path, backbone: Backbone) -> tuple[int | None, tuple[s
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """The tensors of a file that lie under one prefix, such as `state_dict/module.encoder_q.`.
-
-    Attributes:
-        own: those that the backbone has, by its names.
-        further: the others, by their names without the prefix.
-    """
+    """What a backbone has of the tensors under one prefix, such as `state_dict/module.encoder_q.`, by its names."""
 
     prefix: str
     own: dict[str, Tensor] = field(default_factory=dict)
-    further: dict[str, Tensor] = field(default_factory=dict)
 
     def lacking(self, expected: Mapping[str, Tensor]) -> list[str]:
         """Names that a backbone needs and the part does not have."""
@@ -99,11 +93,17 @@ class _Part:
 
     def equals(self, other: _Part) -> bool:
         """Whether both have the same values."""
-        return all(value is other.own[name] or torch.equal(value, other.own[name]) for name, value in self.own.items())
+        pairs = [(value, other.own[name]) for name, value in self.own.items() if name in other.own]
+        return all(one is two or (one.dtype == two.dtype and torch.equal(one, two)) for one, two in pairs)
+
+    def further(self, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The other tensors under its prefix, by their names without it."""
+        under = {name[len(self.prefix) :]: tensors[name] for name in tensors if name.startswith(self.prefix)}
+        return {name: value for name, value in under.items() if "/" not in name and not _key(name, expected)}
 
 
-def _find(path: Path, backbone: Backbone, expected: Mapping[str, Tensor]) -> _Part:
-    """The one part of a file that fits a backbone, its own tensors in float32."""
+def _find(path: Path, backbone: Backbone, expected: Mapping[str, Tensor]) -> tuple[_Part, Mapping[str, Tensor]]:
+    """The one part of a file that fits a backbone, in float32, and the further tensors under its prefix."""
     file = read_tensor_file(path)
     parts = _parts(file.tensors, expected)
     fitting: list[_Part] = []
@@ -116,17 +116,22 @@ def _find(path: Path, backbone: Backbone, expected: Mapping[str, Tensor]) -> _Pa
     if not fitting:
         raise _unfit(path, file, backbone, expected, parts)
     (part,) = fitting
-    blocks = {name.partition(".")[0] for name in expected}
-    inside = [name for name in part.further if name.partition(".")[0] in blocks and not name.endswith(COUNTER)]
-    if inside:
+    further = part.further(file.tensors, expected)
+    if strange := _within_blocks(further, expected):
         raise InputError(
-            f"{path} is of another network than {backbone.name}: its blocks have {len(inside)} more tensors, "
-            f"{some_of(inside)}; {_other_backbone(file.tensors)}"
+            f"{path} is of another network than {backbone.name}, whose blocks lack {len(strange)} of its tensors: "
+            f"{some_of(strange)}; {_other_backbone(file.tensors)}"
         )
     own = {name: _plain_numbers(path, name, value) for name, value in part.own.items()}
     if bad := [name for name, value in own.items() if not bool(value.isfinite().all())]:
         raise InputError(f"{path} is damaged: {len(bad)} tensors have values that are not finite: {some_of(bad)}")
-    return replace(part, own=own)
+    return _Part(prefix=part.prefix, own=own), further
+
+
+def _within_blocks(further: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Tensors inside a backbone's blocks that it does not have: a deeper network may hold all of another."""
+    blocks = {name.partition(".")[0] for name in expected}
+    return [name for name in further if name.partition(".")[0] in blocks and not name.endswith(COUNTER)]
 
 
 def _parts(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[_Part]:
@@ -141,11 +146,6 @@ def _parts(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> lis
                 part = found.setdefault(name[:start], _Part(prefix=name[:start]))
                 if key == name[start:] or key not in part.own:
                     part.own[key] = value
-    for part in found.values():
-        for name, value in tensors.items():
-            rest = name.removeprefix(part.prefix)
-            if name.startswith(part.prefix) and "/" not in rest and not _key(rest, expected):
-                part.further[rest] = value
     return sorted(found.values(), key=lambda part: (len(part.own), len(part.prefix)), reverse=True)
 
 
@@ -203,14 +203,12 @@ def _unfit(
 
 def _other_backbone(tensors: Mapping[str, Tensor]) -> str:
     """Which backbone a file is for, of those that the suite has."""
-    sizes = {}
     for backbone in BACKBONES.values():
         expected = _expected(backbone)
-        sizes[backbone.name] = max((len(p.own) for p in _parts(tensors, expected) if p.fits(expected)), default=0)
-    name = max(sizes, key=lambda name: sizes[name])
-    if sizes[name]:
-        return f"it fits {name}: give --backbone {name}"
-    return "names must be as torchvision's, of one of the backbones that `mltbench run --help` lists"
+        fitting = (part for part in _parts(tensors, expected) if part.fits(expected))
+        if any(not _within_blocks(part.further(tensors, expected), expected) for part in fitting):
+            return f"it fits {backbone.name}: give --backbone {backbone.name}"
+    return "it fits no backbone of the suite, whose names are torchvision's"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -230,7 +228,7 @@ def load_weights(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: P
     """
     expected = _tensors(backbone, trunk, upper)
     if path:
-        state: Mapping[str, Tensor] = _find(path, backbone, expected).own
+        state: Mapping[str, Tensor] = _find(path, backbone, expected)[0].own
     else:
         with (files(__package__) / backbone.weights).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
@@ -240,7 +238,8 @@ def load_weights(backbone: Backbone, trunk: nn.Module, upper: nn.Module, path: P
                 value.copy_(state[name])
 
 
-def _expected(backbone: Backbone) -> dict[str, Tensor]:
+@cache
+def _expected(backbone: Backbone) -> Mapping[str, Tensor]:
     """The tensors of a backbone, without their values."""
     with torch.device("meta"):
         return _tensors(backbone, *backbone.build())
