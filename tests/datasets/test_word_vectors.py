@@ -82,6 +82,7 @@ TEXTS = {
         {"diningtable": [2, 2], "pottedplant": [0, 1], "tvmonitor": [1, 0]},
     ),
     "reading ends where all are found": (b"dog 1 2\ncat 3 4\ndog broken\n", {"cat": [3, 4], "dog": [1, 2]}),
+    "a word with blanks stands before its first piece": (b"the 1 2\non a@b.org 9 9\non 3 4\n", {"on": [3, 4]}),
     "words in no UTF-8 are passed over": (b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n", {"h\u00f6rnchen": [1, 2]}),
 }
 
