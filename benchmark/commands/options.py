@@ -80,7 +80,7 @@ class FileOptions(PluginOptions):
     """What methods read besides their dataset."""
 
     word_vectors: Path | None = None
-    """GloVe text or .npz for ML-GCN."""
+    """Word vectors for ML-GCN: a text of GloVe, word2vec or fastText, or an .npz."""
 
 
 @Parameter(name="*", group=PLAN)
@@ -107,8 +107,8 @@ class SettingOptions:
     backbone: str | None = None
     """Network below the head, such as resnet50 or mobilenet_v2 [default: the dataset's own]."""
     weights: str | None = None
-    """Initial weights of the backbone: a file in torchvision's key layout, or `random` [default: torchvision's
-    IMAGENET1K_V1, downloaded once]."""
+    """Initial weights of the backbone: a checkpoint of any wrapping (.pth, .ckpt, .safetensors), or `random`
+    [default: torchvision's IMAGENET1K_V1, downloaded once]."""
     weights_input: str | None = None
     """Input that the weights expect: imagenet (mean and deviation), -1..1 or 0..1 [default: theirs]."""
     weights_padding: str | None = None

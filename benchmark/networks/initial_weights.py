@@ -33,7 +33,7 @@ class BackboneChoice:
     """What the command line says about the backbone; None leaves it to the dataset, the backbone or the weights.
 
     Attributes:
-        weights: `random`, or a file in torchvision's key layout.
+        weights: `random`, or a file whose tensors have torchvision's names, behind any prefix.
         input: what the weights expect: a name of `INPUTS`.
         padding: of layers with a stride, `symmetric` or `same`.
     """
@@ -186,7 +186,7 @@ def find_weights(name: str, digest: str, given: Path | str | None, data_root: Pa
         return None
     folder = Path(data_root) / FOLDER
     candidates = [Path(given)] if given else []
-    candidates += sorted(path for path in folder.glob("*.pt*") if path.is_file())
+    candidates += sorted(path for path in folder.glob("*") if path.is_file())
     for path in candidates:
         if path.is_file() and file_digest(path).startswith(digest):
             return path
@@ -199,7 +199,7 @@ def find_weights(name: str, digest: str, given: Path | str | None, data_root: Pa
         )
     raise InputError(
         f"the initial weights of {backbone.name} (SHA-256 {digest[:12]}...) are not at {given or 'any path'}; "
-        f"copy the file into {folder}, under any name ending in .pt or .pth"
+        f"copy the file into {folder}, under any name"
     )
 
 

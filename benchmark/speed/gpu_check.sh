@@ -20,7 +20,7 @@ docstring-parser fastapi flask flask-cors gitdb gitpython google-auth googleapis
 graphql-relay greenlet gunicorn huey importlib-metadata itsdangerous jsonschema jsonschema-specifications mako mlflow
 mlflow-skinny mlflow-tracing opentelemetry-api opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions
 optuna prettytable pyasn1 pyasn1-modules pycocotools pycparser pydantic pydantic-core python-dotenv referencing rich-rst
-rpds-py skops smmap sqlalchemy sqlparse starlette typing-inspection uvicorn wcwidth"
+rpds-py safetensors skops smmap sqlalchemy sqlparse starlette typing-inspection uvicorn wcwidth"
 
 if [ "${1:-}" = wheels ]; then
     wanted=$(for name in $lacking; do grep -oE "^$name==[^ ]+" "$root/requirements.lock"; done)

@@ -10,12 +10,14 @@ from rich.markup import escape
 
 from ...benchmark.commands.options import StoreOptions
 from ...datasets.commands.options import DataOptions
+from ...datasets.dataset import Dataset
 from ...datasets.registry import load_dataset
 from ...errors import InputError, require_known
 from ...files import writing
 from ...terminal import console, print_line
 from ..leaderboard.check import check as faults_of
-from ..leaderboard.check import check_scores, known_datasets, rescore
+from ..leaderboard.check import check_scores, known_datasets
+from ..leaderboard.score_files import rescore
 from ..leaderboard.site import build_site
 from ..leaderboard.submission import group_means, make_submission, read_json
 from ..results.rows import is_leading
@@ -85,7 +87,7 @@ def check(
         mltbench leaderboard check test_scores.npz --dataset digits-mlt
 
     Args:
-        files: Submissions (.json), or per-image scores (.npz).
+        files: Submissions (.json), or per-image scores (.npz), logits or probabilities of any precision.
         scores: SEED=FILE.npz: per-image scores of a seed, scored again; repeatable.
         dataset: Of .npz files.
         datasets: Folder whose datasets.json names further datasets.
@@ -95,7 +97,7 @@ def check(
         if path.suffix == ".npz":
             opened = load_dataset(dataset, data_root=data.data_root)
             sizes = dict(zip(opened.classes, opened.statistics.counts.tolist(), strict=True))
-            means = group_means(rescore(path, opened), sizes)
+            means = group_means(_rescored(path, opened), sizes)
             shown = ", ".join(f"{group} {value:.2f}" for group, value in means.items())
             print_line(f"{path}: scored again on the test split of {dataset}: {shown}")
             continue
@@ -121,8 +123,15 @@ def _faults_of_file(path: Path, scores: Sequence[str], datasets: Path | None, da
         digest = submission["dataset_digest"]
         if opened.digest != digest:
             raise InputError(f"{opened.name} has digest {opened.digest[:12]} here, the submission says {digest[:12]}")
-        faults += check_scores(submission, int(seed), rescore(Path(file), opened))
+        faults += check_scores(submission, int(seed), _rescored(Path(file), opened))
     return faults
+
+
+def _rescored(path: Path, dataset: Dataset) -> dict[str, float | None]:
+    found = rescore(path, dataset)
+    for remark in found.remarks:
+        print_line(f"{path}: {remark}")
+    return found.ap
 
 
 def build(folder: Path, /, *, out: Path = Path("leaderboard")) -> None:

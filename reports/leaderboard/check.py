@@ -8,11 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jsonschema import Draft202012Validator
 
-from ...benchmark.training.metrics import SCORE_NAMES, average_precision
-from ...datasets.dataset import Dataset
+from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
 from .submission import class_groups, group_means, read_json
 
@@ -68,42 +66,13 @@ def check(data: Any, known: Known) -> list[Fault]:
 
 
 def check_scores(data: Mapping[str, Any], seed: int, rescored: Mapping[str, float | None]) -> list[Fault]:
-    """Compare the average precision that a checked submission claims for one seed with what `rescore` returns."""
+    """Compare the average precision that a checked submission claims for one seed with what `rescore` found."""
     for i, run in enumerate(data["runs"]):
         if run["seed"] == seed:
             wrong = [name for name, value in rescored.items() if not _same(run["ap"].get(name), value)]
             cures = {name: f"the scores of seed {seed} give {_shown(rescored[name])}" for name in wrong}
             return [_fault(f"runs[{i}].ap[{name!r}]", run["ap"].get(name), cures[name]) for name in wrong]
     return [_fault("runs", sorted(run["seed"] for run in data["runs"]), f"has no seed {seed}, but scores of it")]
-
-
-def rescore(path: Path, dataset: Dataset) -> dict[str, float | None]:
-    """Average precision by class in percent from per-image scores on the test split; None without positives.
-
-    The file holds `scores` (N, C), `ids` (N,) and `classes` (C,), as `test_scores.npz` of a run does. Scores are ranked
-    in their own floating type.
-
-    Raises:
-        InputError: if it does not, if they are not those of the dataset's test split, or a score is infinite.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            scores = arrays["scores"]
-            ids, classes = [str(i) for i in arrays["ids"].tolist()], [str(c) for c in arrays["classes"].tolist()]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} must hold the arrays scores (N, C), ids (N,) and classes (C,): {error}") from error
-    test = dataset.split("test")
-    if ids != test.ids.tolist() or classes != list(dataset.classes) or scores.shape != test.labels.shape:
-        raise InputError(
-            f"{path}: ids and classes must be those of the test split of {dataset.name}, in its order: "
-            f"{len(test.ids)} images, {len(dataset.classes)} classes; it has {len(ids)} and {len(classes)}"
-        )
-    values = 100 * average_precision(scores, test.labels)
-    if (infinite := np.isinf(scores)).any():
-        row, column = np.argwhere(infinite)[0].tolist()
-        cure = "Infinite scores have lost their order: write them in a wider type, such as float64"
-        raise InputError(f"{path}: the score of {ids[row]}, class {classes[column]!r} is {scores[row, column]}. {cure}")
-    return {name: None if np.isnan(value) else float(value) for name, value in zip(classes, values, strict=True)}
 
 
 @cache

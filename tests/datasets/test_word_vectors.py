@@ -1,4 +1,6 @@
+import gzip
 import hashlib
+import pickle
 import re
 
 import numpy as np
@@ -39,8 +41,11 @@ def test_names_of_several_words_are_their_mean(large, glove_text, monkeypatch):
 
 
 def test_missing_words_and_files_are_named(glove_text, tmp_path):
-    with pytest.raises(InputError, match=r"glove\.txt has no vector for 'sofa', 'dog'"):
-        read_word_vectors(glove_text, ["person", "sofa", "dining dog"])
+    with pytest.raises(
+        InputError, match=r"glove\.txt lacks words of 3 of 4 classes: sofa, dining dog \(dog\), Dog/person"
+    ) as e:
+        read_word_vectors(glove_text, ["person", "sofa", "dining dog", "Dog/person"])
+    assert "Dog/person (dog); add lines of these, give an .npz" in str(e.value)
     with pytest.raises(InputError, match=r"no file of word vectors at .*absent\.txt"):
         read_word_vectors(tmp_path / "absent.txt", ["dog"])
 
@@ -77,6 +82,7 @@ TEXTS = {
         {"diningtable": [2, 2], "pottedplant": [0, 1], "tvmonitor": [1, 0]},
     ),
     "reading ends where all are found": (b"dog 1 2\ncat 3 4\ndog broken\n", {"cat": [3, 4], "dog": [1, 2]}),
+    "a word with blanks stands before its first piece": (b"the 1 2\non a@b.org 9 9\non 3 4\n", {"on": [3, 4]}),
     "words in no UTF-8 are passed over": (b"\xff\xfe 7 7\n. . . 5 5\nh\xc3\xb6rnchen 1 2\n", {"h\u00f6rnchen": [1, 2]}),
 }
 
@@ -96,6 +102,102 @@ def test_arrays_are_read_by_name_and_without_names_in_alphabetical_order_alone(t
     for classes in (["dog", "cat"], ["cat", "dog", "person"]):
         with pytest.raises(InputError, match="nothing says which of its rows"):
             read_word_vectors(path, classes)
+
+
+# In the order of GloVe 840B: frequent words, then some with blanks, then rare ones.
+WORDS = ("the", "in", "on", "at", "person", "water", ". . .", "at name@domain.com", "on name@domain.com",
+         "in name@domain.com", "red", "left", "nodule", "mass", "traffic", "light", "e", "bike", "hair-drier", "men",
+         "pleural", "thickening", "NASA", "Paris", "ebook", "New_York", "7", "tv", "monitor", "wheelchair", "canoe",
+         "snorkel")  # fmt: skip
+NAMES = {
+    "person in wheelchair": ["person", "in", "wheelchair"], "canoe on water": ["canoe", "on", "water"],
+    "Snorkel": ["snorkel"],
+    "Nodule/Mass": ["nodule", "mass"], "e-bike": ["e", "bike"], "traffic-light (red)": ["traffic", "light", "red"],
+    "traffic light": ["traffic", "light"], "TrafficLight": ["traffic", "light"], "hair-drier": ["hair-drier"],
+    "hair drier": ["hair-drier"], "hair_drier": ["hair-drier"], "red7": ["red", "7"],
+    "Pleural_Thickening": ["pleural", "thickening"], "men's": ["men"], "person & canoe": ["person", "canoe"],
+    "nasa": ["NASA"], "paris": ["Paris"], "e-book": ["ebook"], "New York": ["New_York"], "red 7": ["red", "7"],
+    "TVMonitor": ["tv"], "TVPerson": ["tv", "person"], "LIGHT": ["light"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large_text(tmp_path_factory):
+    """Vectors of 20 numbers by word, and the files that hold them in the forms that are published."""
+    folder = tmp_path_factory.mktemp("texts")
+    vectors = dict(
+        zip(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 20)).round(5).astype(np.float32), strict=True)
+    )
+    lines = [f"{word} {' '.join(map(str, vector.tolist()))}" for word, vector in vectors.items()]
+    header = f"{len(lines)} 20"
+    contents = {
+        "glove.txt": "\n".join(lines) + "\n",
+        "crawl.vec": " \n".join([header, *lines]) + " \n",
+        "windows.txt": "\r\n".join(lines),
+        "tabs.txt": "\n".join(line.replace(" ", "\t") if line.count(" ") == 20 else line for line in lines),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content.encode())
+    (folder / "crawl.vec.gz").write_bytes(gzip.compress(contents["crawl.vec"].encode()))
+    return vectors, {path.name: path for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["glove.txt", "crawl.vec", "crawl.vec.gz", "windows.txt", "tabs.txt"])
+def test_names_are_found_in_every_form_of_text_among_words_with_blanks(form, large_text):
+    vectors, files = large_text
+    read = read_word_vectors(files[form], list(NAMES))
+    for row, (name, words) in zip(read.vectors, NAMES.items(), strict=True):
+        np.testing.assert_allclose(row, np.mean([vectors[word] for word in words], axis=0), rtol=1e-6, err_msg=name)
+
+
+def test_the_words_of_a_name_do_not_depend_on_the_other_classes(large_text):
+    _, files = large_text
+    together = read_word_vectors(files["glove.txt"], ["Person", "snorkel"])
+    assert np.array_equal(together.vectors[0], read_word_vectors(files["glove.txt"], ["Person"]).vectors[0])
+
+
+def test_a_word_in_small_letters_comes_before_one_that_stands_earlier_in_the_file(tmp_path):
+    (tmp_path / "x.txt").write_text("Mass 9 9\nhair-drier 8 8\nhair 1 1\ndrier 3 3\nmass 1 2\n")
+    assert read_word_vectors(tmp_path / "x.txt", ["Mass", "hair drier"]).vectors.tolist() == [[1, 2], [2, 2]]
+
+
+def test_names_of_an_npz_are_taken_as_they_are_before_they_are_divided(tmp_path):
+    classes = np.array(["Nodule/Mass", "nodule", "mass", "Pleural Thickening"])
+    np.savez(tmp_path / "x.npz", classes=classes, vectors=np.arange(8).reshape(4, 2))
+    read = read_word_vectors(tmp_path / "x.npz", ["Nodule/Mass", "mass-nodule", "Pleural_Thickening".replace("_", " ")])
+    assert read.vectors.tolist() == [[0, 1], [3, 4], [6, 7]]
+
+
+UNREADABLE = {
+    "not finite": (b"dog 1 nan\ncat 1 2\n", "line 1|is no text"),
+    "not finite later": (b"cat 1 2\ncat2 1 2\ndog inf 2\n", "line 3 has 2 finite numbers"),
+    "too short": (b"cat 1 2\nbird 1 2\ndog 1\n", "line 3 has 1 finite numbers, not 2"),
+    "a pickle": (pickle.dumps(np.ones(3)), "is no text of word vectors.*pickles as .npz"),
+    "binary": (
+        b"2 3\ndog \x00\x01\x02\x80\x81\x82\x83\x84\x85\x86\x87\x88\n",
+        "is no text of word vectors.*save_word2vec",
+    ),
+    "a page": (b"<!DOCTYPE html>\n<html></html>\n", "is no text of word vectors"),
+    "a cut archive": (gzip.compress(b"dog 1 2\n" * 1000)[:30], "is damaged or was cut off"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_texts_that_are_none_say_where_and_why(what, tmp_path):
+    content, message = UNREADABLE[what]
+    (tmp_path / "vectors.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_word_vectors(tmp_path / "vectors.txt", ["dog"])
+
+
+def test_arrays_that_are_no_finite_matrix_are_refused(tmp_path):
+    for vectors, message in (
+        (np.array([[np.nan, 1]]), "'dog' has values that are not finite"),
+        (np.ones(1), "numbers .C, D."),
+    ):
+        np.savez(tmp_path / "x.npz", classes=np.array(["dog"]), vectors=vectors)
+        with pytest.raises(InputError, match=message):
+            read_word_vectors(tmp_path / "x.npz", ["dog"])
 
 
 def test_published_vectors_fit_their_classes(shared_folder, voc_facts, coco_facts, tmp_path):
