@@ -186,11 +186,11 @@ def _report(plan: Plan, store: Store, missing: Sequence[PlannedExperiment], summ
         console().print(
             f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
             f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
-            f"under {store.root}; `mltbench sync --out {store.root}` or the same command uploads them.",
+            f"under {store.root}; `mltbench sync {store.options}` or the same command uploads them.",
             soft_wrap=True,
         )
     elif summary.trained or summary.elsewhere:
-        console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
+        print_line(f"results: {store.root}. Next: mltbench report {store.options}")
         print_line(f"MLflow's page: {page_of_runs(store.tracking_uri, store.experiment(plan.dataset), plan.kind)}")
 
 

@@ -15,6 +15,7 @@ from ...files import safe_file_name
 from ...methods.catalogue import list_methods
 from ...terminal import Json, console, print_json, print_line, short_id, table_of
 from ..tracking.store import TAG, Store
+from ..tracking.sync import lacking
 from ..training.metrics import SCORE_NAMES
 from .options import StoreOptions
 
@@ -61,6 +62,7 @@ def list_runs(
     """
     store = options.open(create=False)
     found = [_summary(run) for run in store.runs_of(dataset)]
+    missing = lacking(store, {row["experiment"] for row in found}) if dataset is None else []
     found = sorted((row for row in found if method in (None, row["method"])), key=_place)
     if as_json:
         print_json(found)
@@ -72,6 +74,8 @@ def list_runs(
     optional = ("state", "dataset", "seconds", "medium", "head")
     console().print(table_of(COLUMNS, rows, numbers=COLUMNS[5:-1], prose=COLUMNS[-1:], optional=optional))
     print_line(f"{len(found)} run{'s'[: len(found) != 1]} in {store.root}")
+    for sentence in missing:
+        print_line(sentence)
 
 
 def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreOptions()) -> None:
@@ -79,14 +83,15 @@ def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreO
 
     For example: `mltbench runs show 3f2a91c0`
     """
-    run = find_run(options.open(create=False), name)
+    store = options.open(create=False)
+    run = find_run(store, name)
+    here = store.artifacts_of(run.info.artifact_uri)
+    artifacts = run.info.artifact_uri if here is None else here.absolute().as_uri()
     tags = {key.removeprefix(TAG): value for key, value in sorted(run.data.tags.items()) if key.startswith(TAG)}
     metrics, parameters = dict(sorted(run.data.metrics.items())), dict(sorted(run.data.params.items()))
     if as_json:
         about = {"run_id": run.info.run_id, "name": run.info.run_name, "status": run.info.status}
-        print_json(
-            about | {"metrics": metrics, "parameters": parameters, "tags": tags, "artifacts": run.info.artifact_uri}
-        )
+        print_json(about | {"metrics": metrics, "parameters": parameters, "tags": tags, "artifacts": artifacts})
         return
     rows = [
         ("MLflow run", run.info.run_id),
@@ -99,7 +104,7 @@ def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreO
     columns = ("what", "value")
     console().print(table_of(columns, shown, prose=columns[1:], title=escape(run.info.run_name), show_header=False))
     # As one line each, to be copied.
-    print_line(f"artifacts: {run.info.artifact_uri}")
+    print_line(f"artifacts: {artifacts}")
     if "provenance.command" in tags:
         print_line(f"trained by: {tags['provenance.command']}")
     if "command" in tags:

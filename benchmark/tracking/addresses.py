@@ -1,0 +1,83 @@
+"""Addresses of SQLite files, as SQLAlchemy and MLflow read them, and of the folders in which a store keeps files."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+import sqlalchemy
+
+from ...errors import InputError
+
+# Below the results root: ARTIFACTS/dataset/run id/ARTIFACTS, the last of which MLflow appends.
+ARTIFACTS = "artifacts"
+IN_MEMORY = ("", ":memory:")
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of a SQLite file, whatever signs its path has.
+
+    SQLAlchemy decodes `%41`, and takes what follows `?` as options. MLflow makes the folder above the file, and does
+    not decode it first: where signs are quoted, the slashes are too, so that it sees none.
+
+    >>> sqlite_uri(Path("/my results/mlflow.db"))
+    'sqlite:////my results/mlflow.db'
+    >>> sqlite_uri(Path("/feature%2Ftail/mlflow.db"))
+    'sqlite:///%2Ffeature%252Ftail%2Fmlflow.db'
+    """
+    plain = f"sqlite:///{path.as_posix()}"
+    return plain if sqlite_file(plain) == path else f"sqlite:///{quote(os.fsencode(path.as_posix()), safe='')}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that an address means to SQLAlchemy; None if it is none of a SQLite file, or has options."""
+    try:
+        address = sqlalchemy.make_url(uri)
+    except sqlalchemy.exc.ArgumentError:
+        return None
+    if address.drivername != "sqlite" or address.host or address.database in (None, *IN_MEMORY) or address.query:
+        return None
+    return Path(str(address.database))
+
+
+def checked_uri(given: str) -> str:
+    """A tracking URI as it was given, without blanks around it; that of a SQLite file with its whole path.
+
+    Raises:
+        InputError: if it looks like the address of a SQLite file and is none.
+    """
+    uri = given.strip()
+    scheme, colon, rest = uri.partition(":")
+    if (scheme == "sqlite" and not rest.startswith("///")) or (not colon and Path(uri).is_file()):
+        file = Path(rest.lstrip("/") if colon else uri).absolute()
+        raise InputError(f"{uri!r} is no address of a SQLite file: in this folder that is {sqlite_uri(file)}")
+    if (file := sqlite_file(uri)) is None:
+        return uri
+    # Most people do not quote: a folder that is there as it was written is meant.
+    written = Path(rest.removeprefix("///"))
+    return sqlite_uri((written if written.parent.is_dir() and not file.parent.is_dir() else file).absolute())
+
+
+def folder_of_uri(uri: str) -> Path | None:
+    """The folder on this machine that an artifact address means; None if it is on a server.
+
+    >>> folder_of_uri("file:///tmp/a%3Fb"), folder_of_uri("s3://bucket/a")
+    (PosixPath('/tmp/a?b'), None)
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    # A path, which may begin with the letter of a drive.
+    return Path(uri) if len(parts.scheme) < 2 else None
+
+
+def moved_to(root: Path, folder: Path, depth: int) -> Path:
+    """Where a folder of artifacts lies under a results root: its last `depth` parts tell.
+
+    One that is not of the suite's making, without ARTIFACTS as the first of them, stays where it is.
+
+    >>> moved_to(Path("/new"), Path("/old/artifacts/digits-mlt"), 2)
+    PosixPath('/new/artifacts/digits-mlt')
+    """
+    inside = folder.parts[-depth:]
+    return root.joinpath(*inside) if len(inside) == depth and inside[0] == ARTIFACTS else folder
