@@ -19,6 +19,7 @@ from failing_server import free_port
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.tracking import store as store_module
+from mltbench.benchmark.tracking.addresses import sqlite_file
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.metrics import SCORE_NAMES
@@ -142,8 +143,8 @@ def empty_database(tmp_path_factory):
     open_store(root)
 
     def copy_tables(tracking_uri):
-        kind, _, path = tracking_uri.partition(":///")
-        if kind == "sqlite" and not Path(path).exists():
+        path = sqlite_file(tracking_uri)
+        if path is not None and not path.exists():
             shutil.copy(root / "mlflow.db", path)
 
     with pytest.MonkeyPatch.context() as patch:

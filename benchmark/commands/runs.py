@@ -123,8 +123,11 @@ def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOpt
     store = options.open(create=False)
     run = find_run(store, name)
     question = f"delete {escape(run.info.run_name)} ({run.info.run_id})?"
-    if not yes and not Confirm.ask(question, default=False, console=console()):
-        return 1
+    try:
+        if not yes and not Confirm.ask(question, default=False, console=console()):
+            return 1
+    except EOFError:
+        raise InputError("nobody is there to answer; --yes deletes without asking") from None
     store.client.delete_run(run.info.run_id)
     # The tag is what a server says: it must not lead out of the folder of runs.
     shutil.rmtree(store.runs / safe_file_name(run.data.tags[f"{TAG}experiment_id"]), ignore_errors=True)
@@ -142,7 +145,7 @@ def find_run(store: Store, name: str) -> Run:
     for run in store.runs_of():
         labels = [run.data.tags.get(f"{TAG}{label}", "") for label in ("experiment_id", "configuration_id")]
         runs.append(Named(ids=(*filter(None, labels), run.info.run_id), title=run.info.run_name, item=run))
-    return the_one(name, runs, f"in {without_password(store.tracking_uri)}", "mltbench runs list")
+    return the_one(name, runs, f"in {without_password(store.tracking_uri)}", f"mltbench runs list {store.options}")
 
 
 def the_one(name: str, runs: Sequence[Named[Item]], where: str, command: str) -> Item:

@@ -18,7 +18,7 @@ def sqlite_uri(path: Path) -> str:
     """The address of a SQLite file, whatever signs its path has.
 
     SQLAlchemy decodes `%41`, and takes what follows `?` as options. MLflow makes the folder above the file, and does
-    not decode it first: where signs are quoted, the slashes are too, so that it sees none.
+    not decode it first: where signs are quoted, the slashes are too, so that it sees none. Optuna fills in braces.
 
     >>> sqlite_uri(Path("/my results/mlflow.db"))
     'sqlite:////my results/mlflow.db'
@@ -26,7 +26,8 @@ def sqlite_uri(path: Path) -> str:
     'sqlite:///%2Ffeature%252Ftail%2Fmlflow.db'
     """
     plain = f"sqlite:///{path.as_posix()}"
-    return plain if sqlite_file(plain) == path else f"sqlite:///{quote(os.fsencode(path.as_posix()), safe='')}"
+    is_plain = sqlite_file(plain) == path and "{" not in plain
+    return plain if is_plain else f"sqlite:///{quote(os.fsencode(path.as_posix()), safe='')}"
 
 
 def sqlite_file(uri: str) -> Path | None:

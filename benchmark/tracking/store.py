@@ -124,7 +124,7 @@ class Store:
         if found.lifecycle_stage != "active":
             with suppress(MlflowException):  # another process has restored it in this moment
                 self.client.restore_experiment(found.experiment_id)
-                logger.warning("the experiment %s, which was deleted in MLflow, is restored with its runs", name)
+                logger.warning("the experiment %s was deleted in MLflow, and is restored with its runs", name)
         tags = experiment_tags(found.experiment_id)
         if found.tags.get(WRITTEN) != tags[WRITTEN]:
             # Several processes write the same; the digest comes last, so that what was cut short is written again.

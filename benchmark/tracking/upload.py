@@ -121,7 +121,7 @@ def _run_for(store: Store, experiment: str, start: int, tags: dict[str, str]) ->
         client.restore_run(found.info.run_id)
         name = short_id(tags[f"{TAG}experiment_id"])
         logger.warning(
-            "%s, which was deleted in MLflow, is restored from its run folder; for good: mltbench runs delete %s %s",
+            "%s was deleted in MLflow, and is restored from its run folder; to delete both: mltbench runs delete %s %s",
             found.info.run_name, name, store.options,
         )  # fmt: skip
         return client.get_run(found.info.run_id)
