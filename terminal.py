@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -108,11 +108,15 @@ def lost_output() -> str:
     return "" if problem is None or isinstance(problem, BrokenPipeError) else str(problem.strerror)
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     """What is written instead of characters that an encoding lacks: others that mean the same, else their numbers."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
+    with suppress(UnicodeError):  # a path whose bytes this locale does not know is printed as it is
+        raw = text.encode("ascii", "surrogateescape")
+        raw.decode("utf-8")
+        return raw, error.end
     plain = (PLAIN.get(each) or _without_accents(each) for each in text)
     return "".join(plain), error.end
 

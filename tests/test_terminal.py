@@ -95,6 +95,16 @@ def test_text_is_printed_in_every_encoding(encoding, shown, monkeypatch):
     assert written.getvalue().decode(encoding) == f"{shown}\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_path_that_the_locale_does_not_know_is_printed_so_that_it_can_be_copied(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    accept_any_text()
+    print_line("Kühe".encode().decode("ascii", "surrogateescape"))
+    sys.stdout.flush()
+    assert written.getvalue().decode("utf-8") == "Kühe\n"
+
+
 def test_tables_have_no_box_characters_where_there_are_none(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))

@@ -1,5 +1,6 @@
 """`mltbench runs list | show | delete`."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ WHOLE = ("command", "provenance.command")
 DIGEST_LENGTH = 12
 ID_AND_BITS = (
     "The id is that of the experiment, not of its bits: on another processor the same id ends with other last digits. "
-    "How far they are apart here: mltbench verify {}"
+    "How far they are apart here: mltbench verify {} --out {}"
 )
 Item = TypeVar("Item")
 Name = Annotated[
@@ -109,7 +110,7 @@ def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreO
         print_line(f"trained by: {tags['provenance.command']}")
     if "command" in tags:
         print_line(f"repeat it alone: {tags['command']}")
-    print_line(ID_AND_BITS.format(short_id(tags.get("experiment_id", ""))))
+    print_line(ID_AND_BITS.format(short_id(tags.get("experiment_id", "")), shlex.quote(str(store.root))))
 
 
 def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOptions()) -> int:

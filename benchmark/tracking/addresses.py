@@ -1,6 +1,8 @@
 """Addresses of SQLite files, as SQLAlchemy and MLflow read them, and of the folders in which a store keeps files."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
@@ -11,6 +13,8 @@ from ...errors import InputError
 
 # Below the results root: ARTIFACTS/dataset/run id/ARTIFACTS, the last of which MLflow appends.
 ARTIFACTS = "artifacts"
+# What all experiments of the suite are called in MLflow, in its filters and in SQL.
+OURS = "name LIKE 'mltbench/%'"
 IN_MEMORY = ("", ":memory:")
 
 
@@ -82,3 +86,29 @@ def moved_to(root: Path, folder: Path, depth: int) -> Path:
     """
     inside = folder.parts[-depth:]
     return root.joinpath(*inside) if len(inside) == depth and inside[0] == ARTIFACTS else folder
+
+
+def point_into(file: Path) -> Path | None:
+    """Let the addresses in MLflow's database point into its own folder, after both were moved or copied.
+
+    Returns:
+        The folder into which they pointed before; None if nothing was changed.
+    """
+    root = file.parent.resolve()
+    with closing(sqlite3.connect(file, timeout=60)) as database, database:
+        moved = {
+            key: (folder, new)
+            for key, uri in database.execute(f"SELECT experiment_id, artifact_location FROM experiments WHERE {OURS}")
+            if (folder := folder_of_uri(uri)) and (new := moved_to(root, folder, 2)) != folder
+        }
+        for key, (_, new) in moved.items():
+            runs = database.execute(
+                "SELECT artifact_uri, run_uuid FROM runs WHERE experiment_id = ?", (key,)
+            ).fetchall()
+            local = [(folder, run) for uri, run in runs if (folder := folder_of_uri(uri))]
+            addresses = [(moved_to(root, folder, 4).as_uri(), run) for folder, run in local]
+            database.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new.as_uri(), key)
+            )
+            database.executemany("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", addresses)
+    return next(iter(moved.values()))[0].parent.parent if moved else None

@@ -4,29 +4,28 @@ import logging
 import os
 import shlex
 import socket
-import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import mlflow
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ...errors import InputError, without_password
-from ...files import locked, safe_file_name, writing
+from ...files import as_unicode, locked, safe_file_name, writing
 from ..experiments.plan import Kind
-from .addresses import ARTIFACTS, checked_uri, folder_of_uri, moved_to, sqlite_file, sqlite_uri
+from .addresses import ARTIFACTS, OURS, checked_uri, folder_of_uri, moved_to, point_into, sqlite_file, sqlite_uri
 from .pages import TAG as TAG
 from .pages import WRITTEN, experiment_tags
+from .schema import of_another_mlflow, require_tables
 
 DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
@@ -35,8 +34,6 @@ ANSWER_WITHIN_SECONDS = 4.0
 OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "PGCONNECT_TIMEOUT": "4"}
 OPENED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-# What all experiments of the suite are called in MLflow.
-OURS = "name LIKE 'mltbench/%'"
 
 logger = logging.getLogger("mltbench")
 
@@ -60,7 +57,7 @@ class Store:
     @property
     def origin(self) -> str:
         """The machine and the results root on it: whose a run is in an MLflow that machines share."""
-        return f"{socket.gethostname()}:{self.root.resolve()}"
+        return as_unicode(f"{socket.gethostname()}:{self.root.resolve()}")
 
     @property
     def options(self) -> str:
@@ -198,7 +195,7 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     store = Store(root=root, tracking_uri=uri or sqlite_uri((root / DATABASE).resolve()))
     if (file := sqlite_file(store.tracking_uri)) is not None and file.is_file():
-        _require_tables(file, store.tracking_uri)
+        require_tables(file, store.tracking_uri)
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
     may_create = create or not store.tracking_uri.startswith("sqlite:")
     patience = {name: os.environ.get(name, value) for name, value in OPENED.items()}
@@ -208,14 +205,14 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             if may_create:
                 _make_database(store.tracking_uri)
             store.client.search_experiments(max_results=1)
-            if create and store.is_own:
-                _point_into(store)
+            if create and store.is_own and (before := point_into(root / DATABASE)):
+                logger.warning("moved or copied from %s: the addresses in %s now point here", before, root / DATABASE)
     except InputError:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
         if "out-of-date database schema" in reason and urlsplit(store.tracking_uri).scheme not in ("http", "https"):
-            raise _of_another_mlflow(store.tracking_uri) from error
+            raise of_another_mlflow(store.tracking_uri) from error
         if isinstance(error, ModuleNotFoundError):
             reason += " (for PostgreSQL: pip install 'mltbench[postgresql]')"
         raise InputError(
@@ -239,8 +236,8 @@ def require_results(root: Path, tracking_uri: str | None) -> None:
         InputError: if the results root has no store, and no other is named.
     """
     if not (named_uri(tracking_uri) or (root / DATABASE).exists()):
-        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
-        raise InputError(f"no results under {root}: {cure}")
+        command = f"mltbench run --dataset digits-mlt --table 1 --out {shlex.quote(str(root))}"
+        raise InputError(f"no results under {root}: `{command}` makes some, --out points to others")
 
 
 def _make_database(tracking_uri: str) -> None:
@@ -253,59 +250,6 @@ def _make_database(tracking_uri: str) -> None:
         left.unlink(missing_ok=True)
     MlflowClient(sqlite_uri(aside)).search_experiments(max_results=1)
     aside.replace(path)
-
-
-def _require_tables(file: Path, tracking_uri: str) -> None:
-    """Check that a SQLite file has all tables; MLflow would add those of a newer version without asking."""
-    # It takes a second to import, which a tracking server does without.
-    from mlflow.store.db.utils import Base
-
-    with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.Error):  # of which MLflow says more
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "experiments" in there and not there.issuperset(Base.metadata.tables):
-            raise _of_another_mlflow(tracking_uri)
-
-
-def _of_another_mlflow(tracking_uri: str) -> InputError:
-    """The error for a database with tables of another version."""
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-
-    with sqlalchemy.create_engine(tracking_uri, poolclass=sqlalchemy.NullPool).connect() as connection:
-        version = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
-    try:
-        ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_revision(version)
-        age, cure = "an older", f"back it up, then `mlflow db upgrade {shlex.quote(tracking_uri)}`"
-    except CommandError:
-        age, cure = "a newer", "`pip install --upgrade mlflow`, or give another folder with --out"
-    return InputError(
-        f"{without_password(tracking_uri)} has the tables of {age} MLflow (version {version}) than the "
-        f"{mlflow.__version__} that is installed here: {without_password(cure)}"
-    )
-
-
-def _point_into(store: Store) -> None:
-    """Let the addresses of files in a database that was moved or copied with its folder point into this folder."""
-    root = store.root.resolve()
-    with closing(sqlite3.connect(root / DATABASE, timeout=60)) as database, database:
-        moved = {
-            key: (folder, new)
-            for key, uri in database.execute(f"SELECT experiment_id, artifact_location FROM experiments WHERE {OURS}")
-            if (folder := folder_of_uri(uri)) and (new := moved_to(root, folder, 2)) != folder
-        }
-        for key, (_, new) in moved.items():
-            runs = database.execute(
-                "SELECT artifact_uri, run_uuid FROM runs WHERE experiment_id = ?", (key,)
-            ).fetchall()
-            local = [(folder, run) for uri, run in runs if (folder := folder_of_uri(uri))]
-            addresses = [(moved_to(root, folder, 4).as_uri(), run) for folder, run in local]
-            database.execute(
-                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new.as_uri(), key)
-            )
-            database.executemany("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", addresses)
-    if moved:
-        before = next(iter(moved.values()))[0].parent.parent
-        logger.warning("moved or copied from %s: the addresses in %s now point here", before, store.root / DATABASE)
 
 
 def _require_writable(root: Path) -> None:

@@ -17,6 +17,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from ...errors import InputError
+from ...files import as_unicode
 from ...terminal import short_id
 from ..experiments.experiment import Experiment
 from ..experiments.overrides import by_dotted_name
@@ -63,7 +64,7 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         made_with = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         tags = _tags(planned, entries, made_with, kind=kind, plan=plan, origin=store.origin)
         experiment = store.experiment(planned.experiment.dataset)
-        tags[NOTE] = run_description(planned, experiment)
+        tags[NOTE] = as_unicode(run_description(planned, experiment))
         run = _run_for(store, experiment, entries[0].time, tags)
         run_id, metrics = str(run.info.run_id), _points(entries, known=run.data.metrics)
         params = [Param(name, value[:MAX_PARAMETER]) for name, value in _parameters(planned).items()]
@@ -119,11 +120,9 @@ def _run_for(store: Store, experiment: str, start: int, tags: dict[str, str]) ->
         if found.info.lifecycle_stage == "active":
             return found
         client.restore_run(found.info.run_id)
-        name = short_id(tags[f"{TAG}experiment_id"])
-        logger.warning(
-            "%s was deleted in MLflow, and is restored from its run folder; to delete both: mltbench runs delete %s %s",
-            found.info.run_name, name, store.options,
-        )  # fmt: skip
+        command = f"mltbench runs delete {short_id(tags[f'{TAG}experiment_id'])} {store.options}"
+        cure = f"; to delete both: {command}" if tags[f"{TAG}kind"] == "experiment" else ""
+        logger.warning("%s was deleted in MLflow, and is restored from its run folder%s", found.info.run_name, cure)
         return client.get_run(found.info.run_id)
     run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=tags)
     # An answer that was cut short makes the client ask twice: the server may have made two.
@@ -172,7 +171,7 @@ def _tags(
         **{f"provenance.{name}": value for name, value in made_with.items()},
         **planned.tags,
     }
-    return {f"{TAG}{name}": value for name, value in own.items()} | {
+    return {f"{TAG}{name}": as_unicode(value) for name, value in own.items()} | {
         MLFLOW_RUN_NAME: run_name(planned),
         MLFLOW_SOURCE_NAME: "mltbench",
         MLFLOW_GIT_COMMIT: made_with.get("commit", "unknown"),
@@ -194,7 +193,7 @@ def _parameters(planned: PlannedExperiment) -> dict[str, str]:
         **{f"recipe.{name}": value for name, value in experiment.training.items()},
     }
     # A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling.
-    return {name: str(tuple(v) if isinstance(v, list) else v) for name, v in by_dotted_name(values)}
+    return {name: as_unicode(str(tuple(v) if isinstance(v, list) else v)) for name, v in by_dotted_name(values)}
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:
