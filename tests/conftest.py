@@ -39,7 +39,8 @@ SLOW = """
     benchmark/commands/test_command_line benchmark/commands/test_runs contracts/test_narrow_terminal
     benchmark/executors/test_executors benchmark/networks/test_backbones
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
-    benchmark/speed/test_gpu_check benchmark/tracking/test_store benchmark/tracking/test_upload
+    benchmark/speed/test_gpu_check benchmark/tracking/test_deleted_in_mlflow benchmark/tracking/test_moved_results
+    benchmark/tracking/test_store benchmark/tracking/test_upload
     contracts/test_guides datasets/importing/test_image_import datasets/published/test_preparing
     end_to_end/test_frozen_truth end_to_end/test_tutorial end_to_end/test_written_before
     reports/figures/test_figure_registry reports/figures/test_looks reports/figures/test_result_figures

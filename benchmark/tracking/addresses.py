@@ -4,7 +4,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import sqlalchemy
@@ -56,11 +56,12 @@ def checked_uri(given: str) -> str:
     if (scheme == "sqlite" and not rest.startswith("///")) or (not colon and Path(uri).is_file()):
         file = Path(rest.lstrip("/") if colon else uri).absolute()
         raise InputError(f"{uri!r} is no address of a SQLite file: in this folder that is {sqlite_uri(file)}")
-    if (file := sqlite_file(uri)) is None:
+    meant = sqlite_file(uri)
+    if meant is None:
         return uri
     # Most people do not quote: a folder that is there as it was written is meant.
     written = Path(rest.removeprefix("///"))
-    return sqlite_uri((written if written.parent.is_dir() and not file.parent.is_dir() else file).absolute())
+    return sqlite_uri((written if written.parent.is_dir() and not meant.parent.is_dir() else meant).absolute())
 
 
 def folder_of_uri(uri: str) -> Path | None:
@@ -71,7 +72,8 @@ def folder_of_uri(uri: str) -> Path | None:
     """
     parts = urlsplit(uri)
     if parts.scheme == "file":
-        return Path(url2pathname(parts.path))
+        # As the file system reads the bytes, whatever the locale.
+        return Path(url2pathname(parts.path) if os.name == "nt" else os.fsdecode(unquote_to_bytes(parts.path)))
     # A path, which may begin with the letter of a drive.
     return Path(uri) if len(parts.scheme) < 2 else None
 

@@ -31,7 +31,7 @@ def of_another_mlflow(tracking_uri: str) -> InputError:
     with sqlalchemy.create_engine(tracking_uri, poolclass=sqlalchemy.NullPool).connect() as connection:
         version = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
     try:
-        ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_revision(version)
+        ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_revision(str(version))
         age, cure = "an older", f"back it up, then `mlflow db upgrade {shlex.quote(tracking_uri)}`"
     except CommandError:
         age, cure = "a newer", "`pip install --upgrade mlflow`, or give another folder with --out"

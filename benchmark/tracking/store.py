@@ -215,6 +215,8 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             raise of_another_mlflow(store.tracking_uri) from error
         if isinstance(error, ModuleNotFoundError):
             reason += " (for PostgreSQL: pip install 'mltbench[postgresql]')"
+        if isinstance(error, UnicodeError):
+            reason += " (with PYTHONUTF8=1 in the environment, names of folders may have any letters)"
         raise InputError(
             f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"

@@ -6,6 +6,7 @@ for the attempt, and logs what the journal says; doing it again, or after it was
 
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -13,11 +14,10 @@ from queue import SimpleQueue
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from ...errors import InputError
-from ...files import as_unicode
+from ...files import as_unicode, replacing
 from ...terminal import short_id
 from ..experiments.experiment import Experiment
 from ..experiments.overrides import by_dotted_name
@@ -76,13 +76,12 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         files = [folder.path / name for name in ARTIFACTS_OF[kind] if (folder.path / name).exists()]
         # What the database says may be out of date by now: its folder was moved, or is mounted elsewhere too.
         here = store.artifacts_of(run.info.artifact_uri)
-        if here is not None:
-            repository = get_artifact_repository(here.absolute().as_uri())
         for file in files:
-            if here is not None:
-                repository.log_artifact(str(file))
-            else:
+            if here is None:
                 client.log_artifact(run_id, str(file))
+            else:
+                with file.open("rb") as source, replacing(here / file.name) as target:
+                    shutil.copyfileobj(source, target)
         client.set_terminated(run_id, status_of(entries), entries[-1].time)
     return run_id
 

@@ -120,7 +120,8 @@ def report(
     ]
     if len(empty) == len(chosen) or (empty and shown.dataset):
         raise _nothing_for(shown, store, runs)
-    chosen, selected = ({name: of[name] for name in of if name not in empty} for of in (chosen, selected))
+    chosen = {name: rows for name, rows in chosen.items() if name not in empty}
+    selected = {name: rows for name, rows in selected.items() if name not in empty}
     with own_folder(folder):
         resampled: dict[str, Results] = {}
         if bootstrap and selected:
