@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .errors import InputError, require_known
-from .terminal import accept_any_text, console
+from .terminal import accept_any_text, console, lost_output
 
 HELP = """The benchmark suite for long-tailed multi-label image recognition.
 
@@ -35,7 +35,10 @@ def run_command(
         app = command_line(arguments, commands, groups)
         command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         on_start()
-        return int(command(*bound.args, **bound.kwargs) or 0)
+        status = int(command(*bound.args, **bound.kwargs) or 0)
+        if reason := lost_output():
+            raise InputError(f"standard output could not be written: {reason}; everything else was done")
+        return status
     except (InputError, CycloptsError) as error:
         inner = error.__cause__ if isinstance(error, CycloptsError) else None
         sys.stderr.write(f"error: {inner if isinstance(inner, InputError) else error}\n")

@@ -154,6 +154,15 @@ def locked(lock: Path, activity: str) -> Iterator[None]:
         held.release()
 
 
+def as_unicode(text: str) -> str:
+    """A text as databases take it: bytes of a path or an argument that this locale does not know are read as UTF-8.
+
+    >>> as_unicode("f\\udcc3\\udcbcr")
+    'für'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def safe_file_name(name: str) -> str:
     """A name as one part of a path, on any system: itself where it is safe, else its safe characters and a digest.
 

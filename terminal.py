@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,10 +28,13 @@ from rich.text import Text
 
 # A pipe or a log file has no width of its own; tables need this much, unless COLUMNS says another.
 WIDTH_WITHOUT_TERMINAL = 120
+# With less, rich leaves out whole columns; a narrower terminal wraps lines itself.
+LEAST_WIDTH = 60
 # Prose is read in columns of at least this width, or as wide as its longest word if that is shorter than this.
 PROSE, LONGEST_WORD = 20, 32
 # What an output shows that is not Unicode; letters lose their accents.
-PLAIN = {"±": "+-", "≈": "~", "×": "x", "–": "-", "→": "->", "•": "*", "≠": "!=", "≤": "<=", "≥": ">="}
+PLAIN = {"±": "+-", "≈": "~", "×": "x", "–": "-", "\N{MINUS SIGN}": "-", "→": "->", "←": "<-", "•": "*", "·": "*",
+         "≠": "!=", "≤": "<=", "≥": ">="}  # fmt: skip
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
@@ -40,22 +43,80 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 def console() -> Console:
     """The console of this process."""
     found = Console()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH_WITHOUT_TERMINAL)
+    if not found.is_terminal and not os.environ.get("COLUMNS", "").strip("0").isdigit():
+        return Console(width=WIDTH_WITHOUT_TERMINAL)
+    return found if found.width >= LEAST_WIDTH else Console(width=LEAST_WIDTH)
+
+
+class Unfailing:
+    """A stream to print to, which loses text where that cannot be written, and says why, instead of raising an error.
+
+    What a command does is worth more than what it prints: `| head`, or a full disk, ends no training.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self.problem: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text, or lose it."""
+        with self._losing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or lose it."""
+        with self._losing():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.problem = error
+            # Python tries what is buffered again when it ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def accept_any_text() -> None:
-    """Let standard output and error take every character, whatever their encoding: `±` becomes `+-` in ASCII."""
+    """Let standard output and error take every character, whatever their encoding, and whatever became of them.
+
+    `±` becomes `+-` in ASCII. What a closed pipe does not take is lost. One that was closed from the beginning is
+    opened to nowhere, else the next file, a database perhaps, would get its number and what is printed.
+    """
     codecs.register_error("plain", _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)  # by processes that are started
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
+            setattr(sys, name, Unfailing(stream))
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def lost_output() -> str:
+    """Why standard output could not be written; empty if it was, or if nobody wanted more, as in `| head`."""
+    problem = sys.stdout.problem if isinstance(sys.stdout, Unfailing) else None
+    return "" if problem is None or isinstance(problem, BrokenPipeError) else str(problem.strerror)
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     """What is written instead of characters that an encoding lacks: others that mean the same, else their numbers."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
+    with suppress(UnicodeError):  # a path whose bytes this locale does not know is printed as it is
+        raw = text.encode("ascii", "surrogateescape")
+        raw.decode("utf-8")
+        return raw, error.end
     plain = (PLAIN.get(each) or _without_accents(each) for each in text)
     return "".join(plain), error.end
 

@@ -19,6 +19,7 @@ from failing_server import free_port
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.tracking import store as store_module
+from mltbench.benchmark.tracking.addresses import sqlite_file
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.metrics import SCORE_NAMES
@@ -38,7 +39,8 @@ SLOW = """
     benchmark/commands/test_command_line benchmark/commands/test_runs contracts/test_narrow_terminal
     benchmark/executors/test_executors benchmark/networks/test_backbones
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
-    benchmark/speed/test_gpu_check benchmark/tracking/test_store benchmark/tracking/test_upload
+    benchmark/speed/test_gpu_check benchmark/tracking/test_deleted_in_mlflow benchmark/tracking/test_moved_results
+    benchmark/tracking/test_store benchmark/tracking/test_upload
     contracts/test_guides datasets/importing/test_image_import datasets/published/test_preparing
     end_to_end/test_frozen_truth end_to_end/test_tutorial end_to_end/test_without_validation
     end_to_end/test_written_before
@@ -143,8 +145,8 @@ def empty_database(tmp_path_factory):
     open_store(root)
 
     def copy_tables(tracking_uri):
-        kind, _, path = tracking_uri.partition(":///")
-        if kind == "sqlite" and not Path(path).exists():
+        path = sqlite_file(tracking_uri)
+        if path is not None and not path.exists():
             shutil.copy(root / "mlflow.db", path)
 
     with pytest.MonkeyPatch.context() as patch:

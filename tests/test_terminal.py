@@ -1,10 +1,27 @@
 """Tables that fit, and text for every encoding."""
 
 import io
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
-from mltbench.terminal import accept_any_text, console, print_line, table_of
+from cyclopts import App
+from mltbench import dispatch
+from mltbench.dispatch import run_command
+from mltbench.terminal import (
+    LEAST_WIDTH,
+    WIDTH_WITHOUT_TERMINAL,
+    accept_any_text,
+    console,
+    lost_output,
+    print_line,
+    table_of,
+)
+from product import MODULES
 from rich.console import Console
 
 NAMES = ("method", "dataset", "state", "score", "settings")
@@ -78,6 +95,16 @@ def test_text_is_printed_in_every_encoding(encoding, shown, monkeypatch):
     assert written.getvalue().decode(encoding) == f"{shown}\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_path_that_the_locale_does_not_know_is_printed_so_that_it_can_be_copied(encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    accept_any_text()
+    print_line("Kühe".encode().decode("ascii", "surrogateescape"))
+    sys.stdout.flush()
+    assert written.getvalue().decode("utf-8") == "Kühe\n"
+
+
 def test_tables_have_no_box_characters_where_there_are_none(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
@@ -86,3 +113,65 @@ def test_tables_have_no_box_characters_where_there_are_none(monkeypatch):
     sys.stdout.flush()
     assert "-----" in written.getvalue().decode("ascii")
     assert "\\u" not in written.getvalue().decode("ascii")
+
+
+def test_every_sign_that_the_suite_prints_has_a_plain_form(monkeypatch):
+    signs = {sign for path in MODULES.values() for sign in path.read_text(encoding="utf-8") if not sign.isascii()}
+    assert len(signs) > 5
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    accept_any_text()
+    plain = {sign: sign.encode("ascii", "plain").decode() for sign in signs}
+    assert {sign: text for sign, text in plain.items() if "\\" in text} == {}
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "7", "", "many"])
+def test_a_terminal_of_any_width_gets_a_table(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    found = console.__wrapped__()
+    assert found.width == (LEAST_WIDTH if columns in ("1", "7") else WIDTH_WITHOUT_TERMINAL)
+    with found.capture() as shown:
+        found.print(table_of(NAMES, ROWS, prose=("settings",)))
+    assert "12345.68" in shown.get()
+
+
+def closed_pipe():
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w", encoding="utf-8")
+
+
+def full_disk():
+    return Path("/dev/full").open("w", encoding="utf-8")
+
+
+@pytest.mark.parametrize(("output", "reason"), [(closed_pipe, ""), (full_disk, "No space left on device")])
+def test_what_cannot_be_printed_is_lost_and_nothing_else(output, reason, monkeypatch, tmp_path):
+    if output is full_disk and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+
+    def work():
+        for _ in range(3):
+            print_line("long" * 10_000)
+            sys.stderr.write("long" * 10_000)
+        (tmp_path / "written").write_text("whole")
+        return 0
+
+    with output() as out, output() as error:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", error)
+        monkeypatch.setattr(dispatch, "command_line", lambda *words: App(default_command=work))
+        status = run_command([], {}, {}, on_start=lambda: None)
+        assert lost_output() == reason
+    assert status == (2 if reason else 0)
+    assert (tmp_path / "written").read_text() == "whole"
+
+
+def test_streams_that_were_closed_from_the_beginning_take_no_file_number():
+    code = "import os; from mltbench.terminal import accept_any_text; accept_any_text(); print('lost')"
+    code += "; number = os.open(os.devnull, 0); print(number, file=open('{}', 'w'))"
+    with tempfile.NamedTemporaryFile("r") as said:
+        closing = f"{shlex.quote(sys.executable)} -c {shlex.quote(code.format(said.name))} <&- >&- 2>&-"
+        subprocess.run(["sh", "-c", closing], check=True)
+        assert int(said.read()) > 2

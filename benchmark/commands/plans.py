@@ -28,6 +28,7 @@ from ..runs.run import checkpoints_for
 from ..speed.estimate import duration, estimate
 from ..tracking.pages import page_of_runs
 from ..tracking.store import Store
+from ..tracking.sync import uploads_wanted
 from ..training.metrics import SCORE_NAMES
 
 # Between the lines that a log file gets instead of a bar.
@@ -189,14 +190,11 @@ def _report(plan: Plan, store: Store, missing: Sequence[PlannedExperiment], summ
         words = escape(f"{planned.label}, seed {planned.experiment.seed}: {reason}")
         console().print(f"[red]failed[/red] {words}", soft_wrap=True)
     if summary.not_uploaded:
-        console().print(
-            f"[yellow]{len(summary.not_uploaded)} runs are not in MLflow yet[/yellow] "
-            f"({escape(without_password(store.tracking_uri))}: {escape(summary.not_uploaded[0][1])}); they are kept "
-            f"under {store.root}; `mltbench sync --out {store.root}` or the same command uploads them.",
-            soft_wrap=True,
-        )
+        where, reason = without_password(store.tracking_uri), summary.not_uploaded[0][1]
+        print_line(f"{where} did not take everything: {reason}; nothing is lost, and the same command tries again")
+        print_line(uploads_wanted(len(summary.not_uploaded), store))
     elif summary.trained or summary.elsewhere:
-        console().print(f"results: {store.root}. Next: mltbench report --out {store.root}", soft_wrap=True)
+        print_line(f"results: {store.root}. Next: mltbench report {store.options}")
         print_line(f"MLflow's page: {page_of_runs(store.tracking_uri, store.experiment(plan.dataset), plan.kind)}")
 
 

@@ -153,9 +153,11 @@ def _run_folder(run: str, options: StoreOptions) -> Iterator[Path]:
     store = options.open(create=False)
     found = find_run(store, run)
     folder: Path = store.runs / safe_file_name(found.data.tags.get(f"{TAG}experiment_id", ""))
-    if all((folder / name).is_file() for name in NEEDED):
-        yield folder
-        return
+    uploaded = store.artifacts_of(found.info.artifact_uri)
+    for place in filter(None, (folder, uploaded)):
+        if all((place / name).is_file() for name in NEEDED):
+            yield place
+            return
     if found.info.status != "FINISHED":
         raise InputError(f"run {run} is {found.info.status.lower()}; predictions need a finished run")
     with tempfile.TemporaryDirectory(prefix="mltbench-predict-") as fetched:

@@ -1,5 +1,6 @@
 """`mltbench runs list | show | delete`."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ...files import safe_file_name
 from ...methods.catalogue import list_methods
 from ...terminal import Json, console, print_json, print_line, short_id, table_of
 from ..tracking.store import TAG, Store
+from ..tracking.sync import lacking
 from ..training.metrics import SCORE_NAMES
 from .options import StoreOptions
 
@@ -24,7 +26,7 @@ WHOLE = ("command", "provenance.command")
 DIGEST_LENGTH = 12
 ID_AND_BITS = (
     "The id is that of the experiment, not of its bits: on another processor the same id ends with other last digits. "
-    "How far they are apart here: mltbench verify {}"
+    "How far they are apart here: mltbench verify {} --out {}"
 )
 Item = TypeVar("Item")
 Name = Annotated[
@@ -61,6 +63,7 @@ def list_runs(
     """
     store = options.open(create=False)
     found = [_summary(run) for run in store.runs_of(dataset)]
+    missing = lacking(store, {row["experiment"] for row in found}) if dataset is None else []
     found = sorted((row for row in found if method in (None, row["method"])), key=_place)
     if as_json:
         print_json(found)
@@ -72,6 +75,8 @@ def list_runs(
     optional = ("state", "dataset", "seconds", "medium", "head")
     console().print(table_of(COLUMNS, rows, numbers=COLUMNS[5:-1], prose=COLUMNS[-1:], optional=optional))
     print_line(f"{len(found)} run{'s'[: len(found) != 1]} in {store.root}")
+    for sentence in missing:
+        print_line(sentence)
 
 
 def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreOptions()) -> None:
@@ -79,14 +84,15 @@ def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreO
 
     For example: `mltbench runs show 3f2a91c0`
     """
-    run = find_run(options.open(create=False), name)
+    store = options.open(create=False)
+    run = find_run(store, name)
+    here = store.artifacts_of(run.info.artifact_uri)
+    artifacts = run.info.artifact_uri if here is None else here.absolute().as_uri()
     tags = {key.removeprefix(TAG): value for key, value in sorted(run.data.tags.items()) if key.startswith(TAG)}
     metrics, parameters = dict(sorted(run.data.metrics.items())), dict(sorted(run.data.params.items()))
     if as_json:
         about = {"run_id": run.info.run_id, "name": run.info.run_name, "status": run.info.status}
-        print_json(
-            about | {"metrics": metrics, "parameters": parameters, "tags": tags, "artifacts": run.info.artifact_uri}
-        )
+        print_json(about | {"metrics": metrics, "parameters": parameters, "tags": tags, "artifacts": artifacts})
         return
     rows = [
         ("MLflow run", run.info.run_id),
@@ -99,12 +105,12 @@ def show(name: Name, /, *, as_json: Json = False, options: StoreOptions = StoreO
     columns = ("what", "value")
     console().print(table_of(columns, shown, prose=columns[1:], title=escape(run.info.run_name), show_header=False))
     # As one line each, to be copied.
-    print_line(f"artifacts: {run.info.artifact_uri}")
+    print_line(f"artifacts: {artifacts}")
     if "provenance.command" in tags:
         print_line(f"trained by: {tags['provenance.command']}")
     if "command" in tags:
         print_line(f"repeat it alone: {tags['command']}")
-    print_line(ID_AND_BITS.format(short_id(tags.get("experiment_id", ""))))
+    print_line(ID_AND_BITS.format(short_id(tags.get("experiment_id", "")), shlex.quote(str(store.root))))
 
 
 def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOptions()) -> int:
@@ -118,8 +124,11 @@ def delete(name: Name, /, *, yes: bool = False, options: StoreOptions = StoreOpt
     store = options.open(create=False)
     run = find_run(store, name)
     question = f"delete {escape(run.info.run_name)} ({run.info.run_id})?"
-    if not yes and not Confirm.ask(question, default=False, console=console()):
-        return 1
+    try:
+        if not yes and not Confirm.ask(question, default=False, console=console()):
+            return 1
+    except EOFError:
+        raise InputError("nobody is there to answer; --yes deletes without asking") from None
     store.client.delete_run(run.info.run_id)
     # The tag is what a server says: it must not lead out of the folder of runs.
     shutil.rmtree(store.runs / safe_file_name(run.data.tags[f"{TAG}experiment_id"]), ignore_errors=True)
@@ -137,7 +146,7 @@ def find_run(store: Store, name: str) -> Run:
     for run in store.runs_of():
         labels = [run.data.tags.get(f"{TAG}{label}", "") for label in ("experiment_id", "configuration_id")]
         runs.append(Named(ids=(*filter(None, labels), run.info.run_id), title=run.info.run_name, item=run))
-    return the_one(name, runs, f"in {without_password(store.tracking_uri)}", "mltbench runs list")
+    return the_one(name, runs, f"in {without_password(store.tracking_uri)}", f"mltbench runs list {store.options}")
 
 
 def the_one(name: str, runs: Sequence[Named[Item]], where: str, command: str) -> Item:

@@ -16,7 +16,7 @@ from ..executors.run_plan import finished_in_mlflow
 from ..experiments.plan import Plan, PlannedExperiment, choose_methods
 from ..runs.folder import RunFolder, State
 from ..tracking.store import Store
-from ..tracking.sync import UPLOADED, agree, find, not_in_mlflow, run_folders
+from ..tracking.sync import UPLOADED, agree, find, not_in_mlflow, run_folders, uploads_wanted
 from .options import DeviceOptions, PlanOptions, StoreOptions
 from .runs import table_place
 
@@ -77,8 +77,7 @@ def status(
     counts = Counter(row["state"] for row in rows)
     console().print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no such run")
     if missing:
-        runs = "1 ended run is" if len(missing) == 1 else f"{len(missing)} ended runs are"
-        print_line(f"{runs} not in MLflow: mltbench sync --out {results.root}")
+        print_line(uploads_wanted(len(missing), results))
 
 
 def sync(

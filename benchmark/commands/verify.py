@@ -1,5 +1,6 @@
 """`mltbench verify`."""
 
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,12 @@ def verify(
     """
     files, runs = plugins.load(), results.root / "runs"
     folders = [RunFolder(path) for path in sorted(runs.glob("*")) if path.is_dir()]
-    folder = the_one(run, [_named(each) for each in folders], f"under {runs}", "mltbench status")
+    folder = the_one(
+        run,
+        [_named(each) for each in folders],
+        f"under {runs}",
+        f"mltbench status --out {shlex.quote(str(results.root))}",
+    )
     with tempfile.TemporaryDirectory(prefix="mltbench-verify-") as scratch:
         job = verification_job(folder, Path(scratch), data_root=data.root, plugins=files)
         planned, _ = folder.planned()

@@ -1,6 +1,7 @@
 """Verifying a finished run: it is trained again, and everything that it left is compared to the bit."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ def verification_job(folder: RunFolder, scratch: Path, *, data_root: Path, plugi
         InputError: if the run is not finished, or was not trained on a CPU.
     """
     if not folder.state().is_finished:
-        raise InputError(f"{folder.path} holds no finished run; `mltbench status` shows the states of runs")
+        command = f"mltbench status --out {shlex.quote(str(folder.path.parents[1]))}"
+        raise InputError(f"{folder.path} holds no finished run; `{command}` shows the states of runs")
     known = Execution.__dataclass_fields__
     execution = Execution(**{k: v for k, v in folder.entries()[0].details["execution"].items() if k in known})
     if execution.device != "cpu":

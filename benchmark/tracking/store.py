@@ -2,11 +2,12 @@
 
 import logging
 import os
+import shlex
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -15,14 +16,16 @@ from urllib.parse import urlsplit
 
 import sqlalchemy
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ...errors import InputError, without_password
-from ...files import locked, safe_file_name, writing
+from ...files import as_unicode, locked, safe_file_name, writing
 from ..experiments.plan import Kind
+from .addresses import ARTIFACTS, OURS, checked_uri, folder_of_uri, moved_to, point_into, sqlite_file, sqlite_uri
 from .pages import TAG as TAG
 from .pages import WRITTEN, experiment_tags
+from .schema import of_another_mlflow, require_tables
 
 DATABASE = "mlflow.db"
 ANSWER_WITHIN_SECONDS = 4.0
@@ -31,6 +34,8 @@ ANSWER_WITHIN_SECONDS = 4.0
 OPENING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "PGCONNECT_TIMEOUT": "4"}
 OPENED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "PGCONNECT_TIMEOUT": "10"}
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+logger = logging.getLogger("mltbench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,27 @@ class Store:
     @property
     def origin(self) -> str:
         """The machine and the results root on it: whose a run is in an MLflow that machines share."""
-        return f"{socket.gethostname()}:{self.root.resolve()}"
+        return as_unicode(f"{socket.gethostname()}:{self.root.resolve()}")
+
+    @property
+    def options(self) -> str:
+        """The options of every command that reads this store, as a shell takes them."""
+        server = "" if self.is_own else f" --tracking-uri {shlex.quote(without_password(self.tracking_uri))}"
+        return f"--out {shlex.quote(str(self.root))}{server}"
+
+    @cached_property
+    def is_own(self) -> bool:
+        """Whether the database lies in the results root, and moves with it."""
+        file = sqlite_file(self.tracking_uri)
+        return file is not None and file.resolve() == (self.root / DATABASE).resolve()
+
+    def artifacts_of(self, artifact_uri: str) -> Path | None:
+        """The folder on this machine with the files of a run, by its address in MLflow; None if a server has them.
+
+        Those of a results root that was moved or copied lie in it, wherever they lay before.
+        """
+        folder = folder_of_uri(artifact_uri)
+        return moved_to(self.root.resolve(), folder, 4) if folder is not None and self.is_own else folder
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -76,13 +101,16 @@ class Store:
             yield
 
     def experiment(self, dataset: str) -> str:
-        """Id of the MLflow experiment of a dataset, made when it is missing, with the description of this version."""
+        """Id of the MLflow experiment of a dataset, with the description of this version.
+
+        It is made when it is missing, and restored with its runs when it was deleted, for MLflow keeps its name.
+        """
         name = f"mltbench/{dataset}"
         found = self.client.get_experiment_by_name(name)
         if found is None:
             # A database keeps no files: they lie beside the journals. A server says itself where files go.
             database = urlsplit(self.tracking_uri).scheme.partition("+")[0] in DATABASES
-            artifacts = (self.root / "artifacts" / safe_file_name(dataset)).resolve().as_uri() if database else None
+            artifacts = (self.root / ARTIFACTS / safe_file_name(dataset)).resolve().as_uri() if database else None
             try:
                 self.client.create_experiment(name, artifact_location=artifacts)
             except MlflowException:
@@ -90,6 +118,10 @@ class Store:
                 if self.client.get_experiment_by_name(name) is None:
                     raise
             found = self.client.get_experiment_by_name(name)
+        if found.lifecycle_stage != "active":
+            with suppress(MlflowException):  # another process has restored it in this moment
+                self.client.restore_experiment(found.experiment_id)
+                logger.warning("the experiment %s was deleted in MLflow, and is restored with its runs", name)
         tags = experiment_tags(found.experiment_id)
         if found.tags.get(WRITTEN) != tags[WRITTEN]:
             # Several processes write the same; the digest comes last, so that what was cut short is written again.
@@ -107,7 +139,7 @@ class Store:
         try:
             experiments = [
                 experiment.experiment_id
-                for experiment in self.client.search_experiments(filter_string="name LIKE 'mltbench/%'")
+                for experiment in self.client.search_experiments(filter_string=OURS)
                 if dataset is None or experiment.name == f"mltbench/{dataset}"
             ]
             token: str | None = None
@@ -129,21 +161,29 @@ class Store:
             ) from error
         return runs
 
+    def deleted_experiments(self) -> dict[str, str]:
+        """Ids of the suite's experiments that were deleted in MLflow and can be restored, by dataset."""
+        found = self.client.search_experiments(view_type=ViewType.DELETED_ONLY, filter_string=OURS)
+        return {one.name.partition("/")[2]: one.experiment_id for one in found}
+
 
 def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = True) -> Store:
     """Open the store: any tracking URI of MLflow, else MLFLOW_TRACKING_URI, else SQLite under the results root.
 
-    What is missing is made, unless `create` is False, as readers pass it.
+    What is missing is made, unless `create` is False, as readers pass it. After the results root was moved or copied,
+    those who write let the addresses in its database point into it.
 
     Raises:
-        InputError: if the folder cannot be written, there is nothing to read, or a server does not answer within 4 s.
+        InputError: if the folder cannot be written, there is nothing to read, a database is of another MLflow, or a
+            server does not answer within 4 s.
     """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = named_uri(tracking_uri)
     if create:
         _require_writable(root)
     else:
         require_results(root, tracking_uri)
     if uri is not None:
+        uri = checked_uri(uri)
         _require_answer(uri)
     # MLflow logs every table that it creates, which would only puzzle a newcomer, and a traceback for every question
     # that a database did not answer, which our own errors replace.
@@ -153,7 +193,9 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Nothing of ours is a pickle; what anyone else has put into the store is not executed.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    store = Store(root=root, tracking_uri=uri or f"sqlite:///{(root / DATABASE).resolve()}")
+    store = Store(root=root, tracking_uri=uri or sqlite_uri((root / DATABASE).resolve()))
+    if (file := sqlite_file(store.tracking_uri)) is not None and file.is_file():
+        require_tables(file, store.tracking_uri)
     # A database that only a report asks may still be a new one, but a folder that only a report reads stays as it is.
     may_create = create or not store.tracking_uri.startswith("sqlite:")
     patience = {name: os.environ.get(name, value) for name, value in OPENED.items()}
@@ -163,10 +205,18 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
             if may_create:
                 _make_database(store.tracking_uri)
             store.client.search_experiments(max_results=1)
+            if create and store.is_own and (before := point_into(root / DATABASE)):
+                logger.warning("moved or copied from %s: the addresses in %s now point here", before, root / DATABASE)
+    except InputError:
+        raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
+        if "out-of-date database schema" in reason and urlsplit(store.tracking_uri).scheme not in ("http", "https"):
+            raise of_another_mlflow(store.tracking_uri) from error
         if isinstance(error, ModuleNotFoundError):
             reason += " (for PostgreSQL: pip install 'mltbench[postgresql]')"
+        if isinstance(error, UnicodeError):
+            reason += " (with PYTHONUTF8=1 in the environment, names of folders may have any letters)"
         raise InputError(
             f"MLflow cannot open {without_password(store.tracking_uri)}: {without_password(reason)}; correct "
             "--tracking-uri or MLFLOW_TRACKING_URI, or leave both out to keep results in SQLite under --out"
@@ -176,26 +226,31 @@ def open_store(root: Path, tracking_uri: str | None = None, *, create: bool = Tr
     return store
 
 
+def named_uri(tracking_uri: str | None) -> str | None:
+    """The tracking URI that is given, else that of the environment; None where both are missing or blank."""
+    return (tracking_uri or "").strip() or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or None
+
+
 def require_results(root: Path, tracking_uri: str | None) -> None:
     """Check at once, without asking a server, that there is something to read.
 
     Raises:
         InputError: if the results root has no store, and no other is named.
     """
-    if not (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or (root / DATABASE).exists()):
-        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
-        raise InputError(f"no results under {root}: {cure}")
+    if not (named_uri(tracking_uri) or (root / DATABASE).exists()):
+        command = f"mltbench run --dataset digits-mlt --table 1 --out {shlex.quote(str(root))}"
+        raise InputError(f"no results under {root}: `{command}` makes some, --out points to others")
 
 
 def _make_database(tracking_uri: str) -> None:
     """Let MLflow make a SQLite file's tables aside: killed in the middle, it leaves a file that nobody can open."""
-    kind, _, path = tracking_uri.partition(":///")
-    if kind != "sqlite" or not path or "?" in path or Path(path).exists():
+    path = sqlite_file(tracking_uri)
+    if path is None or path.exists():
         return
-    aside = Path(f"{path}.new")
+    aside = path.with_name(f"{path.name}.new")
     for left in (aside, Path(f"{aside}-journal")):
         left.unlink(missing_ok=True)
-    MlflowClient(f"sqlite:///{aside}").search_experiments(max_results=1)
+    MlflowClient(sqlite_uri(aside)).search_experiments(max_results=1)
     aside.replace(path)
 
 

@@ -1,14 +1,15 @@
 """What a crash, or a server that was away, leaves behind: run folders and MLflow disagree, and are made to agree."""
 
+import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from ...errors import InputError
+from ...errors import InputError, without_password
 from ..experiments.plan import Kind
 from ..runs.folder import RunFolder, State
 from .store import TAG, Store
@@ -47,6 +48,30 @@ def not_in_mlflow(store: Store) -> list[RunFolder]:
     return [RunFolder(store.folders(finding.run_kind) / finding.name) for finding in missing]
 
 
+def uploads_wanted(number: int, store: Store) -> str:
+    """So many ended runs that MLflow lacks, and the command that uploads them."""
+    runs = "1 ended run is" if number == 1 else f"{number} ended runs are"
+    return f"{runs} not in MLflow: mltbench sync {store.options}"
+
+
+def lacking(store: Store, there: Container[str]) -> list[str]:
+    """Sentences on what MLflow lacks, or had deleted, and the commands that mend it.
+
+    Args:
+        store: with the run folders.
+        there: ids of the experiments that MLflow has.
+    """
+    folders = [folder for folder in run_folders(store) if folder.name not in there]
+    if missing := sum(folder.state().is_finished for folder in folders):
+        return [uploads_wanted(missing, store)]
+    uri = shlex.quote(without_password(store.tracking_uri))
+    return [
+        f"the experiment mltbench/{dataset} was deleted in MLflow; what restores it with its runs: "
+        f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {number}"
+        for dataset, number in store.deleted_experiments().items()
+    ]
+
+
 def find(store: Store, *, everything: bool = False) -> list[Finding]:
     """Find everything in which run folders and MLflow disagree, and, on request, the ended runs in which they agree.
 
@@ -69,7 +94,9 @@ def find(store: Store, *, everything: bool = False) -> list[Finding]:
         found += [
             _of_run("left open", run, "close it as KILLED")
             for run in rest
-            if run.info.status == "RUNNING" and run.data.tags.get(f"{TAG}origin", store.origin) == store.origin
+            if run.info.status == "RUNNING"
+            # A database that was moved with its folder has nobody else's.
+            and (store.is_own or run.data.tags.get(f"{TAG}origin", store.origin) == store.origin)
         ]
     return found
 

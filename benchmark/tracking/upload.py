@@ -5,16 +5,20 @@ for the attempt, and logs what the journal says; doing it again, or after it was
 """
 
 import json
+import logging
+import shutil
 import threading
 import time
 from collections.abc import Container, Mapping, Sequence
 from queue import SimpleQueue
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME
 
 from ...errors import InputError
+from ...files import as_unicode, replacing
+from ...terminal import short_id
 from ..experiments.experiment import Experiment
 from ..experiments.overrides import by_dotted_name
 from ..experiments.plan import Kind, Plan, PlannedExperiment
@@ -42,6 +46,8 @@ PATIENCE_SECONDS = 120.0
 # Where asking again does not help.
 FINAL_ERRORS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_STATE")
 
+logger = logging.getLogger("mltbench")
+
 
 def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = "experiment") -> str:
     """Replay the journal of a run that the named plan asked for, and upload its files; return its MLflow run id.
@@ -55,11 +61,11 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         entries = folder.entries()
         provenance = folder.path / "provenance.json"
         # A job that no worker could begin has none.
-        made_with = json.loads(provenance.read_text()) if provenance.exists() else {}
+        made_with = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         tags = _tags(planned, entries, made_with, kind=kind, plan=plan, origin=store.origin)
         experiment = store.experiment(planned.experiment.dataset)
-        tags[NOTE] = run_description(planned, experiment)
-        run = _run_for(client, experiment, entries[0].time, tags)
+        tags[NOTE] = as_unicode(run_description(planned, experiment))
+        run = _run_for(store, experiment, entries[0].time, tags)
         run_id, metrics = str(run.info.run_id), _points(entries, known=run.data.metrics)
         params = [Param(name, value[:MAX_PARAMETER]) for name, value in _parameters(planned).items()]
         run_tags = [RunTag(name, value) for name, value in tags.items()]
@@ -67,9 +73,15 @@ def upload(store: Store, planned: PlannedExperiment, plan: str, *, kind: Kind = 
         for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
             client.log_batch(run_id, metrics[start : start + MAX_METRICS], synchronous=True)
         client.log_inputs(run_id, datasets=[_dataset_input(planned.experiment)])
-        for name in ARTIFACTS_OF[kind]:
-            if (folder.path / name).exists():
-                client.log_artifact(run_id, str(folder.path / name))
+        files = [folder.path / name for name in ARTIFACTS_OF[kind] if (folder.path / name).exists()]
+        # What the database says may be out of date by now: its folder was moved, or is mounted elsewhere too.
+        here = store.artifacts_of(run.info.artifact_uri)
+        for file in files:
+            if here is None:
+                client.log_artifact(run_id, str(file))
+            else:
+                with file.open("rb") as source, replacing(here / file.name) as target:
+                    shutil.copyfileobj(source, target)
         client.set_terminated(run_id, status_of(entries), entries[-1].time)
     return run_id
 
@@ -100,25 +112,33 @@ def _points(entries: Sequence[Entry], known: Container[str]) -> list[Metric]:
     ]
 
 
-def _run_for(client: MlflowClient, experiment: str, start: int, tags: dict[str, str]) -> Run:
+def _run_for(store: Store, experiment: str, start: int, tags: dict[str, str]) -> Run:
     """The MLflow run of an attempt: found if an earlier upload was cut short, else created."""
+    client = store.client
     if found := _found(client, experiment, tags):
-        return found
+        if found.info.lifecycle_stage == "active":
+            return found
+        client.restore_run(found.info.run_id)
+        command = f"mltbench runs delete {short_id(tags[f'{TAG}experiment_id'])} {store.options}"
+        cure = f"; to delete both: {command}" if tags[f"{TAG}kind"] == "experiment" else ""
+        logger.warning("%s was deleted in MLflow, and is restored from its run folder%s", found.info.run_name, cure)
+        return client.get_run(found.info.run_id)
     run = client.create_run(experiment, start_time=start, run_name=tags[MLFLOW_RUN_NAME], tags=tags)
     # An answer that was cut short makes the client ask twice: the server may have made two.
     return _found(client, experiment, tags) or run
 
 
 def _found(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Run | None:
-    """The MLflow run of an attempt; copies of it are deleted."""
+    """The MLflow run of an attempt, a deleted one if there is no other; copies of it are deleted."""
     name = f"{TAG}attempt"
     # The name of a study may hold quotes, which MLflow's filters cannot escape.
     some = f"tags.`{name}` LIKE '{tags[f'{TAG}experiment_id']}/%'"
-    runs = client.search_runs([experiment], some, order_by=["attributes.run_id ASC"])
+    runs = client.search_runs([experiment], some, ViewType.ALL, order_by=["attributes.run_id ASC"])
     runs = [run for run in runs if run.data.tags[name] == tags[name]]
-    for copy in runs[1:]:
+    active = [run for run in runs if run.info.lifecycle_stage == "active"]
+    for copy in active[1:]:
         client.delete_run(copy.info.run_id)
-    return runs[0] if runs else None
+    return next(iter([*active, *runs]), None)
 
 
 def _tags(
@@ -150,7 +170,7 @@ def _tags(
         **{f"provenance.{name}": value for name, value in made_with.items()},
         **planned.tags,
     }
-    return {f"{TAG}{name}": value for name, value in own.items()} | {
+    return {f"{TAG}{name}": as_unicode(value) for name, value in own.items()} | {
         MLFLOW_RUN_NAME: run_name(planned),
         MLFLOW_SOURCE_NAME: "mltbench",
         MLFLOW_GIT_COMMIT: made_with.get("commit", "unknown"),
@@ -172,7 +192,7 @@ def _parameters(planned: PlannedExperiment) -> dict[str, str]:
         **{f"recipe.{name}": value for name, value in experiment.training.items()},
     }
     # A list that was a tuple before it was JSON is the same parameter: MLflow refuses a second spelling.
-    return {name: str(tuple(v) if isinstance(v, list) else v) for name, v in by_dotted_name(values)}
+    return {name: as_unicode(str(tuple(v) if isinstance(v, list) else v)) for name, v in by_dotted_name(values)}
 
 
 def _dataset_input(experiment: Experiment) -> DatasetInput:

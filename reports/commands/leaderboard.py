@@ -1,6 +1,7 @@
 """`mltbench leaderboard submit | check | build`."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def submit(
     print_line(f"{data['method']} on {dataset}, seeds {', '.join(str(run['seed']) for run in data['runs'])}: {path}")
     for fault in faults:
         print_line(f"note: {fault}")
-    print_line(f"Next: mltbench leaderboard check {path}")
+    print_line(f"Next: mltbench leaderboard check {shlex.quote(str(path))}")
 
 
 def check(

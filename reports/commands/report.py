@@ -2,7 +2,8 @@
 
 import gc
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -16,21 +17,23 @@ from ...benchmark.commands.options import StoreOptions
 from ...benchmark.experiments.plan import choose_methods
 from ...benchmark.experiments.recipe import get_recipe
 from ...benchmark.tracking.store import TAG, Store, require_results
+from ...benchmark.tracking.sync import lacking
 from ...datasets.commands.options import DataOptions, NotNegative
 from ...datasets.registry import get_dataset_entry
 from ...errors import InputError, require_known
 from ...files import safe_file_name
+from ...methods.catalogue import TABLES
 from ...terminal import console, print_line, progress_bars
 from ..figures.registry import draw_figures
 from ..figures.source import FigureSource
 from ..pages.report import DatasetReport, Report, Section, own_folder, shown_configurations, write_report
 from ..pages.web import adapt_figures
 from ..results.bootstrap import Results, bootstrap_runs
-from ..results.quoted import quoted_datasets, read_quoted
+from ..results.quoted import QuotedRow, quoted_datasets, quoted_rows, read_quoted
 from ..results.reference import agreement
-from ..results.rows import select_runs
+from ..results.rows import method_order, select_runs
 from ..results.runs import per_class_frame, runs_frame
-from ..tables.build import build_table, classes_frame, pairs_frame
+from ..tables.build import build_table, classes_frame, pairs_frame, runs_of_table
 from ..tables.terminal import terminal
 from ..tables.tuned import tuned_frame, tuned_table
 
@@ -102,12 +105,23 @@ def report(
         runs = runs_frame(store)
         if shown.recipe is not None and shown.recipe not in set(runs.recipe):
             get_recipe(shown.recipe)
-        names = _chosen_datasets(runs, shown.dataset, store)
+        studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
+        names = _chosen_datasets(runs, shown.dataset, studied)
         own = runs[runs.dataset.isin(names)]
         per_class = per_class_frame(store, own)
     chosen = _chosen_rows(own, names, shown)
     ids = {name: select_runs(own, name, **rows).runs.experiment_id for name, rows in chosen.items()}
     selected = {name: own[own.experiment_id.isin(of_rows)] for name, of_rows in ids.items()}
+    whole = () if shown.table or shown.recipe or shown.method else studied
+    empty = [
+        name
+        for name, own_runs in selected.items()
+        if name not in whole and not _has_rows(own_runs, name, shown, further)
+    ]
+    if len(empty) == len(chosen) or (empty and shown.dataset):
+        raise _nothing_for(shown, store, runs)
+    chosen = {name: rows for name, rows in chosen.items() if name not in empty}
+    selected = {name: rows for name, rows in selected.items() if name not in empty}
     with own_folder(folder):
         resampled: dict[str, Results] = {}
         if bootstrap and selected:
@@ -131,9 +145,13 @@ def report(
                 entry = _with_figures(entry, selected[name], store, data.data_root, folder, shown)
             reports.append(entry)
         records = shown_configurations(store, own, reports)
-        whole = Report(datasets=tuple(reports), configurations=records, resamples=bootstrap, chosen=shown.text)
-        page = write_report(whole, folder)
-    console().print(f"report: {page}", soft_wrap=True)
+        found = Report(datasets=tuple(reports), configurations=records, resamples=bootstrap, chosen=shown.text)
+        page = write_report(found, folder)
+    print_line(f"report: {page}")
+    if not (own.state == "finished").any():
+        print_line(f"no run on {', '.join(names)} is here: the report shows published numbers alone")
+    for sentence in lacking(store, set(runs.experiment_id)):
+        print_line(sentence)
     if compared := agreement(own):
         print_line(compared)
     failed = [f"figure {name} of {one.dataset}: {text}" for one in reports for name, text in one.drawing.failed.items()]
@@ -142,16 +160,40 @@ def report(
     return int(bool(failed))
 
 
-def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], store: Store) -> list[str]:
-    studied = {run.data.tags.get(f"{TAG}study_dataset", "") for run in store.runs_of(kind="study")} - {""}
+def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], studied: Set[str]) -> list[str]:
     names = list(dict.fromkeys(asked or sorted({*runs[runs.state == "finished"].dataset, *studied})))
-    if not names:
-        cure = "`mltbench run --dataset digits-mlt --table 1` makes some, --out points to others"
-        raise InputError(f"no finished run under {store.root}: {cure}")
     for name in names:
         if name not in quoted_datasets() and not (runs.dataset == name).any():
             get_dataset_entry(name)
     return names
+
+
+def _has_rows(runs: pd.DataFrame, dataset: str, shown: ShownOptions, further: Sequence[QuotedRow]) -> bool:
+    """Whether a table has a row of finished runs, or of published numbers where no recipe is asked for."""
+    finished, tables = runs[runs.state == "finished"], shown.table or (1, 2)
+    published = [] if shown.recipe else [row for row in (*quoted_rows(), *further) if row.dataset == dataset]
+    return any(len(runs_of_table(finished, n)) or any(row.table == n for row in published) for n in tables)
+
+
+def _nothing_for(shown: ShownOptions, store: Store, runs: pd.DataFrame) -> InputError:
+    """The error where nothing that was asked for is there: what is, and what makes more."""
+    finished = runs[runs.state == "finished"]
+    there = [
+        f"{dataset}, recipe {recipe}: {', '.join(method_order(alike.method))}"
+        for (dataset, recipe), alike in finished.groupby(["dataset", "recipe"])
+    ]
+    sentences = [
+        *(["there are " + ", and ".join(there)] if there else []),
+        *lacking(store, set(finished.experiment_id)),
+    ]
+    dataset = shown.dataset[0] if shown.dataset else "digits-mlt"
+    asked = finished[(finished.dataset == dataset) & (finished.recipe == (shown.recipe or finished.recipe))]
+    if asked.empty:
+        recipe = f" --recipe {shlex.quote(shown.recipe)}" if shown.recipe else ""
+        sentences += [f"`mltbench run --dataset {shlex.quote(dataset)} --table 1{recipe} {store.options}` makes some"]
+    sentences += [f"Table {number} is {', '.join(TABLES[number])}" for number in shown.table]
+    wanted = f" for {shown.text}" if shown.text else ""
+    return InputError(f"no finished run under {store.root}{wanted}: {'; '.join(sentences)}; --out points to others")
 
 
 def _chosen_rows(runs: pd.DataFrame, names: Sequence[str], shown: ShownOptions) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,6 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -132,14 +130,13 @@ def local_artifact(store: Store, run: Any, name: str) -> Path | None:
     Raises:
         InputError: if MLflow does not deliver what it lists.
     """
-    address = urlsplit(str(run.artifact_uri))
-    is_local = address.scheme in ("", "file")
+    here = store.artifacts_of(str(run.artifact_uri))
     cached = store.root / CACHE_FOLDER / str(run.run_id) / name
-    candidates = [Path(url2pathname(address.path)) / name] if is_local else []
+    candidates = [here / name] if here is not None else []
     for candidate in (*candidates, store.runs / str(run.experiment_id) / name, cached):
         if candidate.is_file():
             return candidate
-    if is_local:
+    if here is not None:
         return None
     try:
         if name not in [file.path for file in store.client.list_artifacts(run.run_id)]:

@@ -57,7 +57,7 @@ def build_table(
         InputError: if no run has a named method or row.
     """
     selection = select_runs(runs, dataset, recipe=recipe, methods=methods, without=without)
-    own = _runs_of_table(selection.runs, number)
+    own = runs_of_table(selection.runs, number)
     named = own.method.isin(TABLES[number]) | own.method.isin(methods) | own.row.isin(methods)
     main, rest = own[own.standard & named], own[~(own.standard & named)]
     expected = expected_seeds(set(of_row.seed) for _, of_row in main[main.state == "finished"].groupby("row"))
@@ -137,7 +137,7 @@ def classes_frame(table: ResultTable, per_class: pd.DataFrame) -> pd.DataFrame:
     return frame.rename_axis(columns=None)
 
 
-def _runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
+def runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
     """Runs of the table's methods; methods of no table belong to Table 1."""
     elsewhere = {name for table in TABLES.values() for name in table if name not in TABLES[number]}
     return runs[runs.method.isin(TABLES[number]) if number != 1 else ~runs.method.isin(elsewhere)]

@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ...benchmark.tracking.addresses import sqlite_uri
 from ...errors import InputError, unknown_name, without_password
 from .definition import Arm, StudyDefinition, grid_points, require_same
 
@@ -58,7 +59,7 @@ class StudyStorage:
             InputError: if it cannot be opened.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = self.url or f"sqlite:///{self.root.resolve() / DATABASE}"
+        url = self.url or sqlite_uri(self.root.resolve() / DATABASE)
         options: dict[str, Any] = {"pool_pre_ping": True}
         if in_file := url.startswith("sqlite:"):
             # Without the driver's own transactions, which begin too late for what follows.

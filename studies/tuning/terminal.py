@@ -1,5 +1,6 @@
 """A tuning in the terminal: what is searched, how far it has come, what came of it."""
 
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -76,8 +77,8 @@ def follow(study: OpenStudy, store: Store, settings: RunSettings, run: Callable[
         )
     else:
         upload_winners(study, store, settings)
-        text = f"winners are in MLflow. Next: mltbench run --from-study {study.definition.name} --seeds 5"
-        text += f" --out {study.storage.root}"
+        name = shlex.quote(study.definition.name)
+        text = f"winners are in MLflow. Next: mltbench run --from-study {name} --seeds 5 {escape(store.options)}"
     console().print(text, soft_wrap=True)
     return not missing
 

@@ -1,11 +1,19 @@
-"""Every list fits 80 columns and breaks no number, name or id across lines, whatever a store holds."""
+"""Every list fits 80 columns and breaks no number, name or id across lines, whatever a store holds.
+
+And every command works where nothing but ASCII can be printed, the terminal has no width, or nobody reads.
+"""
 
 import json
+import os
 import re
 
 import optuna
 import pytest
+from command_line import call_encoded, call_printing_to
 from mlflow.entities import Metric
+from mltbench.__main__ import COMMANDS
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import Journal
 from mltbench.benchmark.training.metrics import SCORE_NAMES
@@ -26,6 +34,11 @@ LISTS = (
     "study list", "study show tuned", "study show swept",
     "methods", *(f"methods {method.name}" for method in list_methods()),
     "data list", "data show tiny --out tiny.png", "figures list", "recipes", "recipes digits",
+)  # fmt: skip
+WORK = (
+    "run --dataset tiny --method rs --recipe digits-smoke --override batch_size=8 --workers 1", "sync --all",
+    "report --no-figures --bootstrap 2 --recipe digits-smoke --to report", "figures draw tiny --figure groups",
+    "runs list --json", "status --json",
 )  # fmt: skip
 
 
@@ -135,3 +148,58 @@ def test_nothing_is_left_out_of_json_and_little_at_120_columns(filled, store, ca
     shown = call("runs", "list", "--out", store.root)[1]
     assert "left out" not in shown
     assert [row["seed"] for row in rows[:3]] == ["0", "1", "10"]
+
+
+@pytest.fixture
+def unicode_names(filled, store, monkeypatch):
+    """A run with a name that is in no encoding but Unicode; commands train in this process."""
+    monkeypatch.setenv("MLTBENCH_HOME", str(store.root))
+    monkeypatch.setattr(RunSettings, "make_executor", lambda settings: InProcess())
+    for run in store.runs_of()[:2]:
+        for tag in ("mlflow.runName", "mltbench.title"):
+            store.client.set_tag(run.info.run_id, tag, "Bär ≈ 中")
+    return filled[0]
+
+
+@pytest.fixture
+def columns(request, monkeypatch):
+    """The width that the terminal says it has."""
+    monkeypatch.setenv("COLUMNS", request.param)
+    console.cache_clear()
+    yield
+    console.cache_clear()
+
+
+@pytest.mark.usefixtures("columns")
+@pytest.mark.parametrize(
+    ("encoding", "columns", "lines"),
+    [
+        ("ascii", "1", ("--version", "--help", *(f"{name} --help" for name in COMMANDS), *WORK)),
+        ("cp1252", "0", (*(line for line in LISTS if not line.startswith("methods ")), *WORK)),
+    ],
+    indirect=["columns"],
+)
+def test_every_command_prints_in_every_encoding_without_a_width_and_writes_unicode(
+    encoding, lines, unicode_names, tmp_path
+):
+    printed = ""
+    for line in lines:
+        status, shown, error = call_encoded(encoding, *line.replace("RUN", unicode_names).split())
+        assert (status, "Traceback" in error) == (0, False), f"{line}: {error}"
+        assert shown.strip()
+        printed += shown
+    assert "done  RS" in printed
+    assert ("+-" if encoding == "ascii" else "±") in printed
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "±" in page
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} >= {".svg", ".csv"}
+
+
+def test_every_command_does_its_work_though_nobody_reads_what_it_prints(unicode_names, store, tmp_path):
+    for line in WORK:
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w", encoding="utf-8") as out:
+            assert call_printing_to(out, out, *line.split()) == 0, line
+    assert (tmp_path / "report" / "index.html").is_file()
+    assert sum(run.data.tags["mltbench.state"] == "finished" for run in store.runs_of()) > 9

@@ -1,13 +1,25 @@
 """Opening a store: tracking servers that answer, refuse, hang or are none; SQLite; PostgreSQL; passwords."""
 
+import contextlib
+import re
+import shlex
 import sqlite3
 import sys
 import threading
 import time
+from pathlib import Path
 
+import alembic.command
+import mlflow
 import pytest
+import sqlalchemy
+from alembic.config import Config
+from click.testing import CliRunner
 from failing_server import FINE, FailingServer, free_port
+from mlflow.db import commands as mlflow_db
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mltbench.benchmark.runs.provenance import command_line
+from mltbench.benchmark.tracking.addresses import sqlite_uri
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.errors import InputError, without_password
 
@@ -75,17 +87,14 @@ def test_a_server_that_is_healthy_but_never_answers_is_an_error_within_five_seco
     assert time.monotonic() - before < 5
 
 
-@pytest.mark.parametrize("trouble", ["no database", "no folder", "another version"])
+@pytest.mark.parametrize("trouble", ["no database", "no folder"])
 def test_a_sqlite_file_that_mlflow_cannot_open_is_an_error(trouble, out):
     database = out / "mlflow.db"
     if trouble == "no database":
         database.write_text("not a database, and long enough to be taken for one" * 100)
-    elif trouble == "no folder":
+    else:
         (out / "file").write_text("")
         database = out / "file" / "mlflow.db"
-    else:
-        with sqlite3.connect(database) as connection:
-            connection.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
     with pytest.raises(InputError, match="MLflow cannot open"):
         open_store(out, f"sqlite:///{database}")
 
@@ -129,3 +138,53 @@ def test_passwords_are_not_recorded(form, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["mltbench", "run", "--table", "1", *form.format(uri).split(" ")])
     assert command_line().startswith("mltbench run --table 1 --tracking-uri")
     assert SECRET not in command_line()
+
+
+def set_version(database, version):
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+
+
+@pytest.mark.parametrize("command", ["runs list", "report", "run --method erm --recipe digits-smoke", "sync"])
+def test_a_database_of_a_newer_mlflow_is_an_error_before_anything_is_trained(command, out, call, own_folder):
+    set_version(out / "mlflow.db", "ffffffffffff")
+    before = (out / "mlflow.db").read_bytes()
+    status, _, error = call(*command.split(), "--out", out)
+    assert status == 2
+    assert "has the tables of a newer MLflow (version ffffffffffff)" in error
+    assert "pip install --upgrade mlflow" in error
+    assert (out / "mlflow.db").read_bytes() == before
+    assert not (out / "runs").exists()
+
+
+def test_a_database_of_an_older_mlflow_is_left_alone_and_can_be_used_as_the_error_says(out, call, own_folder):
+    older = "acf3f17fdcc7"
+    database = out / "mlflow.db"
+    database.unlink()
+    engine = sqlalchemy.create_engine(sqlite_uri(database))
+    InitialBase.metadata.create_all(engine)
+    scripts = Config()
+    scripts.set_main_option("script_location", str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    with engine.begin() as connection:
+        scripts.attributes["connection"] = connection
+        alembic.command.upgrade(scripts, older)
+    engine.dispose()
+    before = database.read_bytes()
+    status, _, error = call("runs", "list", "--out", out)
+    assert (status, f"an older MLflow (version {older})" in error) == (2, True), error
+    assert database.read_bytes() == before
+    words = shlex.split(re.search(r"`mlflow db (upgrade .+)`", error).group(1))
+    done = CliRunner().invoke(mlflow_db, words)
+    assert done.exit_code == 0, done.output
+    assert call("runs", "list", "--out", out)[0] == 0
+
+
+@pytest.mark.parametrize("uri", ["databricks", "./mlruns", "file:./mlruns", "nonsense://x", "sqlite:////proc/no/x.db"])
+def test_an_address_that_cannot_be_used_is_an_error_before_anything_is_trained(uri, call, own_folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = time.monotonic()
+    status, _, error = call("run", "--method", "erm", "--recipe", "digits-smoke", "--out", "results")
+    assert (status, "error: " in error) == (2, True)
+    assert "--out" in error
+    assert time.monotonic() - before < 30
+    assert not Path("results/runs").exists()

@@ -1,10 +1,14 @@
 import errno
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from mltbench.benchmark.executors.in_process import InProcess
 from mltbench.benchmark.executors.run_plan import run_plan
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.errors import InputError
@@ -155,3 +159,57 @@ def test_rows_that_are_named_are_taken_from_the_datasets_that_have_them(call, tr
     assert (status, "mAP on elsewhere" in shown) == (0, True)
     status, _, error = call(*report, "--method", "rss")
     assert (status, "did you mean 'rs'" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("--dataset digits-mlt-12to1", "`mltbench run --dataset digits-mlt-12to1 --table 1 --out"),
+        ("--recipe digits-smoke", "--recipe digits-smoke --out"),
+        ("--dataset tiny --recipe paper", "--recipe paper --out"),
+        ("--dataset tiny --dataset digits-mlt", "for dataset tiny, digits-mlt"),
+        ("--dataset voc-mlt --recipe digits", "for dataset voc-mlt; recipe digits"),
+        ("--table 2 --method erm", "Table 2 is rs, rs-focal, rs+rw-focal, rs+cb-focal, r-bce-focal"),
+        ("--without erm --without rs", "for without erm, rs"),
+    ],
+)
+def test_a_report_of_nothing_is_an_error_with_the_choices_and_is_not_written(asked, said, call, trained):
+    old = trained.root / "report"
+    old.mkdir()
+    (old / "index.html").write_text("old")
+    for to in ((), ("--to", old)):
+        status, shown, error = call("report", *asked.split(), "--out", trained.root, *to)
+        assert (status, shown) == (2, ""), shown
+        assert said in error
+        assert "there are tiny, recipe digits: erm, rs" in error
+        assert str(trained.root) in error
+    assert [path.name for path in trained.root.glob("report*")] == ["report"]
+    assert [path.name for path in old.iterdir()] == ["index.html"]
+    assert (old / "index.html").read_text() == "old"
+
+
+def test_following_the_error_of_a_report_of_nothing_makes_one(call, trained, settings, monkeypatch):
+    monkeypatch.setattr(RunSettings, "make_executor", lambda settings: InProcess())
+    report = ("report", "--no-figures", "--bootstrap", "0", "--recipe", "digits-smoke", "--dataset", "tiny")
+    error = call(*report, "--out", trained.root)[2]
+    words = shlex.split(re.search(r"`mltbench (run .+?)`", error).group(1))
+    words[words.index("--table") : words.index("--table") + 2] = ["--method", "erm", "--workers", "1"]
+    status, shown, error = call(*words)
+    assert status == 0, shown + error
+    status, shown, _ = call(*report, "--out", trained.root)
+    assert (status, "ERM" in shown) == (0, True)
+
+
+def test_published_rows_alone_are_said_to_be_alone(call, trained):
+    status, shown, _ = call("report", "--no-figures", "--dataset", "voc-mlt", "--out", trained.root)
+    assert (status, "no run on voc-mlt is here: the report shows published numbers alone" in shown) == (0, True)
+
+
+def test_a_report_says_which_finished_runs_mlflow_lacks(call, trained):
+    run = next(run for run in trained.runs_of() if run.data.tags["mltbench.method"] == "rs")
+    trained.client.delete_run(run.info.run_id)
+    report = ("report", "--no-figures", "--bootstrap", "0", "--out", trained.root)
+    status, shown, _ = call(*report)
+    assert (status, f"1 ended run is not in MLflow: mltbench sync --out {trained.root}" in shown) == (0, True)
+    assert call("sync", "--out", trained.root)[0] == 0
+    assert "not in MLflow" not in call(*report)[1]
