@@ -84,10 +84,10 @@ def checked(found: Annotations, source: Path) -> Annotations:
     for image in found.images:
         check_name(image.file, f"image of {source}")
         # Each split may have a folder with an image of that name.
-        name = image.split, normal_name(image.file).removeprefix("./")
-        if name in seen:
+        key = image.split, normal_name(image.file).removeprefix("./")
+        if key in seen:
             raise InputError(f"{source}: image {image.file!r} is there twice; leave one of its entries out")
-        seen.add(name)
+        seen.add(key)
     return found
 
 

@@ -128,7 +128,7 @@ def test_splits_have_folders_of_their_own(folder, tmp_path):
         ("train/images/2.png", "train"),
         ("test/images/9.png", "test"),
     ]
-    with pytest.raises(InputError, match="image '1' means .*d/train/images/1.png and .*d/test/images/1.png"):
+    with pytest.raises(InputError, match=r"image '1' means .*d/train/images/1.png and .*d/test/images/1.png"):
         find_images([image("1")], folders)
     with pytest.raises(
         InputError, match="split validation, which has no folder; give its folder: --images validation=FOLDER"

@@ -1,4 +1,4 @@
-"""What columns and cells of a table mean: three layouts, names joined by any sign, what is not known, what looks wrong."""
+"""What columns and cells of a table mean: three layouts, names joined by any sign, and what is not known."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_columns_are_chosen_and_left_out_by_pattern(read):
     divided = read(text, ignore_columns=("gps_?",), split_column="is_test")
     assert [image.split for image in divided.images] == ["train", "test"]
     for options in ({"class_columns": ("have_*",)}, {"ignore_columns": ("GPS",)}, {"split_column": "fold"}):
-        with pytest.raises(InputError, match="unknown column of .*for --"):
+        with pytest.raises(InputError, match=r"unknown column of .*for --"):
             read(text, **options)
 
 
