@@ -155,9 +155,9 @@ def locked(lock: Path, activity: str) -> Iterator[None]:
 
 
 def as_unicode(text: str) -> str:
-    """A text as databases take it: bytes of a path or an argument that this locale does not know are read as UTF-8.
+    r"""A text as databases take it: bytes of a path or argument that this locale does not know are read as UTF-8.
 
-    >>> as_unicode("f\\udcc3\\udcbcr")
+    >>> as_unicode("f\udcc3\udcbcr")
     'für'
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
