@@ -72,8 +72,8 @@ def import_dataset(
         images: Folder that the image files are below; for one of each split, SPLIT=FOLDER, repeated.
         recipe: Training recipe that the dataset's runs take by default.
         backbone: Network below the head that they take by default, such as resnet50 or mobilenet_v2.
-        weights: Weights that it starts from by default: a file in torchvision's key layout, or `random`; the file stays
-            where it is [default: torchvision's IMAGENET1K_V1, downloaded once].
+        weights: Weights that it starts from by default: a file, or `random`; the file stays where it is [default:
+            torchvision's IMAGENET1K_V1, downloaded once].
         weights_input: Input that the weights expect: imagenet (mean and deviation), -1..1 or 0..1 [default: theirs].
         weights_padding: Padding of layers with a stride: symmetric, or same as in TensorFlow [default: the weights'].
         leave_out: Continue without images that cannot be decoded.

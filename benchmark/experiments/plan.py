@@ -128,6 +128,9 @@ def build_plan(
     standard = get_recipe(recipe or entry.recipe)
     training = reduce(lambda recipe, setting: with_setting(recipe, *setting), settings["recipe"].items(), standard)
     chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
+    for method, _ in chosen:
+        if method.loss is not None:
+            method.build_loss(dataset.statistics)  # one that cannot take these labels says so before anything runs
     planned = [
         PlannedExperiment(
             experiment=Experiment.of(

@@ -77,10 +77,10 @@ class Predictor:
 
     @torch.inference_mode()
     def _scores(self, pixels: Tensor) -> list[list[float]]:
-        """Sigmoid of the logits `(N, C)` of uint8 images `(N, H, W, 3)`."""
+        """Sigmoid of the logits `(N, C)` of uint8 images `(N, H, W, 3)`, in float64: float32 has 1 for all above 17."""
         normalisation = Normalisation.of(self.experiment.input_format, pixels.device)
         inputs = whole_images(pixels, normalisation, size=self.size).contiguous(memory_format=torch.channels_last)
-        scores: list[list[float]] = self.network(inputs).sigmoid().tolist()
+        scores: list[list[float]] = self.network(inputs).double().sigmoid().tolist()
         return scores
 
 

@@ -165,7 +165,7 @@ def _decode(
             with contextlib.suppress(OSError):
                 os.link(f"{made}{ending}", f"{copy}{ending}")
         files[name] = [
-            ImageFile(id=found.images[i].file, path=str(found.paths[i]), shape=found.images[i].shape) for i in of_split
+            ImageFile(id=found.images[i].file, path=found.paths[i], shape=found.images[i].shape) for i in of_split
         ]
     return dataset_folder.decode_splits(
         options.building, files, cure=UNUSABLE, workers=options.workers, leave_out=options.leave_out,
@@ -185,15 +185,16 @@ def _taken(options: ImportOptions) -> InputError:
     return InputError(f"{there}; choose another name, or overwrite it: --replace")
 
 
-def _files_without_label(named: Sequence[Path]) -> list[str]:
+def _files_without_label(named: Sequence[str]) -> list[str]:
     """A remark on image files in the folders of named ones that no label names, if there are any."""
     known = set(named)
+    folders = [Path(folder) for folder in {path.rpartition("/")[0] for path in named}]
     others = [
         path
-        for place in {path.parent for path in named}
-        if place.is_dir()
-        for path in map(Path, os.scandir(place))
-        if path.suffix.lower() in ENDINGS and path not in known
+        for folder in folders
+        if folder.is_dir()
+        for path in (f"{folder}/{entry.name}" for entry in os.scandir(folder))
+        if path not in known and Path(path).suffix.lower() in ENDINGS
     ]
     return [f"not taken, no label names them: {_counted(others)}, such as {min(others)}"] if others else []
 
@@ -225,5 +226,5 @@ def _files_in_two_splits(splits: Mapping[str, SplitLabels]) -> list[str]:
     return [f"{remark}: {_counted(twice)}, such as {twice[0]}"] if twice else []
 
 
-def _counted(files: Sequence[Path | str]) -> str:
+def _counted(files: Sequence[str]) -> str:
     return f"{len(files)} image file{'s' * (len(files) > 1)}"

@@ -240,7 +240,8 @@ class _Draws:
             text += ", and groups stay whole)" if self.groups else ")"
         had, has = (self.labels[rows].sum(axis=0, dtype=np.int64) for rows in (before, after))
         lost = had - has
-        text += f"; classes lost {lost.min():,} to {lost.max():,} images" if lost.any() else "; no class lost an image"
+        span = f"{lost.max():,}" if lost.min() == lost.max() else f"{lost.min():,} to {lost.max():,}"
+        text += f"; classes lost {span} images" if lost.any() else "; no class lost an image"
         # By what they lost of themselves.
         tail = [c for c in np.argsort(-lost / np.maximum(had, 1), kind="stable") if lost[c] and has[c] < TAIL_BELOW]
         listed = some_of([f"{self.names[c]} {had[c]} -> {has[c]}" for c in tail], NAMED)

@@ -1,6 +1,7 @@
 """Which file a name of an image means: found in every spelling, never guessed, never outside of the folder."""
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from mltbench.datasets.importing.annotations import AnnotatedImage
@@ -26,7 +27,7 @@ def image(file, **more):
 
 def found(root, *names, **more):
     result = find_images([image(name, **more) for name in names], {None: root})
-    return [path.relative_to(root).as_posix() for path in result.paths]
+    return [Path(path).relative_to(root).as_posix() for path in result.paths]
 
 
 NFD = unicodedata.normalize("NFD", "Kühe.png")
@@ -70,12 +71,12 @@ def test_a_file_is_found_by_every_spelling_of_its_name(folder, name, file):
 def test_another_file_is_never_taken(folder, files, name):
     root = folder(*files)
     result = find_images([image(name), image(files[1])], {None: root})
-    assert [path.exists() for path in result.paths] == [False, True]
+    assert [Path(path).exists() for path in result.paths] == [False, True]
 
 
 def test_a_name_of_several_files_is_refused_unless_a_split_decides(folder):
     root = folder("train/1.png", "test/1.png")
-    with pytest.raises(InputError, match=r"image '1' means 2 files, .*--images SPLIT=FOLDER"):
+    with pytest.raises(InputError, match=r"image '1' means 2 files in .*--images SPLIT=FOLDER"):
         found(root, "1")
     assert found(root, "1", split="test") == ["test/1.png"]
     assert found(root, "train/1") == ["train/1.png"]
@@ -97,7 +98,7 @@ def test_an_absolute_name_of_another_file_that_is_there_is_refused(folder, tmp_p
     assert found(root, str(root / "a.png")) == ["a.png"]
     # One that is not below the folder is not read, either.
     (result,) = find_images([image(str(tmp_path / "elsewhere" / "b.png")), image("a.png")], {None: root}).paths[:1]
-    assert root in result.parents
+    assert root in Path(result).parents
 
 
 def test_two_names_of_one_file_are_refused(folder):
