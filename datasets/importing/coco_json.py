@@ -45,8 +45,8 @@ def is_coco_json(path: Path) -> bool:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def read_coco_json(path: Path, *, split: str | None = None) -> Annotations:
-    """Read a COCO instances JSON; all its images belong to one split, if that is given.
+def read_coco_json(path: Path) -> Annotations:
+    """Read a COCO instances JSON; its images have no splits.
 
     Ids are the same whatever their type: 5, 5.0 and "5". Raises `InputError` if it is no such file, an id is unknown or
     occurs twice, or a box is none; the entry is named.
@@ -72,7 +72,7 @@ def read_coco_json(path: Path, *, split: str | None = None) -> Annotations:
     for key, (entry, where) in images.items():
         shape = shape_of(entry.get("width"), entry.get("height"), where)
         file = _file(entry, where)
-        annotated.append(AnnotatedImage(file=file, classes=frozenset(held[key]), split=split, shape=shape))
+        annotated.append(AnnotatedImage(file=file, classes=frozenset(held[key]), shape=shape))
     if not objects:
         remarks.append(f"no annotations: its {len(images)} images have no label")
     if any(key in entry for entry, _ in images.values() for key in PARTLY_LABELLED):
