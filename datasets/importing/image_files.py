@@ -55,7 +55,7 @@ def find_images(images: Sequence[AnnotatedImage], folders: Mapping[str | None, P
         found.append(replace(image, file=name, split=split, other_file=None))
     if len(missing) == len(images):
         raise _nothing_found(missing, trees)
-    remark = f"{len(otherwise):,} images have other names than paths below the folder: {some_of(otherwise, 2)}"
+    remark = f"{len(otherwise):,} images have other names than paths below the folder: {some_of(otherwise, 1)}"
     return FoundImages(images=tuple(found), paths=tuple(paths), remarks=(remark,) if otherwise else ())
 
 

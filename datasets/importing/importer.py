@@ -15,7 +15,7 @@ from ...errors import InputError
 from ...files import safe_file_name
 from ..images.cache import Cache, ImageFile
 from ..images.decode import ENDINGS
-from ..long_tail.statistics import ClassStatistics
+from ..long_tail.statistics import UNKNOWN, ClassStatistics
 from ..prepared import dataset_folder
 from ..prepared.dataset_folder import MANIFEST, Manifest, Progress, SplitLabels, StartingWeights, read_manifest
 from .annotations import Annotations
@@ -116,6 +116,7 @@ def import_images(
         *annotations.remarks,
         *found.remarks,
         *(_files_without_label(found.paths) if options.images else ()),
+        *_unknown_labels(labels),
         *remarks,
         *_groups_in_two_splits(annotations, rows),
         *dataset_folder.describe_reports(options.folder, caches),
@@ -197,6 +198,12 @@ def _files_without_label(named: Sequence[str]) -> list[str]:
         if path not in known and Path(path).suffix.lower() in ENDINGS
     ]
     return [f"not taken, no label names them: {_counted(others)}, such as {min(others)}"] if others else []
+
+
+def _unknown_labels(labels: NDArray[np.uint8]) -> list[str]:
+    """A remark on labels that are not known, if there are any."""
+    share = float((labels == UNKNOWN).mean())
+    return [f"{share:.1%} of the labels are unknown: left out of statistics, losses and scores"] if share else []
 
 
 def _groups_in_two_splits(annotations: Annotations, rows: Mapping[str, Sequence[int]]) -> list[str]:

@@ -40,7 +40,7 @@ SPLIT_LIKE = re.compile(
 )
 SPLIT_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 GROUP_LIKE = re.compile(
-    r"(patient|subject|study|participant|person|case|video|clip|series|session|slide|scene|sequence)s?"
+    r"(patient|subject|subj|study|participant|person|case|video|clip|series|session|slide|scene|sequence)s?"
     r"[ _.-]?(id|ids|name|no|nr|num|number|uid|key|index)?"
 )
 GROUP_IN_PATH = re.compile(

@@ -34,7 +34,7 @@ def read(path, **options):
         ("packed.csv.gz", gzip.compress(PLAIN.encode(), mtime=0), {}),
         ("tabs.tsv", PLAIN.replace(",", "\t"), {}),
         ("tabs.tab", PLAIN.replace(",", "\t"), {}),
-        ("packed.tsv.gz", gzip.compress(PLAIN.replace(",", "\t").encode()), {}),
+        ("packed.tsv.gz", gzip.compress(PLAIN.replace(",", "\t").encode(), mtime=0), {}),
         ("given.csv", PLAIN.replace(",", "\t"), {"delimiter": "\t"}),
         ("typed.csv", PLAIN.replace(",", "\t"), {"delimiter": r"\t"}),
         ("odd.labels", PLAIN.replace(",", "~"), {"delimiter": "~"}),
