@@ -48,6 +48,7 @@ COMMANDS = {
     "bench breakdown": "benchmark.commands.bench:breakdown",
     "bench metrics": "benchmark.commands.bench:metrics",
     "bench scale": "benchmark.commands.bench:scale",
+    "bench import": "benchmark.commands.bench:importing",
     "bench rehearsal": "benchmark.commands.bench:rehearsal",
 }
 

@@ -18,6 +18,7 @@ from ...terminal import console, print_line, table_of
 from ..experiments.plan import Plan, build_plan
 from ..networks.initial_weights import find_weights
 from ..runs.provenance import code_version, machine
+from ..speed import importing as imports
 from ..speed import metrics as average_precision
 from ..speed import rehearsal as gpu
 from ..speed import scale as sizes
@@ -210,6 +211,29 @@ def scale(
     _print_sizes(f"images of {few} classes", found["by_images"], "images")
     _print_sizes(f"classes of {many:,} images, sparse labels", found["by_classes"], "classes")
     to.write("cpu", 1, found)
+
+
+def importing(
+    *, largest: Annotated[int, Parameter(validator=Number(gte=1_000))] = 112_120, to: JsonOptions = JsonOptions()
+) -> None:
+    """Measure time and peak memory as an import grows: small JPEGs in folders, labels and groups in a CSV.
+
+    Each size is measured in a fresh process. Caches are of 32 x 32 here, so that the disk of a laptop holds them.
+
+    For example: `mltbench bench import --json import.json`
+
+    Args:
+        largest: Most images; a tenth of them are measured, too.
+    """
+    to.check()
+    with console().status("measuring") as status:
+        found = []
+        for images in (largest // 10, largest):
+            status.update(f"{images:,} images")
+            found.append(imports.measure_import(images))
+    _print_sizes(f"image files with labels of {imports.CLASSES} classes", found, "images")
+    print_line("on the disk: " + ", ".join(f"{each['disk_bytes'] / 1e6:,.0f} MB" for each in found))
+    to.write("cpu", usable_cores(), {"by_images": found})
 
 
 def rehearsal(

@@ -61,8 +61,11 @@ def growth(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-9)), 1)[0])
 
 
-class _Work:
-    """Does pieces of work one after the other, and measures each."""
+class Pieces:
+    """Measures pieces of work, one after the other, in a process of its own.
+
+    `found` has seconds and peak MiB by piece, see `measure_size`.
+    """
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -71,12 +74,17 @@ class _Work:
 
     @contextmanager
     def piece(self, name: str) -> Iterator[None]:
+        """Measure what is done within."""
         seconds, peaks = self.found
         with sampled(_anonymous_mib, 0.005) as values:
             started = time.perf_counter()
             yield
             seconds[name] = time.perf_counter() - started
         peaks[name] = max([*values, _anonymous_mib()]) - self.before
+
+
+class _Work(Pieces):
+    """Does the pieces of a training."""
 
     def on_labels(self, images: int, classes: int) -> Any:
         """Statistics of sparse labels."""

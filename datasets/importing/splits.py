@@ -17,7 +17,7 @@ from ..long_tail.statistics import TAIL_BELOW, ClassStatistics
 
 SHARES = {"test": 0.3, "validation": 0.15}
 # Classes that a remark names.
-NAMED = 5
+NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +115,8 @@ def divide(
     remarks: list[str] = []
     for name, model in (("test", "train"), ("validation", "test")):
         if name in drawn and not (name == "validation" and options.long_tail):
-            rows[name], rows["train"], remark = draws.set_aside(name, rows["train"], rows[model])
-            remarks.append(remark)
+            rows[name], rows["train"], cost = draws.set_aside(name, rows["train"], rows[model])
+            remarks += cost
     pool = rows["train"]
     if bare := [i for i in pool if not draws.labels[i].any()]:
         rows["train"] = [i for i in pool if draws.labels[i].any()]
@@ -177,8 +177,8 @@ class _Draws:
     names: Sequence[str]
     groups: Sequence[str] | None
 
-    def set_aside(self, name: str, train: list[int], model: list[int]) -> tuple[list[int], list[int], str]:
-        """A split drawn from the training images, what is left of these, and a remark on what it cost."""
+    def set_aside(self, name: str, train: list[int], model: list[int]) -> tuple[list[int], list[int], list[str]]:
+        """A split drawn from the training images, what is left of these, and remarks on what it cost."""
         share = self.options.share(name)
         size, one = round(len(train) * share), "image" if self.groups is None else "group"
         cures = ["take another share", "give the split of each image"]
@@ -231,7 +231,7 @@ class _Draws:
         rows = [pool[i] for i in chosen]
         return rows if self.labels[rows].any() else []
 
-    def _describe_cost(self, name: str, before: list[int], after: list[int], wanted: int) -> str:
+    def _describe_cost(self, name: str, before: list[int], after: list[int], wanted: int) -> list[str]:
         number = len(before) - len(after)
         whole = f" in {len({self.groups[i] for i in set(before) - set(after)}):,} groups" if self.groups else ""
         text = f"{name}: {_images(number)}{whole} set aside from train, seed {self.options.seed or 0}"
@@ -241,11 +241,11 @@ class _Draws:
         had, has = (self.labels[rows].sum(axis=0, dtype=np.int64) for rows in (before, after))
         lost = had - has
         span = f"{lost.max():,}" if lost.min() == lost.max() else f"{lost.min():,} to {lost.max():,}"
-        text += f"; classes lost {span} images" if lost.any() else "; no class lost an image"
+        cost = f"{name}: classes lost {span} images" if lost.any() else f"{name}: no class lost an image"
         # By what they lost of themselves.
         tail = [c for c in np.argsort(-lost / np.maximum(had, 1), kind="stable") if lost[c] and has[c] < TAIL_BELOW]
         listed = some_of([f"{self.names[c]} {had[c]} -> {has[c]}" for c in tail], NAMED)
-        return f"{text}, of the tail: {listed}" if tail else text
+        return [text, f"{cost}, of the tail: {listed}" if tail else cost]
 
 
 def _images(number: int) -> str:

@@ -252,6 +252,16 @@ def test_scale_measures_in_processes_of_their_own(measured, monkeypatch):
         measure_size(0, 20, sparse=False)
 
 
+def test_an_import_is_measured_from_files_to_batches(measured):
+    found, printed = measured("import", "--largest", 1000)
+    small, large = found["by_images"]
+    assert (small["images"], large["images"]) == (100, 1000)
+    assert list(large["seconds"]) == ["labels", "import", "open", "batches"]
+    # Decoded pixels of 32 x 32 and what else there is of an image.
+    assert 1000 * 32 * 32 * 3 < large["disk_bytes"] < 2 * 1000 * 32 * 32 * 3
+    assert "on the disk: 0 MB, 4 MB" in printed
+
+
 def test_the_exponent_is_that_of_a_power_law():
     assert growth([10, 100, 1000], [3, 300, 30000]) == pytest.approx(2)
     assert growth([10, 100], [5, 5]) == pytest.approx(0, abs=1e-12)

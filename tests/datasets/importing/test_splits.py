@@ -66,8 +66,8 @@ def test_no_class_gives_more_than_its_share_and_the_small_ones_none():
     rows, remarks = divide(labels, ["train"] * 174 + ["test"], SplitOptions(), class_names=NAMES)
     assert labels[rows["validation"]].sum(0).tolist() == [15, 9, 1, 0]
     assert remarks == [
-        "validation: 25 images set aside from train, seed 0 (26 wanted; no class gives more than 0.15 of its images); "
-        "classes lost 0 to 15 images, of the tail: heron 8 -> 7",
+        "validation: 25 images set aside from train, seed 0 (26 wanted; no class gives more than 0.15 of its images)",
+        "validation: classes lost 0 to 15 images, of the tail: heron 8 -> 7",
         "validation: no image of stork (1 of 4 classes), left out of its mAP",
     ]
 
