@@ -38,7 +38,7 @@ def sqlite_file(uri: str) -> Path | None:
     """The file that an address means to SQLAlchemy; None if it is none of a SQLite file, or has options."""
     try:
         address = sqlalchemy.make_url(uri)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # or a port that is no number
         return None
     if address.drivername != "sqlite" or address.host or address.database in (None, *IN_MEMORY) or address.query:
         return None
