@@ -126,7 +126,6 @@ class FigureSource:
 
         Labels, seed, and mAP on the validation split in percent by group (NaN where it was not evaluated).
         """
-        self.require_validation()
         rows: list[dict[str, Any]] = []
         for run in self.need_store().runs_of(kind="trial"):
             tags, metrics = run.data.tags, run.data.metrics
@@ -135,7 +134,10 @@ class FigureSource:
             row |= {group: 100 * metrics.get(f"validation/{group}", float("nan")) for group in SCORE_NAMES}
             rows.append(row | {"default": row["default"] == "true"})
         frame = pd.DataFrame(rows, columns=[*TRIAL_LABELS, "seed", *SCORE_NAMES, "run_id", "artifact_uri"])
-        return frame[(frame.study_dataset == self.dataset) & (frame.outcome == "complete")]
+        own = frame[(frame.study_dataset == self.dataset) & (frame.outcome == "complete")]
+        if own.empty:
+            self.require_validation()
+        return own
 
     def sweep(self, name: str) -> pd.DataFrame:
         """Complete trainings of a sweep; of several studies the one that was started last."""

@@ -12,7 +12,6 @@ from .style import GREY, GROUP_COLOURS, GROUP_MARKERS, PAGE, legend_above, name_
 
 
 def _collect(source: FigureSource) -> pd.DataFrame:
-    source.require_validation()
     lacking = f"no winner of a study was tested on {source.dataset}; `mltbench run --from-study NAME --seeds 5` does it"
     runs = need_rows(source.finished_runs, lacking)
     return need_rows(tuned_frame(source.need_store(), runs, source.dataset), lacking)
