@@ -31,7 +31,7 @@ class Scores:
         return {f"{split}/{name}": value for name, value in {"total": self.total, **self.groups}.items()}
 
 
-def average_precision(scores: NDArray[np.floating], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def average_precision(scores: NDArray[Any], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Average precision of each class: the sum over thresholds of (R_k - R_k-1) P_k, no interpolation.
 
     Equal scores share one threshold, as in scikit-learn's `average_precision_score`. Images of which a class is unknown
@@ -41,15 +41,17 @@ def average_precision(scores: NDArray[np.floating], labels: NDArray[np.uint8]) -
     the result `(C,)` in 0..1, NaN without positives.
 
     Raises:
-        InputError: if shapes differ, scores are not floating, or one is NaN.
+        InputError: if shapes differ, scores are no numbers, or one is NaN.
 
     >>> average_precision(np.array([[.9], [.8], [.7]]), np.array([[1], [0], [1]])).round(4).tolist()
     [0.8333]
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise InputError(f"scores and labels must both be (images, classes); got {scores.shape} and {labels.shape}")
-    if scores.dtype.kind != "f":
-        raise InputError(f"scores must be floating; got {scores.dtype}")
+    if scores.dtype.kind not in "fiub":
+        raise InputError(f"scores must be numbers; got {scores.dtype}")
+    lowest = {"f": -np.inf, "b": False}.get(scores.dtype.kind)
+    lowest = np.iinfo(scores.dtype).min if lowest is None else lowest
     at_once = min(max(CELLS_AT_ONCE // max(len(scores), 1), 1), CLASSES_AT_ONCE)
     found = np.empty(scores.shape[1])
     for first in range(0, scores.shape[1], at_once):
@@ -59,7 +61,7 @@ def average_precision(scores: NDArray[np.floating], labels: NDArray[np.uint8]) -
         positives = [np.sort(of_class[mask]) for of_class, mask in zip(ascending, own == 1, strict=True)]
         unknown = (own != 0) & (own != 1)
         # They come first, and are left out.
-        ascending[unknown] = -np.inf
+        ascending[unknown] = lowest
         ascending.sort(axis=1)
         # NaN comes last.
         if (bad := np.isnan(ascending[:, -1:]).any(axis=1)).any():

@@ -158,9 +158,19 @@ def test_scores_are_ranked_in_their_own_type(dtype):
     assert average_precision(scores, labels).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3], abs=1e-15)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, bool, object, "U3"])
-def test_scores_that_are_no_floating_numbers_are_refused(dtype):
-    with pytest.raises(InputError, match="scores must be floating; got"):
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool])
+def test_whole_numbers_are_ranked_and_unknown_labels_left_out(dtype):
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 2 if dtype is bool else 9, (60, 3)).astype(dtype)
+    labels = generator.choice([0, 1, UNKNOWN], (60, 3)).astype(np.uint8)
+    known = labels != UNKNOWN
+    truth = [average_precision_score(labels[k, c], scores[k, c]) for c, k in enumerate(known.T)]
+    assert average_precision(scores, labels) == pytest.approx(truth, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [object, "U3", complex])
+def test_scores_that_are_no_numbers_are_refused(dtype):
+    with pytest.raises(InputError, match="scores must be numbers; got"):
         average_precision(np.ones((3, 1)).astype(dtype), np.ones((3, 1), np.uint8))
 
 
