@@ -48,7 +48,7 @@ def predict(
 
         mltbench predict 3f2a91c0 holiday/*.jpg --top 3
         mltbench predict 3f2a91c0 holiday --threshold .5 --json
-        mltbench predict 3f2a91c0 holiday --csv > labels.csv
+        mltbench predict 3f2a91c0 holiday --csv
 
     Args:
         run: A finished run by any of its ids (a unique beginning is enough), by its name, or its folder.

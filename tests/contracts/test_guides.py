@@ -29,6 +29,7 @@ PARSED_ALONE = {
     r".*--executor ray": "it needs a cluster; tests/benchmark/executors/test_executors.py starts one",
     r".*(postgresql|http)://(?!example)": "it needs a server; tests/benchmark/tracking starts them",
     r"data import (pets|town|devkit)": "tests/datasets/importing imports labels of every kind",
+    r"data import (nih|chexpert|mimic|padchest|open-images)": "tests/end_to_end/test_published_layouts.py imports them",
     r"data prepare ": "it wants the published files; tests/datasets/published has some of that layout",
     r"run .*--seeds \d\d": "it trains hundreds of runs",
     r".*\b(NAME|FILE|FOLDER)\b": "a name stands for many",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mltbench.benchmark.training import metrics
 from mltbench.benchmark.training.metrics import CLASSES_AT_ONCE, average_precision, score
-from mltbench.datasets.long_tail.statistics import ClassStatistics
+from mltbench.datasets.long_tail.statistics import UNKNOWN, ClassStatistics
 from mltbench.errors import InputError
 from sklearn.metrics import average_precision_score
 

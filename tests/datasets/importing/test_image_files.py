@@ -48,7 +48,7 @@ NFD = unicodedata.normalize("NFD", "Kühe.png")
         ("SUB/b", "sub/b.png"),
         ("release-1.0/sub/b.png", "sub/b.png"),
         ("C:\\Users\\x\\photos\\a.jpg", "a.jpg"),
-        ("/Users/x/sub/b.png", "sub/b.png"),
+        ("/srv/x/sub/b.png", "sub/b.png"),
         ("/data/local-files/?d=photos/sub/b.png", "sub/b.png"),
         ("https://example.org/photos/Kuh%201.png?size=3", "Kuh 1.png"),
         ("v1.2.final", "v1.2.final.png"),
