@@ -42,7 +42,7 @@ def write_rows(path, header, rows):
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def nih(folder, number=60):
+def nih(folder, number=45):
     """`Data_Entry_2017.csv`, images in numbered folders, and two lists by patient."""
     generator, rows, lists = np.random.default_rng(0), [], {"train_val": [], "test": []}
     for i in range(number):
@@ -61,7 +61,7 @@ def nih(folder, number=60):
     ]}  # fmt: skip
 
 
-def chexpert(folder, number=60):
+def chexpert(folder, number=42):
     """`train.csv` with -1 and blanks, `valid.csv` without; paths begin above the folder that has both."""
     generator, root = np.random.default_rng(1), folder / "CheXpert-v1.0-small"
     header = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT))
@@ -80,7 +80,7 @@ def chexpert(folder, number=60):
     ]}  # fmt: skip
 
 
-def mimic(folder, number=90):
+def mimic(folder, number=60):
     """One file of ids, paths and 0/1 per class."""
     generator, rows = np.random.default_rng(2), []
     for i in range(number):
@@ -93,7 +93,7 @@ def mimic(folder, number=90):
     return {"labels": [folder / "labels.csv"], "images": folder, "options": ["--group-column", "subject_id"]}
 
 
-def padchest(folder, number=90):
+def padchest(folder, number=60):
     """Lists as Python writes them, an index without a name, images of 12 bits in 16 in numbered folders."""
     generator, rows = np.random.default_rng(3), []
     for i in range(number):
@@ -112,7 +112,7 @@ def padchest(folder, number=90):
     ]}  # fmt: skip
 
 
-def open_images(folder, number=60):
+def open_images(folder, number=42):
     """Verified labels alone, a row each, classes by machine ids; other labels of an image are not known."""
     generator, labels = np.random.default_rng(4), []
     for split, count in (("train", number), ("validation", number // 3), ("test", number // 3)):

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.runs.verification import compare_runs
+from mltbench.benchmark.tracking import upload
 from mltbench.benchmark.tracking.store import open_store
 from mltbench.benchmark.training.execution import Execution
 from plans import require_each_point_once, tiny_plan
@@ -40,15 +41,16 @@ def test_a_run_killed_at_its_events_comes_to_the_same_bits(stride, uninterrupted
         assert resumed(job) == expected, events[point]
 
 
-CALLS = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "search_runs")
+CALLS = ("create_run", "log_batch", "log_inputs", "set_terminated", "search_runs")
 TWO_EPOCHS = ("recipe.plain.epochs=2", "recipe.plain.decay_after=[]", "recipe.neck_width=8", "recipe.image_size=16")
 
 
 def plan_is_run(root, plan, kill_at=None):
-    """Run a plan with every call to MLflow as an event, and die at one of them."""
+    """Run a plan with every call to MLflow and every copied file as an event, and die at one of them."""
     events = Events(kill_at)
     for call in CALLS:
         events.before(MlflowClient, call)
+    events.before(upload, "replacing", "copy")
     run_plan(plan, open_store(root), RunSettings(data_root=root, execution=Execution(evaluate_every=1)))
     (root / "events").write_text("\n".join(events.seen))
 
@@ -65,7 +67,7 @@ def test_a_plan_killed_at_calls_to_mlflow_uploads_every_point_once(stride, datas
 
     assert in_child(plan_is_run, fresh("whole"), plan) == 0
     events = (tmp_path / "whole" / "events").read_text().splitlines()
-    assert {f"before {call}" for call in CALLS[:-1]} <= set(events)
+    assert {f"before {call}" for call in (*CALLS[:-1], "copy")} <= set(events)
     for point in range(0, len(events), stride):
         root = fresh(str(point))
         assert in_child(plan_is_run, root, plan, point) == KILLED

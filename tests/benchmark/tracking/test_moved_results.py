@@ -104,7 +104,7 @@ def test_the_end_of_an_address_says_where_it_is_now(folder, depth, moved):
     assert moved_to(Path("/new"), Path(folder), depth) == Path(moved)
 
 
-@pytest.mark.parametrize("name", ODD[:8])
+@pytest.mark.parametrize("name", ["my #1 50%25 %2Ft für Bär", "a?b=c&d;e $HOME 'q' {braces}"])
 def test_a_results_folder_may_have_any_name(name, finished, store, settings, tmp_path, call, caplog):
     place = tmp_path / "workspace"
     shutil.copytree(store.root, place / name)
