@@ -27,7 +27,7 @@ from .scale import Pieces
 # As many as NIH ChestX-ray14 has.
 CLASSES = 14
 IMAGES_OF_A_GROUP, FILES_OF_A_FOLDER = 4, 10_000
-# Of the files, and of the caches here: at their real sides those of the largest set would take 24 GB.
+# Of the files, and of the caches here: at their real sides those of the largest set would take 22.5 GB.
 SIDE = 32
 
 
