@@ -337,5 +337,5 @@ def _require_every_class(counts: NDArray[np.int64], class_names: Sequence[object
     if empty.size:
         names = ", ".join(repr(class_names[i] if len(class_names) else str(i)) for i in empty[:5])
         have = f"class {names} has" if empty.size == 1 else f"classes {names}{' ...' * (empty.size > 5)} have"
-        cure = "n_i = 0 makes a weight and a bias infinite. Drop the column, or add an image of the class"
+        cure = "drop the column (of label files: --drop-empty-classes), or add an image: n_i = 0 makes weights infinite"
         raise InputError(f"{have} no training image ({empty.size} of {len(counts)} classes); {cure}")

@@ -1,11 +1,13 @@
 """Your own images become a dataset that every command takes by name."""
 
+import io
 import json
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from hugging_face import IMAGE, a_list, class_label, save_splits
 from mltbench.benchmark.commands import import_dataset
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.networks.backbones import get_backbone
@@ -203,6 +205,60 @@ def test_a_wrong_separator_is_asked_about(import_photos, call, photos, tmp_path)
         assert asked in out
         assert "is ';' what separates names? --separator gives another" in out
     assert asked not in import_photos("--replace")[1]
+
+
+def test_pictures_in_the_label_files_need_no_folder_and_leave_none(call, own_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(import_dataset, "estimate", lambda *given, **more: None)
+    features = {"image": IMAGE, "labels": a_list(class_label("cat", "dog", "hen"))}
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 50, 3)).astype(np.uint8)
+    files = []
+    for one in pixels:
+        Image.fromarray(one).save(file := io.BytesIO(), "PNG")
+        files.append({"bytes": file.getvalue(), "path": None})
+    columns = {"image": files, "labels": [[i % 2] for i in range(30)]}
+    save_splits(tmp_path / "hf", {"train": columns, "test": {k: v[:6] for k, v in columns.items()}}, features)
+    words = ["--labels", tmp_path / "hf", "--workers", 1, "--drop-empty-classes"]
+    status, out, error = call("data", "import", "hf", *words)
+    assert (status, error) == (0, "")
+    assert "classes without any training image, left out: hen" in out
+    dataset = load_dataset("hf", data_root=tmp_path / "data")
+    assert (dataset.classes, len(dataset.split("test"))) == (("cat", "dog"), 6)
+    assert [len(dataset.split(name)) for name in ("train", "validation")] == [26, 4]
+    before = dataset.digest
+    assert sorted(path.name for path in (tmp_path / "data").glob(".hf.*")) == [".hf.lock"]
+    monkeypatch.setattr("mltbench.datasets.images.cache.decode_chunk", None)
+    assert call("data", "import", "hf", *words)[0] == 0
+    assert load_dataset("hf", data_root=tmp_path / "data").digest == before
+    status, _, error = call("data", "import", "hf", *words, "--images", tmp_path)
+    assert (status, "hold their pictures themselves: leave --images out" in error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("folders", "reason"),
+    [
+        ((), "hold no pictures: give --images FOLDER"),
+        (("{0}", "{0}"), "--images is given 2 times"),
+        (("train={0}", "train={0}"), "--images is given 2 times"),
+        (("train={0}", "{0}"), "--images is given 2 times"),
+        (("test={0}/nowhere",), "is no folder"),
+    ],
+)
+def test_folders_of_images_are_one_or_one_for_each_split(call, photos, tmp_path, monkeypatch, folders, reason):
+    monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
+    words = [word for text in folders for word in ("--images", text.format(photos / "images"))]
+    status, _, error = call("data", "import", "mine", "--labels", photos / "labels.csv", *words)
+    assert (status, reason in error) == (2, True), error
+
+
+def test_likely_groups_that_a_drawn_split_divides_are_reported_with_the_cure(import_photos, photos):
+    lines = (photos / "labels.csv").read_text(encoding="utf-8").splitlines()
+    rows = [f"{line},{i // 4}" for i, line in enumerate(lines[1:])]
+    (photos / "own.csv").write_text("\n".join(["image,labels,Patient ID", *rows]), encoding="utf-8")
+    said = "images seem to be in groups: "
+    assert "--group-column 'Patient ID' keeps each in one split" in import_photos(labels="own.csv")[1]
+    out = import_photos("--group-column", "Patient ID", "--replace", labels="own.csv")[1]
+    assert (said in out, " groups set aside from train" in out) == (False, True)
 
 
 def test_files_without_label_and_in_two_splits_are_reported_and_what_comes_next(import_photos, photos):
