@@ -17,6 +17,11 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+# How tables call the column of the images, in any case; the first that is there counts.
+IMAGE_COLUMNS = (
+    *("image", "images", "file_name", "filename", "file", "files", "path", "image_path", "filepath", "image_file"),
+    *("image_name", "image index", "imageid", "image_id", "img", "dicom_id", "id"),
+)
 LONGEST_NAME = 200
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, some_of
+from .annotations import IMAGE_COLUMNS
 from .delimited import not_text, open_text
 from .typed_cells import Cell, cells_of, united
-
-IMAGE_KEYS = ("image", "images", "file", "files", "file_name", "filename", "path", "image_id", "id")
 
 
 def read_json_lines(path: Path) -> tuple[dict[str, list[Cell]], list[int], list[str]]:
@@ -88,7 +87,7 @@ def _records(content: Any, path: Path) -> list[Any]:
 
 def _are_columns(content: dict[str, list[Any]]) -> bool:
     """Whether lists are columns, not the names of each image: they are equally long, and one is of images."""
-    return len({len(cells) for cells in content.values()}) == 1 and any(key.lower() in IMAGE_KEYS for key in content)
+    return len({len(cells) for cells in content.values()}) == 1 and any(key.lower() in IMAGE_COLUMNS for key in content)
 
 
 def _is_names(value: Any) -> bool:

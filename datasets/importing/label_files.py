@@ -191,8 +191,10 @@ def _in_lists(found: Annotations, lists: Iterable[str]) -> Annotations:
     if not images:
         raise InputError(f"no image of the labels is in the lists of splits, such as {some_of(split_of, 1)}")
     remarks, unlisted = [*found.remarks], len(found.images) - len(images)
-    remarks += [f"{unlisted:,} images are in no list of a split: left out"] if unlisted else []
-    remarks += [f"{rest:,} names of the lists of splits have no labels"] if (rest := len(split_of) - len(named)) else []
+    remarks += [f"images in no list of a split, left out: {unlisted:,}"] if unlisted else []
+    remarks += (
+        [f"names in the lists of splits without labels: {rest:,}"] if (rest := len(split_of) - len(named)) else []
+    )
     return replace(found, images=tuple(images), remarks=remarks)
 
 

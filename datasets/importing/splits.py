@@ -233,7 +233,8 @@ class _Draws:
 
     def _describe_cost(self, name: str, before: list[int], after: list[int], wanted: int) -> list[str]:
         number = len(before) - len(after)
-        whole = f" in {len({self.groups[i] for i in set(before) - set(after)}):,} groups" if self.groups else ""
+        groups = len({self.groups[i] for i in set(before) - set(after)}) if self.groups else 0
+        whole = f" in {groups:,} group{'s' * (groups != 1)}" if groups else ""
         text = f"{name}: {_images(number)}{whole} set aside from train, seed {self.options.seed or 0}"
         if number < wanted:
             text += f" ({wanted:,} wanted; no class gives more than {self.options.share(name):.4g} of its images"

@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from ...errors import InputError, some_of, unknown_name
 from ..long_tail.statistics import UNKNOWN
-from .annotations import AnnotatedImage, Annotations, LikelyGroups, normal_name, split_name
+from .annotations import (
+    IMAGE_COLUMNS,
+    SPLIT_NAMES,
+    AnnotatedImage,
+    Annotations,
+    LikelyGroups,
+    normal_name,
+    split_name,
+)
 from .label_options import LabelOptions
 from .tables import Cell, Table
 
-# How columns are called where nothing was said, in any case; the first that is there.
-IMAGE_COLUMNS = (
-    *("image", "images", "file_name", "filename", "file", "path", "image_path", "filepath", "image_file", "image_name"),
-    *("image index", "imageid", "image_id", "img", "dicom_id", "id"),
-)
+# How the column is called where nothing was said, in any case; the first that is there.
 LABELS_COLUMNS = (
     *("labels", "label", "finding labels", "tags", "class_name", "class_names", "labelname", "label_name"),
     *("classes", "class", "categories", "category"),
@@ -38,7 +42,6 @@ SPLIT_LIKE = re.compile(
     r"(is|in|for|use)[ _-]?(train|val|valid|validation|dev|test|holdout)(ing)?"
     r"|(train|val|valid|validation|dev|test)[ _-]?(set|split|flag)|(k?[ _-]?fold|split|subset|partition|phase)s?"
 )
-SPLIT_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 GROUP_LIKE = re.compile(
     r"(patient|subject|subj|study|participant|person|case|video|clip|series|session|slide|scene|sequence)s?"
     r"[ _.-]?(id|ids|name|no|nr|num|number|uid|key|index)?"
@@ -179,7 +182,7 @@ def _labels_column(columns: Columns) -> str | None:
 def _refuse_hidden_split(columns: Columns) -> None:
     """Ask about columns whose names say that they divide the images."""
     left = [name for name in columns.left() if name not in columns.matching("class_columns")]
-    words = [name for name in left if name.casefold() in SPLIT_WORDS]
+    words = [name for name in left if name.casefold() in SPLIT_NAMES]
     like = [name for name in left if SPLIT_LIKE.fullmatch(name.casefold())]
     for name in like + words * (len(words) > 1):
         asked = f"say so, --split-column {name!r}, or leave it out, --ignore-columns {name!r}"
@@ -435,7 +438,7 @@ def _likely_groups(columns: Columns, image: str) -> LikelyGroups | None:
     ]
     in_path = [GROUP_IN_PATH.search(str(cell)) for cell in cells[image]]
     word = next((match[1] for match in in_path if match), "")
-    found.append((f"--group-pattern '{word}[0-9]+'", [match and match[0] for match in in_path]))
+    found.append((f"--group-pattern '{word}[0-9]{{3,}}'", [match and match[0] for match in in_path]))
     number = len(set(cells[image]))
     several = [(len(set(groups)), cure, groups) for cure, groups in found if 1 < len(set(groups)) < number]
     if not several:

@@ -135,8 +135,8 @@ def test_lists_of_images_are_splits(written):
         ("f/a.png", "train"), ("b.png", "train"), ("c.png", "test")
     ]  # fmt: skip
     assert found.remarks == [
-        "1 images are in no list of a split: left out",
-        "1 names of the lists of splits have no labels",
+        "images in no list of a split, left out: 1",
+        "names in the lists of splits without labels: 1",
     ]
     twice = (*given, f"val={written('b', 'val.txt')}")
     with pytest.raises(InputError, match="'b' is in the list of train too"):

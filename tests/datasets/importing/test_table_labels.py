@@ -206,7 +206,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(read, text, words):
         ),
         (
             "path,cat,dog\nx/patient001/1.png,1,0\nx/patient001/2.png,0,1\nx/patient002/1.png,1,1\n",
-            "--group-pattern 'patient[0-9]+'",
+            "--group-pattern 'patient[0-9]{3,}'",
         ),
         ("image,labels\n1.png,cat\n2.png,dog\n", None),
         ("image,scene,labels\n1.png,s1,cat\n2.png,s2,dog\n", None),
@@ -215,6 +215,16 @@ def test_what_cannot_be_meant_is_refused_with_its_place(read, text, words):
 def test_likely_groups_are_the_coarsest_that_repeat(read, text, cure):
     found = read(text).likely_groups
     assert (found.cure if found else None) == cure
+
+
+def test_the_pattern_that_is_proposed_gives_the_groups_that_were_seen(read):
+    # The shorter number is a folder of many patients.
+    paths = [f"files/p10/p1000{i // 2:04d}/s5000/{i}.jpg" for i in range(6)]
+    text = "path,cat,dog\n" + "".join(f"{path},1,{i % 2}\n" for i, path in enumerate(paths))
+    likely = read(text).likely_groups
+    pattern = likely.cure.removeprefix("--group-pattern '").removesuffix("'")
+    groups = {image.file: image.group for image in read(text, group_pattern=pattern).images}
+    assert groups == likely.group_of == {path: path.split("/")[2] for path in paths}
 
 
 def test_a_group_column_gives_groups(read):
