@@ -16,7 +16,7 @@ from ..dataset import SPLITS
 from ..long_tail.statistics import UNKNOWN
 from .annotations import SPLIT_NAMES, AnnotatedImage, Annotations, checked, normal_name, renamed, split_name
 from .coco_json import is_coco_json, read_coco_json
-from .label_matrix import LabelMatrix, read_label_matrix
+from .label_matrix import PREFIXES, LabelMatrix, read_label_matrix
 from .label_options import ALWAYS, LabelOptions
 from .table_labels import read_table
 from .tables import read_tables
@@ -25,8 +25,8 @@ from .voc_xml import read_voc_folder
 FORMATS = "a CSV, JSON Lines or Parquet table, a COCO .json, a folder of VOC .xml, a Hugging Face folder, or an .npz"
 
 
-def read_labels(labels: Sequence[str], options: LabelOptions) -> Annotations:
-    """Read label files, each for all images or as `SPLIT=PATH`.
+def read_labels(labels: Sequence[str], options: LabelOptions, *, prefixes: Sequence[str] = PREFIXES) -> Annotations:
+    """Read label files, each for all images or as `SPLIT=PATH`; `prefixes` are those of arrays in an `.npz`.
 
     Raises `InputError` if there is no such file, its content cannot be used, or an option has no effect.
     """
@@ -35,7 +35,7 @@ def read_labels(labels: Sequence[str], options: LabelOptions) -> Annotations:
         split, path = split_and_path(text)
         if not path.exists():
             raise InputError(f"no labels at {path}; give {FORMATS}")
-        for one, more in _read(path, options):
+        for one, more in _read(path, options, prefixes):
             found.append(_in_split(one, split, path))
             used |= more
     options.require_used(used, f"labels like {some_of(labels)}")
@@ -50,7 +50,7 @@ def read_labels(labels: Sequence[str], options: LabelOptions) -> Annotations:
 
 
 def read_matrices(
-    labels: Sequence[str], options: LabelOptions, *, prefixes: Sequence[str] = ("", "train_")
+    labels: Sequence[str], options: LabelOptions, *, prefixes: Sequence[str] = PREFIXES
 ) -> tuple[Mapping[str, LabelMatrix], Sequence[str]]:
     """Label matrices by split, all of them as `train` where none are given, and remarks; no image is needed.
 
@@ -60,7 +60,7 @@ def read_matrices(
     if len(labels) == 1 and path.suffix.lower() == ".npz" and not options.given:
         # Without a Python value for each image, of which there may be a million.
         return {"train": read_label_matrix(path, prefixes=prefixes)}, ()
-    found = read_labels(labels, options)
+    found = read_labels(labels, options, prefixes=prefixes)
     matrix, files = found.labels(), [image.file for image in found.images]
     rows = {split: [i for i, image in enumerate(found.images) if image.split == split] for split in SPLITS}
     if not any(rows.values()):
@@ -86,13 +86,13 @@ def split_and_path(text: str) -> tuple[str | None, Path]:
     return (split_name(before, text), Path(after)) if is_split else (None, Path(text))
 
 
-def _read(path: Path, options: LabelOptions) -> list[tuple[Annotations, set[str]]]:
+def _read(path: Path, options: LabelOptions, prefixes: Sequence[str]) -> list[tuple[Annotations, set[str]]]:
     """What a file or folder says, in parts, each with the options that had an effect."""
     ending = path.suffix.lower()
     if ending == ".xml":
         raise InputError(f"{path} is one annotation; give the folder of the .xml files")
     if ending == ".npz":
-        return [(_of_matrix(read_label_matrix(path)), set())]
+        return [(_of_matrix(read_label_matrix(path, prefixes=prefixes)), set())]
     if ending == ".json" and path.is_file() and is_coco_json(path):
         return [(read_coco_json(path), set())]
     if path.is_dir() and any(file.suffix.lower() == ".xml" for file in path.rglob("*")):

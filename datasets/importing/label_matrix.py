@@ -11,6 +11,9 @@ from ...errors import InputError
 from ..long_tail.statistics import as_label_matrix
 from ..prepared.array_files import DAMAGE
 
+# Of the arrays' names; the first that is there counts.
+PREFIXES = ("", "train_")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelMatrix:
@@ -21,7 +24,7 @@ class LabelMatrix:
     classes: tuple[str, ...]  # C names; numbers where the file has none
 
 
-def read_label_matrix(path: Path, *, prefixes: Sequence[str] = ("", "train_")) -> LabelMatrix:
+def read_label_matrix(path: Path, *, prefixes: Sequence[str] = PREFIXES) -> LabelMatrix:
     """Read an `.npz` with `ids` (N,), `labels` (N, C) and perhaps `classes` (C,).
 
     `ids` and `labels` may have a prefix; the first that is there is taken. Raises `InputError` if the file cannot be

@@ -185,9 +185,13 @@ def _refuse_hidden_split(columns: Columns) -> None:
     words = [name for name in left if name.casefold() in SPLIT_NAMES]
     like = [name for name in left if SPLIT_LIKE.fullmatch(name.casefold())]
     for name in like + words * (len(words) > 1):
-        asked = f"say so, --split-column {name!r}, or leave it out, --ignore-columns {name!r}"
-        classes = "; if it is a class, name all classes: --class-columns"
-        raise InputError(f"{columns.table.source}: the column {name!r} looks like a split: {asked}{classes}")
+        asked = f"say so, --split-column {name!r}"
+        try:
+            _splits(columns, name)
+        except InputError:  # numbers of folds, say
+            asked = f"write train, validation or test into its cells and give --split-column {name!r}"
+        rest = f"or leave it out, --ignore-columns {name!r}; if it is a class, name all classes: --class-columns"
+        raise InputError(f"{columns.table.source}: the column {name!r} looks like a split: {asked}, {rest}")
 
 
 def _of_flags(columns: Columns) -> tuple[list[RowLabels], list[str]]:

@@ -185,6 +185,12 @@ def test_npz_gives_the_same_matrix_with_and_without_class_names(tmp_path):
     assert (plain.labels.tolist(), plain.classes) == (LABELS, ("0", "1"))
 
 
+def test_an_option_does_not_change_which_arrays_are_read(tmp_path):
+    np.savez(tmp_path / "a.npz", pool_ids=IDS, pool_labels=LABELS, train_ids=IDS[:2], train_labels=LABELS[:2])
+    for options in (LabelOptions(), LabelOptions(drop_empty_classes=True)):
+        assert len(read_matrices([str(tmp_path / "a.npz")], options, prefixes=("", "pool_"))[0]["train"].ids) == 3
+
+
 def test_bad_npz_files_are_refused(tmp_path, written):
     written("not an archive", "text.npz")
     np.savez(tmp_path / "short.npz", ids=IDS[:2], labels=LABELS)
