@@ -56,18 +56,18 @@ def read_matrices(
 
     `prefixes` are those of arrays in an `.npz`. Raises `InputError` as `read_labels` does.
     """
-    _, path = split_and_path(labels[0])
-    if len(labels) == 1 and path.suffix.lower() == ".npz" and not options.given:
+    split, path = split_and_path(labels[0])
+    if len(labels) == 1 and split is None and path.suffix.lower() == ".npz" and not options.given:
         # Without a Python value for each image, of which there may be a million.
         return {"train": read_label_matrix(path, prefixes=prefixes)}, ()
     found = read_labels(labels, options, prefixes=prefixes)
     matrix, files = found.labels(), [image.file for image in found.images]
-    rows = {split: [i for i, image in enumerate(found.images) if image.split == split] for split in SPLITS}
+    rows = {name: [i for i, image in enumerate(found.images) if image.split == name] for name in SPLITS}
     if not any(rows.values()):
         rows = {"train": list(range(len(files)))}
     matrices = {
-        split: LabelMatrix(ids=tuple(files[i] for i in of_split), labels=matrix[of_split], classes=found.classes)
-        for split, of_split in rows.items()
+        name: LabelMatrix(ids=tuple(files[i] for i in of_split), labels=matrix[of_split], classes=found.classes)
+        for name, of_split in rows.items()
         if of_split
     }
     if "train" not in matrices:

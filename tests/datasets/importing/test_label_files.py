@@ -191,6 +191,12 @@ def test_an_option_does_not_change_which_arrays_are_read(tmp_path):
         assert len(read_matrices([str(tmp_path / "a.npz")], options, prefixes=("", "pool_"))[0]["train"].ids) == 3
 
 
+def test_the_split_that_a_matrix_was_given_for_counts(tmp_path):
+    np.savez(tmp_path / "a.npz", ids=IDS, labels=LABELS)
+    with pytest.raises(InputError, match="no image is in the split train"):
+        read_matrices([f"test={tmp_path / 'a.npz'}"], LabelOptions())
+
+
 def test_bad_npz_files_are_refused(tmp_path, written):
     written("not an archive", "text.npz")
     np.savez(tmp_path / "short.npz", ids=IDS[:2], labels=LABELS)
