@@ -3,13 +3,14 @@
 # make test       the tests, on every core
 # make test-fast  four fifths of them in a quarter of the time: those that start no process, server or browser
 # make soak       the long tests of what must survive
+# make mutants    do the fast tests notice small faults? half an hour; MODULES="methods reports/tables/build.py" for some
 # make lint       formatter, linter, type checker, import direction
 # make format     what make lint asks for
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install test test-fast soak lint format
+.PHONY: demo install test test-fast soak mutants lint format
 .DEFAULT_GOAL := demo
 
 demo: install
@@ -42,6 +43,9 @@ test-fast: install
 
 soak: install
 	$(BIN)/python -m pytest -m soak
+
+mutants: install
+	$(BIN)/python tests/mutation/run.py $(AGAIN) $(MODULES)
 
 lint: install
 	$(BIN)/ruff format --check .
