@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 from mltbench.benchmark.commands import import_dataset
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.datasets.long_tail.statistics import UNKNOWN
 from mltbench.datasets.registry import load_dataset
 from mltbench.reports.results.runs import load_runs
@@ -26,6 +28,7 @@ def imported(call, own_folder, tmp_path, monkeypatch):
     """All five as datasets; what their imports printed."""
     monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(import_dataset, "next_run", lambda name, root: (name, None))
+    monkeypatch.setattr(RunSettings, "make_executor", lambda settings: InProcess())
     printed = {}
     for name, write in LAYOUTS.items():
         made = write(tmp_path / name)

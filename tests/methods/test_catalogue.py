@@ -1,15 +1,14 @@
 import csv
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 
+import mltbench
 import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
 from mltbench.methods.catalogue import TABLES, register_method
-from mltbench.methods.method import Method
+from mltbench.methods.method import METHODS, Method
 from mltbench.methods.part import PARTS, Part
 
 PUBLIC_NAMES = [
@@ -139,7 +138,7 @@ def test_a_part_registers_itself_and_its_kind_is_taken_once(monkeypatch):
             pass
 
 
-def test_another_package_offers_methods_by_entry_point(tmp_path):
+def test_another_package_offers_methods_by_entry_point(own_registrations, monkeypatch, tmp_path):
     (tmp_path / "visiting.py").write_text(
         "from mltbench.methods.catalogue import register_method\n"
         "from mltbench.methods.method import Method\n"
@@ -149,8 +148,9 @@ def test_another_package_offers_methods_by_entry_point(tmp_path):
     described.mkdir()
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: visiting\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text("[mltbench.methods]\nvisitor = visiting\n")
-    code = "import mltbench; print(mltbench.get_method('visitor').title)"
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert answer.stdout.strip() == "Visitor", answer.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(METHODS, "_loaded", False)
+    try:
+        assert mltbench.get_method("visitor").title == "Visitor"
+    finally:
+        sys.modules.pop("visiting", None)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.tracking.store import open_store
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -12,12 +13,21 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 QUICK = ("recipe.plain.epochs=1", "recipe.resampled.epochs=1", "recipe.batch_size=8")
 
 
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory):
+    return tmp_path_factory.mktemp("trained") / "results"
+
+
 @pytest.fixture
-def trained(dataset, store, settings):
-    """A store with one finished run of two methods each on the tiny dataset."""
-    plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits")
-    assert not run_plan(plan, store, settings).failed
-    return store
+def trained(dataset, out, settings, trained_once):
+    """A store with one finished run of two methods each on the tiny dataset, trained once and copied."""
+    if not trained_once.exists():
+        plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits")
+        assert not run_plan(plan, open_store(out), settings).failed
+        shutil.copytree(out, trained_once)
+        return open_store(out)
+    shutil.copytree(trained_once, out, dirs_exist_ok=True)
+    return open_store(out)
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,16 @@ def found(experiment, *places):
     return find_weights(experiment.backbone, experiment.weights_digest, *places)
 
 
-def changed(source, target, **changes):
-    state = torch.load(source, weights_only=True)
-    state.update(changes)
+def without_values(name):
+    """The tensors of one of torchvision's networks, each of one stored number."""
+    with torch.device("meta"):
+        state = torchvision.models.get_model(name, weights=None).state_dict()
+    return {name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in state.items()}
+
+
+def changed(target, **changes):
+    """A file of ResNet-18 with other tensors; None leaves one out."""
+    state = without_values("resnet18") | changes
     torch.save({name: value for name, value in state.items() if value is not None}, target)
     return target
 
@@ -85,12 +92,11 @@ def test_weights_of_1001_outputs_bring_tensorflows_input(states):
     assert "--weights-input imagenet --weights-padding symmetric" in asked.options
 
 
-def test_old_files_without_batch_counters_are_whole_and_further_keys_are_ignored(states, tmp_path):
-    state = torch.load(states / "resnet18.pth", weights_only=True)
-    counters = {name: None for name in state if name.endswith("num_batches_tracked")}
+def test_old_files_without_batch_counters_are_whole_and_further_keys_are_ignored(tmp_path):
+    counters = {name: None for name in without_values("resnet18") if name.endswith("num_batches_tracked")}
     assert len(counters) == 20
     more = {"layer5.weight": torch.ones(2)}
-    path = changed(states / "resnet18.pth", tmp_path / "old.pth", **counters, **more)
+    path = changed(tmp_path / "old.pth", **counters, **more)
     weights = chosen(path)
     build_network(experiment_with(weights), tiny_dataset().statistics, weights=path)
     assert "1 keys that resnet18 does not have are ignored: layer5.weight" in weights.notes[-1]
@@ -120,17 +126,10 @@ def test_old_files_without_batch_counters_are_whole_and_further_keys_are_ignored
     ],
 )
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
-def test_a_file_that_does_not_fit_names_its_keys(changes, message, states, tmp_path):
-    path = changed(states / "resnet18.pth", tmp_path / "changed.pth", **changes)
+def test_a_file_that_does_not_fit_names_its_keys(changes, message, tmp_path):
+    path = changed(tmp_path / "changed.pth", **changes)
     with pytest.raises(InputError, match=message):
         chosen(path)
-
-
-def without_values(name):
-    """The tensors of one of torchvision's networks, each of one stored number."""
-    with torch.device("meta"):
-        state = torchvision.models.get_model(name, weights=None).state_dict()
-    return {name: torch.zeros(()).expand(value.shape) for name, value in state.items()}
 
 
 @pytest.mark.parametrize("name", ["resnet34", "resnet50", "wide_resnet50_2", "mobilenet_v2"])
@@ -200,8 +199,8 @@ def test_a_network_that_was_compiled_in_parts_or_is_kept_twice_is_one(own, tmp_p
         assert same(loaded(tmp_path / "x.pth")[0], own)
 
 
-def test_weights_of_a_finished_run_fit_again(states, tmp_path):
-    state = torch.load(states / "resnet18.pth", weights_only=True)
+def test_weights_of_a_finished_run_fit_again(tmp_path):
+    state = without_values("resnet18")
     upper = ("layer2", "layer3", "layer4")
     parts = {
         f"{'upper' if k.startswith(upper) else 'trunk'}.{k}": v for k, v in state.items() if not k.startswith("fc")
@@ -381,8 +380,8 @@ def test_archives_folders_and_addresses_are_no_files_of_weights(own, tmp_path):
             chosen(path)
 
 
-def test_a_file_that_changed_since_the_plan_is_refused(states, tmp_path):
-    path = changed(states / "resnet18.pth", tmp_path / "mine.pth")
+def test_a_file_that_changed_since_the_plan_is_refused(tmp_path):
+    path = changed(tmp_path / "mine.pth")
     experiment = experiment_with(chosen(path))
     assert found(experiment, path, tmp_path) == path
     flipped = bytearray(path.read_bytes())
@@ -392,15 +391,16 @@ def test_a_file_that_changed_since_the_plan_is_refused(states, tmp_path):
         found(experiment, path, tmp_path)
 
 
-def test_another_machine_finds_the_file_by_digest(states, tmp_path):
-    experiment = experiment_with(chosen(states / "resnet18.pth"))
+def test_another_machine_finds_the_file_by_digest(tmp_path):
+    chosen_here = changed(tmp_path / "here.pth")
+    experiment = experiment_with(chosen(chosen_here))
     with pytest.raises(InputError, match=r"are not at /there/x\.pth; copy the file into .*weights"):
         found(experiment, "/there/x.pth", tmp_path)
     (tmp_path / "weights").mkdir()
-    copy = changed(states / "mobilenet.pt", tmp_path / "weights" / "other.pt")
+    other = changed(tmp_path / "weights" / "other.pt", **{"layer5.weight": torch.ones(2)})
     right = tmp_path / "weights" / "named-otherwise.safetensors"
-    right.write_bytes((states / "resnet18.pth").read_bytes())
-    assert found(experiment, "/there/x.pth", tmp_path) == right != copy
+    right.write_bytes(chosen_here.read_bytes())
+    assert found(experiment, "/there/x.pth", tmp_path) == right != other
 
 
 def test_published_and_random_weights_need_no_file_in_a_plan(dataset):

@@ -192,18 +192,24 @@ def test_of_a_folder_foreign_formats_are_named_with_their_cure_and_an_empty_one_
     assert "empty holds no images" in told
 
 
+@pytest.fixture(scope="module")
+def of_photographs(tmp_path_factory):
+    """A run of a network for photographs, and what it wrote about its classes."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    finished_run(folder, backbone="resnet18", image_size=32)
+    return folder, json.loads((folder / "per_class.json").read_text())
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16, None])
-def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(bits, tmp_path, call):
+def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(bits, of_photographs, tmp_path):
     """None: a run of an earlier version, which kept the upper 8 of 16 bits."""
-    finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
-    report = json.loads((tmp_path / "run" / "per_class.json").read_text())
-    report |= {} if bits is None else {"image_bits": bits}
-    (tmp_path / "run" / "per_class.json").write_text(json.dumps(report))
+    run, report = of_photographs
+    (run / "per_class.json").write_text(json.dumps(report | ({} if bits is None else {"image_bits": bits})))
     dark = np.random.default_rng(0).integers(0, 1024, (40, 40)).astype(np.uint16)
     Image.fromarray(dark).save(tmp_path / "dark.png")
     shift = {8: 10 - 8, 12: 12 - 8}.get(bits, 16 - 8)
     (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
-    one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "dark.png"), str(alike)])
+    one, other = Predictor(run).predict([str(tmp_path / "dark.png"), str(alike)])
     assert one.scores == other.scores
 
 

@@ -220,10 +220,13 @@ def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
     indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
     features, targets = plain.feed.features(indices, plain.feed.prepare(draws)), plain.feed.data.targets(indices)
     losses = []
-    for training, module in ((plain, nn.Module()), (traced, traced.network.upper)):
+    with fused(traced.network.upper):  # found, and traced when they are called
+        assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 6
+    first = nn.Sequential(traced.network.upper.layer2)  # of both kinds, with another width and without
+    for training, module in ((plain, nn.Module()), (traced, first)):
         torch.manual_seed(0)
         with fused(module):
             losses.append([training.learner.step(features, targets).item() for _ in range(3)])
     assert losses[0] == losses[1]
-    assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 6
+    assert [method.__self__ for method in compiled[6:]] == list(traced.network.upper.layer2)
     assert not any("forward" in vars(module) for module in traced.network.modules())

@@ -145,8 +145,8 @@ def assert_all_learn(learners, batches):
         assert {loss.dtype for loss in losses} == {torch.float32}
 
 
-@each_place
-@each_precision
+# Where the images lie makes no difference to the batch that a method is given: both places once, as both precisions.
+@pytest.mark.parametrize(("precision", "place"), [("float32", "resident"), ("bfloat16", "host")], indirect=["place"])
 @pytest.mark.parametrize("method", list_methods(), ids=attrgetter("name"))
 def test_a_method_steps_and_scores_on_the_device_alone(method, precision, place, learner, batches):
     first = "erm" if method.sampler == get_method("erm").sampler else "db-focal"

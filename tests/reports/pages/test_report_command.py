@@ -14,7 +14,7 @@ from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.errors import InputError
 from mltbench.reports.figures import registry
 from mltbench.reports.figures.registry import FigureEntry, list_figures
-from mltbench.reports.figures.style import NotebookFigure
+from mltbench.reports.figures.style import NotebookFigure, as_svg
 from mltbench.reports.pages.report import DatasetReport, Report, write_report
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -55,8 +55,10 @@ def test_terminal_and_page_say_what_the_tables_leave_out(call, trained):
     assert (status, "did you mean 'digits'" in error) == (2, True)
 
 
-def test_a_report_is_whole_and_only_what_it_says_it_is(call, trained, tmp_path):
+def test_a_report_is_whole_and_only_what_it_says_it_is(call, trained, monkeypatch):
     """What an earlier report left goes, what is somebody's own stays; a part does not replace the whole."""
+    entry = next(entry for entry in list_figures() if entry.name == "groups")  # the others take seconds to draw
+    monkeypatch.setattr(registry._REGISTERED, "by_name", {entry.name: entry})
 
     def written(folder):
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -92,8 +94,14 @@ def test_only_runs_that_are_shown_are_resampled(call, trained):
     assert "resamples of the test images" not in page  # without a second row there is nothing that they are for
 
 
-def test_own_images_with_another_network_have_rows_figures_and_plain_names(call, dataset, store, settings):
+def test_own_images_with_another_network_have_rows_figures_and_plain_names(call, dataset, store, settings, monkeypatch):
     """As after `run --backbone NAME --weights FILE`: every run has settings that differ from the dataset's own."""
+
+    def write_quickly(figure, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.svg").write_text(as_svg(figure))
+
+    monkeypatch.setattr(registry, "write_figure", write_quickly)  # the fonts of a PDF take a second a figure
     choice = BackboneChoice(weights="random")
     plan = build_plan(dataset, ["erm", "rs"], seeds=[0], overrides=QUICK, recipe="digits-smoke", backbone=choice)
     assert not run_plan(plan, store, settings).failed

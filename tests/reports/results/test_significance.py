@@ -119,7 +119,8 @@ def test_weights_are_what_copies_of_images_give(seed, hidden):
     labels[generator.rand(60, 5) < hidden] = 255
     weights = resample_weights(60, 70, seed=seed)
     found = weighted_average_precision(scores, labels, weights)
-    for row, counts in zip(found, weights, strict=True):
+    assert found.shape == (70, 5)
+    for row, counts in zip(found[seed::4], weights[seed::4], strict=True):  # scikit-learn takes a millisecond for each
         copies = np.repeat(np.arange(60), counts)
         for c, value in enumerate(row):
             known = copies[labels[copies, c] != 255]
