@@ -113,7 +113,7 @@ def _conditions(node: ast.AST) -> Iterator[ast.expr]:
     )
     for test in tests:
         plain = isinstance(test, ast.Compare) and not isinstance(test.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE)
-        if not plain and not isinstance(test, ast.UnaryOp):
+        if not plain and not isinstance(test, ast.UnaryOp) and ast.unparse(test) != "TYPE_CHECKING":
             yield test
 
 

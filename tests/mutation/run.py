@@ -213,7 +213,7 @@ def fails_anew(mutant, tests, options):
     return pytest.main([*options, "--exitfirst", *files], [Chosen(tests)] if mutant else []) != 0
 
 
-def run_room(room, modules, survivors_alone, results):
+def run_room(room, modules, survivors_alone, every, results):
     """Run the mutants of some modules of a room; write what was found as JSON."""
     os.chdir(ROOT)
     os.environ.update(OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="mutants")  # test files share the rendered scenes
@@ -225,7 +225,7 @@ def run_room(room, modules, survivors_alone, results):
     listed = {key: row[REASON] for key, row in read_survivors().items()}
     default = "equivalent or noticed" if survivors_alone else ""
     found = [mutant for module in modules for mutant in mutants_of(module, (ROOT / module).read_text())]
-    mutants = [mutant for mutant in found if not listed.get(mutant.key, default)]
+    mutants = [mutant for mutant in found if not listed.get(mutant.key, default)][::every]
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     sessions = [folder / name / "session" for name in ("first", "second")]
     for session in sessions:
@@ -270,7 +270,7 @@ def chosen(words):
 
 
 def record(rows, existing):
-    """Write what was found of some modules into both tables; return the counts of all modules."""
+    """Write what was found of some modules into both tables; return the counts of these modules."""
     modules = {key[0] for key in existing}
     listed = {key: row for key, row in read_survivors().items() if key[0] not in modules or row[REASON]}
     listed = {key: row for key, row in listed.items() if key[0] not in modules or key in existing}
@@ -278,16 +278,28 @@ def record(rows, existing):
         if not noticed:
             listed[key] = {**dict(zip(KEY, key, strict=True)), "line": line, "tests": tests, REASON: ""}
     write(SURVIVORS, sorted(listed.values(), key=lambda row: (row["module"], int(row["line"]))))
-    equivalent = Counter(key[0] for key, row in listed.items() if row[REASON])
     survived = Counter(key[0] for key, row in listed.items() if not row[REASON])
-    counts = read(COUNTS, ("module",))
-    for module, mutants in Counter(key[0] for key in existing).items():
-        killed = mutants - survived[module] - equivalent[module]
-        row = {"module": module, "mutants": mutants, "killed": killed, "survived": survived[module]}
-        score = killed / max(killed + survived[module], 1)
-        counts[(module,)] = {**row, "equivalent": equivalent[module], "score": f"{score:.3f}"}
-    write(COUNTS, [counts[key] for key in sorted(counts)])
-    return [counts[(module,)] for module in sorted(modules)]
+    equivalent = Counter(key[0] for key, row in listed.items() if row[REASON])
+    mutants = Counter(key[0] for key in existing)
+    counts = [count(module, mutants[module], survived[module], equivalent[module]) for module in sorted(modules)]
+    table = read(COUNTS, ("module",)) | {(row["module"],): row for row in counts}
+    write(COUNTS, [table[key] for key in sorted(table)])
+    return counts
+
+
+def count(module, mutants, survived, equivalent):
+    killed = mutants - survived - equivalent
+    row = {"module": module, "mutants": mutants, "killed": killed, "survived": survived, "equivalent": equivalent}
+    return {**row, "score": f"{killed / max(killed + survived, 1):.3f}"}
+
+
+def sampled(rows):
+    """The counts of a sample, which no table keeps."""
+    mutants, survived = (
+        Counter(key[0] for key, *_ in rows),
+        Counter(key[0] for key, _, noticed, _ in rows if not noticed),
+    )
+    return [count(module, mutants[module], survived[module], 0) for module in mutants]
 
 
 def read(path, key):
@@ -317,7 +329,6 @@ def report(counts):
     print(f"{'module':42}{''.join(f'{name:>12}' for name in names)}{'score':>8}")
     for row in [*counts, {"module": "all", **total, "score": share}]:
         print(f"{row['module']:42}{''.join(f'{row[name]:>12}' for name in names)}{float(row['score']):>8.1%}")
-    print(f"{total['survived']} survivors are listed in {SURVIVORS.relative_to(ROOT)}")
     return share >= GOAL
 
 
@@ -325,20 +336,22 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("modules", nargs="*", help="rooms or modules; all without any")
     options.add_argument("--survivors", action="store_true", help="run again what survived, alone")
+    options.add_argument("--every", type=int, default=1, help="one in so many mutants, for a look: no table is written")
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="rooms at a time")
     options.add_argument("--results", type=Path, help=argparse.SUPPRESS)
     options = options.parse_args()
     rooms = chosen(options.modules)
     if options.results:
         [(room, modules)] = rooms.items()
-        run_room(room, modules, options.survivors, options.results)
+        run_room(room, modules, options.survivors, options.every, options.results)
         return
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         jobs = {}
         for number, modules in enumerate(rooms.values()):
             results = Path(folder, f"{number}.json")
-            words = [*modules, *(["--survivors"] if options.survivors else []), "--results", results]
+            words = [*modules, *(["--survivors"] if options.survivors else []), "--every", str(options.every)]
+            words += ["--results", results]
             jobs[pool.submit(subprocess.run, [sys.executable, __file__, *words])] = results
         counts = []
         for job in as_completed(jobs):
@@ -346,7 +359,8 @@ def main():
                 pool.shutdown(cancel_futures=True)
                 sys.exit(job.result().returncode)
             rows, existing = json.loads(jobs[job].read_text())
-            counts += record([(tuple(key), *rest) for key, *rest in rows], {tuple(key) for key in existing})
+            rows = [(tuple(key), *rest) for key, *rest in rows]
+            counts += sampled(rows) if options.every > 1 else record(rows, {tuple(key) for key in existing})
     reached = report(sorted(counts, key=lambda row: row["module"]))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
     sys.exit(not reached)
