@@ -11,7 +11,7 @@ from mltbench.datasets.long_tail.drawing import choose_like
 from mltbench.errors import InputError
 from numpy.random import RandomState
 
-steady = settings(derandomize=True, deadline=None, max_examples=60)
+steady = settings(derandomize=True, deadline=None, max_examples=30)
 
 
 def random_labels(images, classes, seed):

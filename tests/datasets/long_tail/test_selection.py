@@ -134,6 +134,13 @@ def test_rows_come_in_the_order_that_is_asked_for_and_else_in_that_of_the_set():
     assert select_head_to_tail(labels[[0, 1, 0, 0, 0, 0, 0, 0, 1]], (1, 2), OneEnd("first"))[-2:] == [8, 1]
 
 
+def test_of_equal_classes_the_first_comes_first_and_what_is_unknown_counts_nothing():
+    assert head_to_tail_order(np.eye(40, dtype=np.uint8)) == list(range(40))
+    # Nobody knows the first two classes together: p(i|j) of the others sum up to 2, 2 and 1/2 + 1/2 + 1.
+    unknown = np.array([[1, -1, 0], [-1, 1, 1], [1, -1, 1], [-1, 1, 0]], dtype=np.int8).view(np.uint8)
+    assert head_to_tail_order(unknown) == [0, 1, 2]
+
+
 def test_targets_are_one_for_each_class():
     with pytest.raises(InputError, match="2 targets for 3 classes"):
         select_head_to_tail(TOY, (3, 2), random.Random(0))
