@@ -102,14 +102,17 @@ def test_splits_are_drawn_one_after_the_other_from_the_seed(seed, groups):
         rows = choose_like(labels[pool], labels[model], size, seed=seed or 0, groups=of_pool, **limits)
         return [pool[row] for row in rows]
 
-    rows, _ = divide(labels, [None] * 200, SplitOptions(seed=seed, test_share=0.2, validation_share=0.1), groups=groups)
+    rows, _ = divide(
+        labels, [None] * 200, SplitOptions(seed=seed, test_share=0.2, validation_share=0.13), groups=groups
+    )
     assert rows["test"] == drawn(everything, everything, 40, largest_share=0.2)
     left = [i for i in everything if i not in rows["test"]]
-    assert rows["validation"] == drawn(left, rows["test"], round(0.1 * len(left)), largest_share=0.1)
+    assert 0.13 * len(left) % 1 > 0.5
+    assert rows["validation"] == drawn(left, rows["test"], round(0.13 * len(left)), largest_share=0.13)
     assert rows["train"] == [i for i in left if i not in rows["validation"] and labels[i].any()]
 
     # A long tail is cut from the images with labels; validation is drawn from all that it leaves over.
-    options = SplitOptions(seed=seed, long_tail="max=20,min=2,power=3")
+    options = SplitOptions(seed=seed, long_tail="max=20,min=2,power=3", validation_share=0.158)
     rows, _ = divide(labels, GIVEN, options, groups=groups)
     candidates = [i for i in range(150) if labels[i].any()]
     targets = pareto_targets(4, largest=20, smallest=2, power=3)
@@ -118,7 +121,7 @@ def test_splits_are_drawn_one_after_the_other_from_the_seed(seed, groups):
     assert rows["train"] == [candidates[i] for i in chosen]
     held = {groups[i] for i in rows["train"]} if groups else set()
     free = [i for i in range(150) if i not in rows["train"] and not (groups and groups[i] in held)]
-    assert rows["validation"] == drawn(free, rows["test"], round(0.15 * 150))
+    assert rows["validation"] == drawn(free, rows["test"], 24)
     assert rows["test"] == list(range(150, 200))
 
 
@@ -191,6 +194,12 @@ def test_with_a_long_tail_validation_is_what_the_cut_leaves_over():
     assert np.abs(labels[rows["validation"]].sum(0) - wanted).max() < 1
     left = re.search(r"validation: 22 of the (\d+) images that the long tail leaves over, seed 0", "\n".join(remarks))
     assert int(left[1]) == len(left_over)
+
+
+def test_of_a_long_tail_one_image_is_left_for_validation_at_least():
+    labels = np.ones((200, 4), np.uint8)
+    rows, _ = divide(labels, GIVEN, SplitOptions(long_tail="max=20", validation_share=0.001))
+    assert len(rows["validation"]) == 1
 
 
 def test_fewer_images_than_wanted_are_taken_and_said():

@@ -75,6 +75,10 @@ def test_the_rows_are_those_of_the_exchanges_computed_from_all_labels(seed):
     # No class gives more than a fifth.
     limited = by_whole_matrices(pool, model, size, seed=seed, most=counts // 5)
     assert choose_like(pool, model, size, seed=seed, largest_share=0.2) == limited
+    # Nobody wants the last class, and every image has a label: some are added though that makes the classes worse.
+    pool[~pool.any(axis=1), 0], model[:, -1] = 1, 0
+    unwanted = by_whole_matrices(pool, model, size, seed=seed, most=pool.sum(0, dtype=int) // 2)
+    assert choose_like(pool, model, size, seed=seed, largest_share=0.5) == unwanted
 
 
 @pytest.mark.parametrize("seed", range(8))
