@@ -79,6 +79,10 @@ def test_the_rows_are_those_of_the_exchanges_computed_from_all_labels(seed):
     pool[~pool.any(axis=1), 0], model[:, -1] = 1, 0
     unwanted = by_whole_matrices(pool, model, size, seed=seed, most=pool.sum(0, dtype=int) // 2)
     assert choose_like(pool, model, size, seed=seed, largest_share=0.5) == unwanted
+    # Nor has the pool a class that the model has.
+    pool[:, -1], model[:, -1] = 0, 1
+    absent = by_whole_matrices(pool, model, size, seed=seed, most=pool.sum(0, dtype=int))
+    assert choose_like(pool, model, size, seed=seed) == absent
 
 
 @pytest.mark.parametrize("seed", range(8))
