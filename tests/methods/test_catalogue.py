@@ -1,16 +1,15 @@
 import csv
 import json
-import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
 from mltbench.methods.catalogue import TABLES, register_method
-from mltbench.methods.method import Method
+from mltbench.methods.method import METHODS, Method
 from mltbench.methods.part import PARTS, Part
+from mltbench.registry import NamedEntries
 
 # Tables 1 and 2, and the ablations: how a row is printed, and what it has besides every image once and a linear layer.
 RS = "class-aware"
@@ -180,7 +179,7 @@ def test_a_part_registers_itself_and_its_kind_is_taken_once(monkeypatch):
             pass
 
 
-def test_another_package_offers_methods_by_entry_point(tmp_path):
+def test_another_package_offers_methods_by_entry_point(own_registrations, monkeypatch, tmp_path):
     (tmp_path / "visiting.py").write_text(
         "from mltbench.methods.catalogue import register_method\n"
         "from mltbench.methods.method import Method\n"
@@ -190,8 +189,11 @@ def test_another_package_offers_methods_by_entry_point(tmp_path):
     described.mkdir()
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: visiting\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text("[mltbench.methods]\nvisitor = visiting\n")
-    code = "import mltbench; print(mltbench.get_method('visitor').title)"
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert answer.stdout.strip() == "Visitor", answer.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    # So that it is forgotten afterwards.
+    monkeypatch.setitem(sys.modules, "visiting", None)
+    del sys.modules["visiting"]
+    # As in a process that has not loaded them yet.
+    NamedEntries("method", *METHODS.sources, installed=METHODS.installed).load()
+    assert get_method("visitor").title == "Visitor"
