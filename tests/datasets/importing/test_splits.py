@@ -137,6 +137,11 @@ def test_splits_that_are_given_stay_as_they_are():
     assert rows["test"] == list(range(3, 1100, 4))
     assert rows["train"] == [i for i in range(1100) if i % 4 in (1, 2) and labels[i].any()]
     assert len(remarks) == 1
+    # A long tail is cut from the training images alone.
+    tailed, _ = divide(labels, given, SplitOptions(long_tail="max=30,min=3"))
+    assert (tailed["validation"], tailed["test"]) == (rows["validation"], rows["test"])
+    assert len(tailed["train"]) < 60
+    assert set(tailed["train"]) < set(rows["train"])
 
 
 @pytest.mark.parametrize(
@@ -180,12 +185,20 @@ def test_no_class_gives_more_than_its_share_and_the_small_ones_none():
     ]
 
 
+def test_a_class_is_of_the_tail_below_twenty_images():
+    labels = np.vstack([np.repeat(np.eye(4, dtype=np.uint8), (99, 23, 22, 5), axis=0), np.ones((1, 4), np.uint8)])
+    _, remarks = divide(labels, ["train"] * 149 + ["test"], SplitOptions(), class_names=NAMES)
+    # Of 23 dogs 20 are left.
+    assert remarks[1] == "validation: classes lost 0 to 14 images, of the tail: heron 22 -> 19"
+
+
 def test_with_a_long_tail_validation_is_what_the_cut_leaves_over():
     labels = small_labels(200)
     rows, remarks = divide(labels, GIVEN, SplitOptions(long_tail="max=20,min=2"), class_names=NAMES)
     without, _ = divide(labels, GIVEN, SplitOptions(long_tail="max=20,min=2", validation=False), class_names=NAMES)
     # It takes nothing from train.
     assert rows["train"] == without["train"]
+    assert "validation" not in without
     assert len(rows["validation"]) == round(0.15 * 150)
     assert not set(rows["validation"]) & set(rows["train"] + rows["test"])
     # As frequent as in the test split, as far as what is left over has them.
