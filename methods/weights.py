@@ -55,7 +55,7 @@ def image_mean_weights(labels: Tensor, class_weights: Tensor, known: Tensor | No
     its known classes, where `known` `(N, C)` says that some are not.
     """
     number = labels.sum(dim=1, keepdim=True)
-    mean = (labels * class_weights).sum(dim=1, keepdim=True) / number.clamp(min=1)
+    mean = (labels * class_weights).sum(dim=1, keepdim=True) / number
     everything = class_weights.mean()
     if known is not None:
         everything = (known * class_weights).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)

@@ -239,7 +239,7 @@ class _Draws:
         if number < wanted:
             text += f" ({wanted:,} wanted; no class gives more than {self.options.share(name):.4g} of its images"
             text += ", and groups stay whole)" if self.groups else ")"
-        had, has = (self.labels[rows].sum(axis=0, dtype=np.int64) for rows in (before, after))
+        had, has = (self.labels[rows].sum(axis=0) for rows in (before, after))
         lost = had - has
         span = f"{lost.max():,}" if lost.min() == lost.max() else f"{lost.min():,} to {lost.max():,}"
         cost = f"{name}: classes lost {span} images" if lost.any() else f"{name}: no class lost an image"

@@ -48,7 +48,7 @@ def choose_like(
     rows, classes = np.nonzero(pool == 1)
     share = Fraction(str(largest_share))  # .29 of 100 are 29, which floats miss
     most = np.array([int(share * n) for n in np.bincount(classes, minlength=pool.shape[1]).tolist()])
-    counts = (model == 1).sum(axis=0, dtype=np.int64)
+    counts = (model == 1).sum(axis=0)
     wanted = np.minimum((2 * counts * size + len(model)) // (2 * len(model)), most)  # rounded shares
     draw, generator = _Draw(unit_of, rows, classes, size=size, wanted=wanted, most=most), RandomState(seed)
     best, least = draw.chosen, IMPOSSIBLE

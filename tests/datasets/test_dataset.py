@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 from dataclasses import replace
 
@@ -31,10 +32,15 @@ def make_dataset(split, opened=None, **changes):
         ({"ids": np.array(list("abcdef"))}, "7 images, 7 label rows, 6 ids"),
         ({"ids": np.array(list("abcdeff"))}, "not unique"),
         ({"labels": np.full((7, 4), 2)}, "labels must be 0, 1 or -1"),
+        ({"labels": np.eye(7, 4, dtype=np.int8)}, r"labels must be uint8 and ids strings; got int8 and <U1\."),
+        ({"ids": np.arange(7)}, "got uint8 and int64"),
+        ({"images": np.zeros((8, 5, 4, 3), np.uint8)}, "8 images, 7 label rows, 7 ids"),
+        ({"labels": np.eye(8, 4, dtype=np.uint8)}, "7 images, 8 label rows, 7 ids"),
     ],
 )
 def test_what_is_no_split_is_refused(split, change, message):
-    parts = {"images": split.images, "labels": split.labels, "ids": split.ids}
+    parts = {"images": split.images, "labels": split.labels, "ids": np.array(list("abcdefg"))}
+    assert len(Split(**parts)) == 7
     with pytest.raises(InputError, match=message):
         Split(**{**parts, **change})
 
@@ -65,6 +71,37 @@ def test_digest_follows_every_part(split, small_labels):
     assert len({digest(**change) for change in changes}) == len(changes)
     # Where an array lies in memory is no part of what it holds.
     assert digest(images=np.asfortranarray(split.images), labels=np.asfortranarray(small_labels)) == digest()
+
+
+def test_a_split_is_known_by_the_bytes_of_all_that_it_holds(split, monkeypatch):
+    expected = hashlib.sha256(b"(7, 5, 4, 3) (7, 4)\nimage-0\nimage-1\nimage-2\nimage-3\nimage-4\nimage-5\nimage-6")
+    expected.update(split.labels.tobytes() + split.images.tobytes())
+    for ids_at_once in (2, 3, 7, 4096):
+        monkeypatch.setattr(dataset_module, "IDS_AT_ONCE", ids_at_once)
+        assert replace(split).digest == expected.hexdigest()
+    assert replace(split, recorded_digest="as recorded").digest == "as recorded"
+
+
+def test_splits_that_are_open_already_make_a_dataset(split):
+    test = replace(split, images=split.images ^ 1)
+    dataset = Dataset.in_memory("toy", iter(CLASSES), {"test": test, "train": split})
+    assert (dataset.name, dataset.classes, dataset.splits) == ("toy", CLASSES, ("train", "test"))
+    assert (dataset.split("train"), dataset.split("test")) == (split, test)
+    lines = [*CLASSES, f"test {test.digest}", f"train {split.digest}"]
+    assert dataset.digest == hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    with pytest.raises(InputError, match="toy has no validation split, which it scores"):
+        dataset.require_validation("it")
+    make_dataset(split).require_validation("it")
+
+
+def test_labels_that_are_stored_apart_are_read_without_the_images(split):
+    opened, other = [], split.labels[:, ::-1].copy()
+    dataset = make_dataset(split, opened, label_openers={"train": lambda: other})
+    assert dataset.labels("train") is other
+    assert dataset.statistics.counts.tolist() == [1, 2, 3, 6]
+    assert opened == []
+    assert dataset.labels("test") is dataset.split("test").labels
+    assert opened == ["test"]
 
 
 def test_splits_open_once_and_only_when_asked(split, small_labels):

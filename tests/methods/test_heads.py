@@ -40,6 +40,26 @@ def test_label_graph_matches_naive_loops(threshold, weight, seed):
     np.testing.assert_allclose(graph, naive_graph(labels, threshold, weight), rtol=1e-6, atol=1e-7)
 
 
+def test_where_a_probability_is_unknown_there_is_no_edge():
+    conditional = np.array([[1, np.nan, 0.4], [0.7, 1, 0.3], [0.4, np.nan, 1]])
+    # Edges from 0 to 1, for p(1|0) = .7, to 2 from exactly the threshold on, and back.
+    edges = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]])
+    graph = np.array([[1, 0.1, 0.1], [0, 1, 0], [0.2, 0, 1]])
+    expected = graph / np.sqrt(np.outer([1.2, 1, 1.2], [1.2, 1, 1.2]))
+    found = label_graph(conditional, graph_threshold=0.4, graph_weight=0.2)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert ((found > 0) == (edges + np.eye(3) > 0)).all()
+
+
+def test_a_graph_head_draws_its_first_convolution_first(small_statistics):
+    torch.manual_seed(3)
+    head = LabelGraph(graph_width=7).build(6, small_statistics, np.ones((4, 12), np.float32))
+    torch.manual_seed(3)
+    for parameter, shape in ((head.first, (12, 7)), (head.second, (7, 6))):
+        assert torch.equal(parameter, torch.empty(shape).uniform_(-(shape[1] ** -0.5), shape[1] ** -0.5))
+    assert (LabelGraph.needs_word_vectors, Linear.needs_word_vectors) == (True, False)
+
+
 def test_linear_head_starts_small_and_unbiased():
     statistics = ClassStatistics.from_counts([5] * 80, 100)
     layer = Linear().build(256, statistics, None)

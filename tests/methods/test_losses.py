@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from mltbench import ClassStatistics, InputError, create_loss, list_methods
+from mltbench.methods.weights import effective_number_weights
 
 NAMES = [method.name for method in list_methods() if method.loss is None]
 
@@ -89,6 +90,26 @@ def test_well_scored_cells_keep_a_finite_gradient(gamma, small_statistics):
     build("focal", small_statistics, gamma=gamma)(logits, torch.tensor([[1, 0, 0, 1]])).backward()
     assert logits.grad.isfinite().all()
     assert logits.grad.abs().max() < 1e-6
+    if gamma == 0.5:
+        # As if the smallest normal float were wrong with it: s tiny^gamma sigmoid(-30), in the mean of four cells.
+        expected = 2 * np.finfo(np.float32).tiny ** 0.5 * np.exp(-30.0) / 4
+        assert logits.grad[0, 1].item() == pytest.approx(expected, rel=0.02)
+
+
+def test_without_a_slope_every_weight_is_the_same_in_single_precision_too(small_statistics):
+    # Of the image without labels the ratio is infinite, and 0 times infinity is no number.
+    loss = build("r-bce", small_statistics, beta=0)
+    cells = loss.elementwise(torch.zeros(2, 4), torch.tensor([[0, 0, 0, 0], [1, 0, 1, 0]]))
+    np.testing.assert_allclose(cells.numpy(), np.full((2, 4), 0.6 * np.log(2)), rtol=1e-6)
+
+
+def test_effective_numbers_are_rounded_as_published(small_statistics):
+    # 1 - beta is that of the given beta; beta^n is rounded to single precision before it leaves 1.
+    weights = effective_number_weights(np.array([1, 6, 50, 5000]), cb_beta=0.999)
+    np.testing.assert_allclose(weights, [1.00001287, 0.167085454, 0.0204944368, 0.00100676704], rtol=1e-7)
+    np.testing.assert_allclose(weights, 0.001 / (1 - 0.999 ** np.array([1, 6, 50, 5000])), rtol=5e-5)
+    assert weights.dtype == np.float32
+    assert effective_number_weights(np.array([1, 6]), cb_beta=0).tolist() == [1, 1]
 
 
 def test_a_class_in_every_image_has_no_bias():

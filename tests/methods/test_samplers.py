@@ -99,3 +99,56 @@ def test_instance_balanced_epochs_are_permutations():
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 4
     assert ClassAware.drop_last
     assert not InstanceBalanced.drop_last
+
+
+def plain_draws(labels, images, length, epochs, generator):
+    """Epochs of a cycle of classes and a cycle of images for each class, as they are described."""
+    classes, drawn = [], []
+    members, queues = [np.flatnonzero(column == 1).astype(np.int32) for column in labels.T], [[] for _ in labels.T]
+    order = np.arange(labels.shape[1])
+    for _ in range(epochs):
+        epoch = []
+        while len(epoch) < length:
+            if not classes:
+                generator.shuffle(order)
+                classes = order.tolist()
+            c = classes.pop(0)
+            for _ in range(images):
+                if len(epoch) == length:
+                    break
+                if not queues[c]:
+                    generator.shuffle(members[c])
+                    queues[c] = members[c].tolist()
+                epoch.append(queues[c].pop(0))
+        drawn.append(epoch)
+    return drawn
+
+
+@pytest.mark.parametrize(("images", "fraction", "length"), [(3, 0.25, 9), (1, 0.5, 18), (5, 1, 36)])
+def test_draws_are_those_of_plain_cycles(images, fraction, length):
+    labels = (np.random.default_rng(1).random((20, 4)) < [0.4, 0.3, 0.2, 0.1]).astype(np.uint8)
+    labels[:9, 0], labels[9:, 0], labels[19] = 1, 0, [255, 1, 255, 1]
+    sampler = ClassAware(images_per_visit=images, epoch_fraction=fraction)
+    assert sampler.epoch_length(labels) == length
+    expected = plain_draws(labels, images, length, 12, np.random.default_rng(0))
+    assert [epoch.tolist() for epoch in draw(labels, 12, sampler=sampler)] == expected
+    assert (InstanceBalanced().kind, sampler.kind) == ("instance-balanced", "class-aware")
+
+
+def test_every_image_once_is_a_permutation_of_the_generator_that_was_given():
+    generator = np.random.default_rng(0)
+    for epoch in draw(single_label_matrix(20, 5), 3, sampler=InstanceBalanced()):
+        assert epoch.tolist() == generator.permutation(25).tolist()
+
+
+@pytest.mark.parametrize("sampler", [InstanceBalanced(), ClassAware()])
+def test_a_stream_continues_from_its_state(sampler):
+    labels = single_label_matrix(10, 6, 4, 2)
+    stream, other = (sampler.open(labels, np.random.default_rng(seed)) for seed in (0, 1))
+    stream.next_epoch()
+    state = stream.state()
+    expected = [stream.next_epoch().tolist() for _ in range(5)]
+    # The state is a copy, whichever stream goes on, and however often it is loaded.
+    for again in (other, stream, other):
+        again.load_state(state)
+        assert [again.next_epoch().tolist() for _ in range(5)] == expected

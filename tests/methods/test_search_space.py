@@ -5,12 +5,49 @@ import pytest
 from mltbench import Choice, InputError, Interval, get_method, list_methods
 from mltbench.methods.catalogue import VALUES
 from mltbench.methods.heads import LabelGraph
-from mltbench.methods.part import PARTS
+from mltbench.methods.part import PARTS, as_type_of
 from mltbench.methods.plugins import ModuleLoss
 from mltbench.methods.samplers import ClassAware
+from mltbench.methods.search_space import range_from_json
 
 METHODS = [method.name for method in list_methods()]
 SUITE_PARTS = [part() for slot in PARTS.values() for part in slot.values() if part is not ModuleLoss]
+# Default, lowest and highest number that is allowed, range that is searched, the paper's value, searched by default.
+TOLERANCE = {
+    "negative_scale": (5, (0.001, 1000), "1 to 20, log", 5, True),
+    "kappa": (0.05, (0, 10), "0 to 0.3, linear", 0.05, True),
+    "nu": ("published", None, "published or paper", "published", False),
+}
+DECLARED = {
+    "instance-balanced": {},
+    "class-aware": {
+        "images_per_visit": (3, (1, 1000), "1 to 12, log, whole", 3, True),
+        "epoch_fraction": (0.25, (0.001, 100), "0.0625 to 1, log", 0.25, False),
+    },
+    "inverse-square-root": {},
+    "effective-number": {
+        "cb_beta": (0.9, (0, 0.999999), "0.9 or 0.99 or 0.999 or 0.9999", None, True),
+        "cb_mode": ("average_w", None, "average_w or by_class", None, True),
+    },
+    "rebalanced": {
+        "alpha": (0.1, (0, 100), "0.01 to 1, log", 0.1, True),
+        "beta": (10, (0, 10_000), "0.1 to 100, log", 10, True),
+        "mu": (0.3, (0, 1), "0 to 1, linear", 0.3, True),
+    },
+    "negative-tolerant": TOLERANCE,
+    "symmetric-tolerant": TOLERANCE,
+    "label-margin": {"ldam_margin": (2, (0, 100), "0.1 to 10, log", None, True)},
+    "focal": {
+        "gamma": (2, (0, 20), "0 to 5, linear", 2, True),
+        "focal_scale": (2, (0, 1000), "0.5 to 8, log", 2, False),
+    },
+    "linear": {},
+    "label-graph": {
+        "graph_threshold": (0.4, (0, 1), "0.05 to 0.95, linear", None, True),
+        "graph_weight": (0.25, (0, 1), "0.05 to 0.95, linear", None, True),
+        "graph_width": (1024, (1, 65536), "256 or 512 or 1024", None, True),
+    },
+}
 
 
 def test_a_grid_is_even_on_its_own_scale_and_holds_both_ends():
@@ -18,6 +55,22 @@ def test_a_grid_is_even_on_its_own_scale_and_holds_both_ends():
     assert Interval(low=0, high=1).grid(5) == (0, 0.25, 0.5, 0.75, 1)
     assert Interval(low=1, high=3, whole=True).grid(5) == (1, 2, 3)
     assert Choice(options=("a", "b")).grid(7) == ("a", "b")
+    # Exactly, or 10.000000000000002 would be another experiment than 10.
+    assert Interval(low=0.01, high=1, scale="log").grid(5) == (0.01, 0.0316227766017, 0.1, 0.316227766017, 1)
+    assert Interval(low=1, high=12, scale="log", whole=True).grid(4) == (1, 2, 5, 12)
+
+
+def test_a_range_holds_its_ends_and_nothing_beyond():
+    for searched in (Interval(low=1, high=3), Interval(low=1, high=3, whole=True), Choice(options=(1, 3))):
+        assert [value in searched for value in (0.999, 1, 3, 3.001, "2")] == [False, True, True, False, False]
+
+
+def test_a_range_is_whole_in_its_json():
+    ranges = [searched for part in SUITE_PARTS for searched in part.search_space.values()]
+    assert {searched.kind for searched in ranges} == {"int", "float", "choice"}
+    for searched in (*ranges, Interval(low=1, high=3)):
+        again = range_from_json(json.loads(json.dumps(searched.as_json())))
+        assert (again.text, again.paper, again.as_json()) == (searched.text, searched.paper, searched.as_json())
 
 
 @pytest.mark.parametrize(
@@ -42,14 +95,59 @@ def test_a_range_that_cannot_be_searched_and_a_value_out_of_range_are_refused(ma
 
 
 @pytest.mark.parametrize("part", SUITE_PARTS, ids=lambda part: part.kind)
-def test_the_papers_value_is_the_default(part):
-    assert set(part.search_space) == set(part.as_json()) - {"kind"}
+def test_hyper_parameters_have_their_defaults_and_ranges(part):
+    declared = DECLARED[part.kind]
+    assert part.as_json() == {"kind": part.kind, **{name: default for name, (default, *_) in declared.items()}}
+    assert part.ranges == {name: allowed for name, (_, allowed, *_) in declared.items() if allowed}
     for name, searched in part.search_space.items():
-        assert searched.paper is None or searched.paper == getattr(part, name)
+        assert (searched.text, searched.paper, searched.tuned) == declared[name][2:]
+        # The paper's value is the default.
+        assert searched.paper in (None, getattr(part, name))
 
 
-@pytest.mark.parametrize("dataset", VALUES)
+@pytest.mark.parametrize("part", SUITE_PARTS, ids=lambda part: part.kind)
+def test_the_lowest_and_the_highest_number_are_allowed_and_none_beyond(part):
+    for name, allowed in part.ranges.items():
+        of_its_type = type(getattr(part, name))
+        for number, beyond in zip(allowed, (-math.inf, math.inf), strict=True):
+            kept = getattr(part.with_parameters(**{name: number}), name)
+            assert (kept, type(kept)) == (number, of_its_type)
+            wrong = number + math.copysign(1, beyond) if of_its_type is int else math.nextafter(number, beyond)
+            with pytest.raises(InputError, match=f"{name}=.* is out of range"):
+                part.with_parameters(**{name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "taken"),
+    [(1.5, 2, 2.0), (1.5, 2.5, 2.5), (1, 2, 2), (True, False, False), ("a", "b", "b"), ((1, 2), 3, (3,)),
+     ((1, 2), [4, 5], (4, 5)), ((1, 2), (6,), (6,))],
+)  # fmt: skip
+def test_a_value_takes_the_type_of_the_default(default, value, taken):
+    found = as_type_of(default, value, "name")
+    assert (found, type(found)) == (taken, type(taken))
+
+
+@pytest.mark.parametrize(
+    ("default", "value"),
+    [
+        (1.5, True),
+        (1.5, "2"),
+        (1, 2.0),
+        (1, True),
+        (True, 1),
+        ("a", 1),
+        ((1, 2), True),
+        ((1, 2), [3, 4.0]),
+        ((1,), "3"),
+    ],
+)
+def test_a_value_of_another_type_than_the_default_is_refused(default, value):
+    with pytest.raises(InputError, match=r"name=.* must be of type"):
+        as_type_of(default, value, "name")
+
+
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("dataset", VALUES)
 def test_defaults_lie_in_the_space_and_every_point_of_it_is_a_method(name, dataset):
     method = get_method(name, dataset=dataset)
     assert set(method.search_space) == set(method.parameters)

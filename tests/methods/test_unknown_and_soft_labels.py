@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mltbench import ClassStatistics, InputError, create_loss, list_methods
+from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
 from mltbench.methods import loss as loss_module
 
 NAMES = [method.name for method in list_methods() if method.loss is None]
 BY_IMAGE = {"cb-focal", "rs+cb-focal", "r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}
-IMAGES, CLASSES = 9, 6
+IMAGES, CLASSES = 10, 6
 
 
 def incomplete_batch(seed):
-    """Logits and labels: an image without labels, one without known labels, one without known cells."""
+    """Logits and labels: of the last images, one cell is known, no label, no known label, and no cell."""
     generator = np.random.default_rng(seed)
     labels = (generator.random((IMAGES, CLASSES)) < 0.4).astype(np.float64)
     labels[generator.random(labels.shape) < 0.3] = -1
-    labels[-3], labels[-2], labels[-1] = 0, np.where(np.arange(CLASSES) < 2, 0, -1), -1
+    labels[-4], labels[-2] = (np.where(known, 0, -1) for known in (np.arange(CLASSES) == 5, np.arange(CLASSES) < 2))
+    labels[-3], labels[-1] = 0, -1
     return torch.from_numpy(generator.normal(0, 3, labels.shape)), torch.from_numpy(labels)
 
 
@@ -176,6 +177,28 @@ def test_where_labels_are_not_looked_at_losses_are_the_same(name, monkeypatch):
     else:
         assert torch.equal(loss(logits, soft), checked[2])
     assert loss(logits, torch.where(labels == -1, math.nan, labels)).isnan()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_that_were_counted_are_hard_and_unknown_only_if_some_were(name, monkeypatch):
+    logits, labels = incomplete_batch(0)
+    complete = ClassStatistics.from_labels(np.vstack([np.eye(CLASSES), np.zeros((5, CLASSES))]))
+    for statistics, given, unknown in ((complete, labels.clamp(min=0), False), (statistics_of(), labels, True)):
+        expected = create_loss(name, statistics, dataset="voc-mlt").double()
+        assert expected.unchecked == (True, True)
+        with monkeypatch.context() as patch:
+            patch.setattr(loss_module, "kinds_of", lambda labels: None)
+            loss = get_method(name).build_loss(statistics, counted=True).double()
+            assert loss.unchecked == (False, unknown)
+            mean = loss(logits, given).item()
+        assert mean == pytest.approx(expected(logits, given).item(), rel=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_one_known_cell_the_mean_is_its_loss(name):
+    loss, logits, labels = build(name), incomplete_batch(0)[0], torch.full((IMAGES, CLASSES), -1)
+    labels[2, 3] = 1
+    assert loss(logits, labels).item() == loss.elementwise(logits, labels)[2, 3].item() > 0
 
 
 def test_a_compiled_loss_takes_every_kind_of_labels():

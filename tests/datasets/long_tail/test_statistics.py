@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse
 import torch
 from mltbench.datasets.long_tail import statistics as statistics_module
-from mltbench.datasets.long_tail.statistics import ClassStatistics, instance_level_frequency
+from mltbench.datasets.long_tail.statistics import GROUP_COLOURS, GROUPS, ClassStatistics, instance_level_frequency
 from mltbench.datasets.long_tail.statistics import within_class_sampling_variance as sampling_variance
 from mltbench.errors import InputError
 
@@ -131,3 +131,30 @@ def test_counts_alone_have_groups_that_part_at_twenty_and_a_hundred_and_no_co_oc
         _ = statistics.expected_frequencies
     assert statistics.group_names == ("head", "head", "medium", "medium", "tail", "tail")
     assert statistics.group_mask("medium").tolist() == [False, False, True, True, False, False]
+    assert ClassStatistics.from_counts([101, 99, 98, 3, 2, 1], 200).group_sizes == "head 1, medium 2, tail 3"
+    # A class may be in every image.
+    everywhere = ClassStatistics.from_counts([200, 7], 200)
+    assert (everywhere.known_images.tolist(), everywhere.is_complete, everywhere.num_classes) == ([200, 200], True, 2)
+
+
+def test_groups_have_one_order_and_one_colour_each():
+    assert GROUPS == ("head", "medium", "tail")
+    assert [GROUP_COLOURS[group] for group in GROUPS] == ["#0072B2", "#E69F00", "#D55E00"]
+
+
+def test_frequencies_by_hand(small_labels, small_statistics):
+    # Of the classes 6, 3, 2 and 1 images; of those with the second class, 2 hold the first, and so on.
+    assert small_statistics.joint_counts.tolist() == [[6, 2, 2, 1], [2, 3, 1, 0], [2, 1, 2, 0], [1, 0, 0, 1]]
+    by_hand = [[1, 2 / 3, 1, 1], [1 / 3, 1, 1 / 2, 0], [1 / 3, 1 / 3, 1, 0], [1 / 6, 0, 0, 1]]
+    np.testing.assert_allclose(small_statistics.conditional, by_hand, rtol=1e-15)
+    expected = np.array([11 / 3, 11 / 6, 5 / 3, 7 / 6]) / 4
+    np.testing.assert_allclose(small_statistics.expected_frequencies, expected, rtol=1e-15)
+    images = np.array([1 / 6 + 1 / 3, 1 / 6, 1, 1 / 6 + 1, 1 / 3, 1 / 6 + 1 / 2, 1 / 6]) / 4
+    np.testing.assert_allclose(instance_level_frequency(small_labels, small_statistics.counts), images, rtol=1e-15)
+    # An unknown cell is no image of the class.
+    unknown = np.where(small_labels == 0, 255, small_labels).astype(np.uint8)
+    np.testing.assert_array_equal(instance_level_frequency(unknown, small_statistics.counts), images)
+    # The second class: times 3, 6 and 2 of 11 thirds.
+    variance = ((9 / 11) ** 2 + (18 / 11) ** 2 + (6 / 11) ** 2) / 3 - 1
+    assert sampling_variance(small_labels)[1] == pytest.approx(variance, rel=1e-12)
+    assert sampling_variance(small_labels)[3] == 0

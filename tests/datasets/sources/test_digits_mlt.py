@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from mltbench.datasets.dataset import Split
 from mltbench.datasets.prepared.array_files import write_split
 from mltbench.datasets.registry import load_dataset
 from mltbench.datasets.sources.digit_scenes import INKS, enlarge_glyph, render_scene, split_digits
-from mltbench.datasets.sources.digits_mlt import CLASSES, DIGESTS, SEED
+from mltbench.datasets.sources.digits_mlt import CLASSES, DIGESTS, RATIOS, SEED, long_tailed_labels, variant_name
 from mltbench.errors import InputError
 from numpy.random import RandomState
 from sklearn.datasets import load_digits
@@ -28,6 +30,28 @@ def test_splits_have_their_pinned_digest_and_size(digits, name, images):
     assert split.digest == DIGESTS[name]
     assert (split.images.shape, split.labels.shape) == ((images, 48, 48, 3), (images, 20))
     assert split.labels.any(axis=1).all()
+
+
+# Images, largest and smallest class of each training set.
+VARIANTS = {
+    7: (2828, 1221, 159), 12: (1826, 999, 80), 20: (1308, 817, 40), 42: (989, 674, 16), 74: (884, 596, 8),
+    147: (847, 588, 4),
+}  # fmt: skip
+
+
+def test_variants_have_the_ratio_of_their_name_and_share_all_but_the_training_images(digits, data_root):
+    smallest = {ratio: smallest for ratio, (smallest, _) in RATIOS.items()} | {147: 1}
+    assert list(smallest) == list(VARIANTS)
+    for ratio, (images, most, fewest) in VARIANTS.items():
+        labels = long_tailed_labels(smallest=smallest[ratio])
+        counts = labels.sum(axis=0)
+        assert (labels.shape, counts.max(), counts.min(), most // fewest) == ((images, 20), most, fewest, ratio)
+    for ratio, (_, digest) in RATIOS.items():
+        variant = load_dataset(variant_name(ratio), data_root=data_root)
+        assert (variant.name, variant.classes) == (f"digits-mlt-{ratio}to1", CLASSES)
+        assert variant.digests == {**digits.digests, "train": digest}
+    assert len(variant.split("train")) == 884
+    assert (variant.split("test").images == digits.split("test").images).all()
 
 
 def test_splits_share_no_digit_image():
@@ -65,6 +89,15 @@ def test_a_scene_shows_the_digits_that_it_was_given_in_their_ink(ink):
         square = scene[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert ((square >= bounds[:, 0] - NOISE) & (square < bounds[:, 1] + NOISE)).all()
         assert max(square.shape) <= 24
+
+
+def test_scenes_in_every_ink_are_the_same_bytes_on_every_machine():
+    rendered, (glyphs, values) = hashlib.sha256(), split_digits(SEED)["train"]
+    for seed in range(20):
+        scene = render_scene(list(enumerate(INKS)), glyphs, values, RandomState(seed))
+        rendered.update(scene.tobytes())
+    # As they were when the pretext task was trained on them.
+    assert rendered.hexdigest() == "2b1f7e7dcd37bef7b6a1ee919fc935fac9d0033ae3ab1a52dc1c195f5f83c9b7"
 
 
 @pytest.mark.parametrize("size", [8, 15, 20, 24])
