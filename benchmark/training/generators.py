@@ -39,8 +39,9 @@ class GeneratorTurns:
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        self.load(training, generator_states(self.device))
+        begun = generator_states(self.device)
         set_generator_states(before, self.device)
+        self.load(training, begun)
 
     def state(self, training: object) -> Mapping[str, Any]:
         """Return the states of a training's generators, as tensors and plain values."""

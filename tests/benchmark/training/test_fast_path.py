@@ -16,15 +16,12 @@ from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisat
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.feed import DeviceData
 from mltbench.benchmark.training.graph import NotRepeatableError, fused, without_trace
-from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import Counts, OwnLoss, Remembers, Replaces, make_training, settled
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
-
-TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -37,48 +34,6 @@ def test_every_frozen_trunk_is_the_same_with_its_normalisation_folded(name):
     with torch.no_grad():
         expected, found = trunk(images.clone()), folded(images.clone())
     assert (expected - found).abs().max() < 1e-5 * expected.abs().max()
-
-
-def small_network(seed=0):
-    torch.manual_seed(seed)
-    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(4 * 36, 5)
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("clip_norm", [1e-3, 0.5, 1e9])
-def test_the_flat_optimiser_steps_as_torch_does(clip_norm):
-    plain, flat, training = small_network(), small_network(), {**TRAINING, "clip_norm": clip_norm}
-    reference = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, foreach=False)
-    optimiser = FlatSGD(list(flat.parameters()), [], training)
-    for step in range(5):
-        images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(step))
-        reference.zero_grad()
-        plain(images).square().mean().backward()
-        torch.nn.utils.clip_grad_norm_(plain.parameters(), clip_norm)
-        reference.step()
-        optimiser.clear_gradients()
-        flat(images).square().mean().backward()
-        optimiser.clip_and_step()
-    for expected, found in zip(plain.parameters(), flat.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-        assert found.untyped_storage().data_ptr() == optimiser.flat.untyped_storage().data_ptr()
-
-
-def test_what_the_loss_learns_is_stepped_but_not_clipped():
-    inside, outside = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
-    optimiser = FlatSGD([inside], [outside], {**TRAINING, "weight_decay": 0.0})
-    optimiser.clear_gradients()
-    (inside.sum() + 100 * outside.sum()).backward()
-    optimiser.clip_and_step()
-    torch.testing.assert_close(inside.detach(), torch.ones(3) - 0.1 * 0.5 / 3**0.5)
-    torch.testing.assert_close(outside.detach(), torch.full((2,), 1 - 0.1 * 100))
-
-
-def test_weights_that_are_loaded_stay_in_the_buffer():
-    network, other = small_network(), small_network(1)
-    optimiser = FlatSGD(list(network.parameters()), [], TRAINING)
-    network.load_state_dict(other.state_dict())
-    assert optimiser.flat.sum().item() == pytest.approx(sum(p.sum().item() for p in other.parameters()), abs=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{}, {"saturation": 0, "hue": 0}, {"channel_permutation": False, "hue": 0}])

@@ -3,7 +3,6 @@ import pytest
 import torch
 from mltbench.benchmark.experiments.streams import numpy_stream
 from mltbench.benchmark.training.execution import DivergedError
-from mltbench.benchmark.training.optimisation import LossMeter, learning_rate
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
 from torch import nn
@@ -21,16 +20,6 @@ class NotFiniteAt(nn.Module):
         factor = self.value if self.calls == self.step else 1.0
         self.calls += 1
         return nn.functional.binary_cross_entropy_with_logits(logits, labels) * factor
-
-
-def test_learning_rates_are_those_computed_by_hand():
-    training = {
-        "learning_rate": 0.9, "warmup_iterations": 6, "warmup_ratio": 1 / 3, "decay_factor": 0.1,
-        "schedule": {"epochs": 5, "decay_after": (2, 4)},
-    }  # fmt: skip
-    rates = [learning_rate(step, step // 3, training) for step in range(15)]
-    by_hand = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, *[0.09] * 6, *[0.009] * 3]
-    assert rates == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_every_step_is_taken_at_its_learning_rate():
@@ -86,16 +75,6 @@ def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value):
     first = split.ids[order[6 * step : 6 * step + 3]]
     assert f"its images: {', '.join(first)} and 3 more. " in str(caught.value)
     assert training.feed.epoch == step // 3
-
-
-def test_the_loss_meter_keeps_mean_and_first_bad_step():
-    meter = LossMeter()
-    for loss in (1.0, 2.5, 4.0):
-        meter.add(torch.tensor(loss))
-    assert meter.read() == (2.5, None)
-    for loss in (float("inf"), float("nan"), 1.0):
-        meter.add(torch.tensor(loss))
-    assert meter.read()[1] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 import hashlib
-import random
 
-import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.streams import numpy_stream, stream_seed, torch_stream
-from mltbench.benchmark.training.generators import GeneratorTurns, equal_on_host, generator_states
+from mltbench.benchmark.training.generators import GeneratorTurns
 from torch import nn
 from trainings import OwnLoss, make_training
 
@@ -123,10 +121,3 @@ def test_streams_are_named_by_seed_and_purpose():
     assert stream_seed(7, "sampling") == int.from_bytes(digest[:8], "big") // 2
     assert numpy_stream(7, "sampling").random(3).tolist() == numpy_stream(7, "sampling").random(3).tolist()
     assert torch.equal(*(torch.rand(3, generator=torch_stream(7, "augmentation")) for _ in range(2)))
-
-
-@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(()), torch.get_rng_state])
-def test_a_draw_on_the_host_is_noticed(draw):
-    before = generator_states(torch.device("cpu"))
-    draw()
-    assert equal_on_host(before, generator_states(torch.device("cpu"))) == (draw is torch.get_rng_state)
