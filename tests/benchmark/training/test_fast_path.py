@@ -27,7 +27,11 @@ WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_frozen_trunk_is_the_same_with_its_normalisation_folded(name):
     torch.manual_seed(0)
-    trunk = settled(BACKBONES[name].build()[0])
+    with torch.device("meta"):
+        trunk = BACKBONES[name].build()[0]
+    for parameter in trunk.to_empty(device="cpu").parameters():
+        nn.init.normal_(parameter, std=0.1)
+    settled(trunk)
     folded, images = fold_normalisation(trunk), torch.randn(2, 3, 64, 64)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in trunk.modules())
@@ -164,6 +168,7 @@ def test_what_has_trained_is_free_without_a_garbage_collection():
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:::torch")
 def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
     """With all of `torch.compile` but the code that it would make, which takes half a minute here."""
@@ -175,10 +180,36 @@ def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
     indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
     features, targets = plain.feed.features(indices, plain.feed.prepare(draws)), plain.feed.data.targets(indices)
     losses = []
-    for training, module in ((plain, nn.Module()), (traced, traced.network.upper)):
+    for training, module in ((plain, nn.Module()), (traced, traced.network.upper.layer2)):
         torch.manual_seed(0)
         with fused(module):
             losses.append([training.learner.step(features, targets).item() for _ in range(3)])
     assert losses[0] == losses[1]
-    assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 6
-    assert not any("forward" in vars(module) for module in traced.network.modules())
+    assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 2
+
+
+class Rows(nn.Sequential):
+    """A module of its own, such as torchvision's convolution with norm and activation."""
+
+
+@pytest.mark.parametrize("different", [8, 9])
+def test_blocks_are_fused_one_by_one_however_nested_unless_too_many_differ(different, monkeypatch):
+    called = []
+
+    def compiled(forward, *, dynamic):
+        assert not dynamic
+        return lambda *inputs: called.append(forward.__self__) or forward(*inputs)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    layers = [nn.Linear(2, 2, bias=i % 2 == 0) if i < 3 else nn.Dropout(i / 100) for i in range(different)]
+    own = Rows(nn.Linear(2, 2), nn.ReLU())
+    layers[0] = own
+    # Equal ones count once.
+    layers.append(nn.Linear(2, 2, bias=False))
+    network = nn.Sequential(layers[0], nn.Sequential(nn.Sequential(layers[1]), *layers[2:])).eval()
+    with fused(network):
+        found = network(torch.ones(1, 2))
+    assert called == (layers if different == 8 else [network])
+    assert torch.equal(network(torch.ones(1, 2)), found)
+    assert len(called) == len(layers if different == 8 else [network])
+    assert not any("forward" in vars(module) for module in network.modules())
