@@ -4,14 +4,13 @@ import pytest
 import torch
 import torchvision
 from mltbench.benchmark.experiments.network import build_network
-from mltbench.benchmark.networks.backbones import BACKBONES, get_backbone
+from mltbench.benchmark.networks.backbones import get_backbone
 from mltbench.benchmark.networks.same_padding import SameConv2d
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 from torch import nn
 from trainings import settled
 
-FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.own is None]
 SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"]
 
 
@@ -42,21 +41,6 @@ def torchvision_features(model, images):
     return seen[0]
 
 
-@pytest.mark.parametrize("name", FROM_TORCHVISION)
-def test_names_and_weights_are_torchvisions(name):
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    backbone, transforms = get_backbone(name), weights.transforms()
-    assert weights.url.endswith(f"/{backbone.weights}")
-    assert (list(backbone.input.mean), list(backbone.input.deviation)) == (transforms.mean, transforms.std)
-    with torch.device("meta"):
-        trunk, upper = backbone.build()
-        model = torchvision.models.get_model(name, weights=None)
-    ours = {**trunk.state_dict(), **upper.state_dict()}
-    theirs = {key: value for key, value in model.state_dict().items() if not key.startswith(("fc.", "classifier."))}
-    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
-    assert not set(trunk.state_dict()) & set(upper.state_dict())
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_features_are_torchvisions(name):
     model = random_model(name)
@@ -70,16 +54,6 @@ def test_features_are_torchvisions(name):
     assert features.shape == (2, get_backbone(name).width)
     torch.testing.assert_close(features, expected)
     torch.testing.assert_close(logits, network.head(network.neck(expected)))
-
-
-@pytest.mark.parametrize("name", FROM_TORCHVISION)
-def test_the_trunk_ends_before_the_third_halving(name):
-    with torch.device("meta"):
-        trunk, upper = get_backbone(name).build()
-        stem = trunk.eval()(torch.empty(1, 3, 64, 64))
-        first = next(module for module in upper.modules() if isinstance(module, nn.Conv2d) and max(module.stride) > 1)
-    assert stem.shape[2:] == (16, 16)
-    assert first.stride == (2, 2)
 
 
 def resnet50_as_published():

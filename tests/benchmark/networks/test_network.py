@@ -136,20 +136,23 @@ def test_the_small_backbone_has_its_size_and_with_its_weights_its_features():
 
 def test_folding_keeps_a_layer_without_norm_a_norm_without_convolution_and_how_a_layer_pads():
     torch.manual_seed(0)
-    layers = nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 3, 2, 1), nn.BatchNorm2d(5)
-    module = settled(nn.Sequential(*layers))
+    block = nn.Sequential(nn.Conv2d(4, 5, 3, 2, 1), nn.BatchNorm2d(5))
+    module = settled(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), block))
     use_same_padding(module)
     folded = fold_normalisation(module)
     kinds = [nn.Conv2d, nn.ReLU, nn.BatchNorm2d, SameConv2d, nn.Identity]
-    assert [type(layer) for layer in folded] == kinds
+    assert [type(layer) for layer in (*folded[:3], *folded[3])] == kinds
     assert not any(p.requires_grad for p in folded.parameters())
     assert all(p.requires_grad for p in module.parameters())
     images = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(folded(images), module(images), rtol=1e-4, atol=1e-5)
-    assert folded[3].weight.is_contiguous(memory_format=torch.channels_last)
+    convolution, norm = block
+    assert folded[3][0].weight.is_contiguous(memory_format=torch.channels_last)
     # Each by its own norm's numbers.
-    factor = module[4].weight / (module[4].running_var + 1e-5).sqrt()
-    torch.testing.assert_close(folded[3].weight, module[3].weight * factor[:, None, None, None], check_stride=False)
+    factor = norm.weight / (norm.running_var + 1e-5).sqrt()
+    torch.testing.assert_close(
+        folded[3][0].weight, convolution.weight * factor[:, None, None, None], check_stride=False
+    )
     # In training a norm would take the batch's own numbers.
     assert not fold_normalisation(module.train()).training
 
