@@ -13,8 +13,8 @@ from mltbench.benchmark.training.generators import (
 )
 
 CPU = torch.device("cpu")
-# Above 2^32, which NumPy's seed cannot be.
-SEEDS = {"first": 2**40 + 7, "second": 5, "third": 7}
+# Above 2^32, which NumPy's seed cannot be: for it, it is 71.
+SEEDS = {"first": 2**40 + 2**32 + 71, "second": 5, "third": 7}
 
 
 def draw():
@@ -43,16 +43,6 @@ def test_each_training_draws_from_its_own_seed_whoevers_turn_it_is():
                 drawn[name].append(draw())
     assert str(generator_states(CPU)) == str(outside)
     assert drawn == {name: alone(seed, len(drawn[name])) for name, seed in SEEDS.items()}
-    # What lies between two times within belongs to nobody.
-    draw()
-    between = generator_states(CPU)
-    with turns:
-        with turns.of("second"):
-            pass
-        turns.begin("third", 5)
-        with turns.of("third"):
-            assert draw() == alone(5, 1)[0]
-    assert str(generator_states(CPU)) == str(between)
 
 
 def test_a_state_is_that_of_now_and_can_be_given_to_another_training():
@@ -94,6 +84,11 @@ def test_a_draw_on_the_host_is_noticed(step):
     before = generator_states(CPU)
     step()
     assert equal_on_host(before, generator_states(CPU)) == (step is torch.get_rng_state)
+    # The generator of NumPy comes back to its place after 624 numbers, or 312 of 53 bits.
+    np.random.seed(0)
+    before = generator_states(CPU)
+    np.random.random_sample(312)
+    assert not equal_on_host(before, generator_states(CPU))
     np.random.set_state((*np.random.get_state()[:2], 624, 1, 0.5))
     before = generator_states(CPU)
     np.random.standard_normal()

@@ -4,10 +4,12 @@ from contextlib import nullcontext, suppress
 
 import pytest
 import torch
+from mltbench.benchmark.experiments.recipe import Augmentation
 from mltbench.benchmark.training import graph as graph_module
 from mltbench.benchmark.training.graph import Graphs, NotRepeatableError, without_trace
 from mltbench.benchmark.training.optimisation import FlatSGD
 from torch import nn
+from trainings import make_training
 
 
 class OnCuda:
@@ -86,7 +88,7 @@ class Moves(nn.Module):
         self.register_buffer("seen", torch.zeros(2))
         self.own = nn.Parameter(torch.tensor([3.0]))
         self.besides, self.names, self.inner = besides, ["a", ("b", 1)], nn.Module()
-        self.inner.count = 0
+        self.inner.count, self.kinds = 0, {"a"}
 
     def forward(self, logits):
         self.seen += 1
@@ -150,6 +152,10 @@ def grows(loss):
     loss.names.append("c")
 
 
+def grows_without_order(loss):
+    loss.kinds.add("b")
+
+
 def new_name(loss):
     loss.fresh = 1
 
@@ -161,7 +167,14 @@ def same_again(loss):
 
 @pytest.mark.parametrize(
     ("besides", "changed"),
-    [(set_inside, "count"), (replaces_a_list, "names"), (grows, "names"), (new_name, "fresh"), (same_again, None)],
+    [
+        (set_inside, "count"),
+        (replaces_a_list, "names"),
+        (grows, "names"),
+        (grows_without_order, "kinds"),
+        (new_name, "fresh"),
+        (same_again, None),
+    ],
 )
 def test_what_a_loss_remembers_outside_of_its_tensors_is_noticed_and_put_back(besides, changed):
     loss = Moves(besides)
@@ -169,4 +182,46 @@ def test_what_a_loss_remembers_outside_of_its_tensors_is_noticed_and_put_back(be
     expected = pytest.raises(NotRepeatableError, match=f"changes its '{changed}'") if changed else nullcontext()
     with expected, without_trace(optimiser, state, loss):
         step()
-    assert (loss.names, loss.inner.count, hasattr(loss, "fresh")) == (["a", ("b", 1)], 0, False)
+    assert (loss.names, loss.kinds, loss.inner.count) == (["a", ("b", 1)], {"a"}, 0)
+    assert not hasattr(loss, "fresh")
+
+
+class Overwritten:
+    """Stands for graphs: warms every function up, calls one of them, and gives the same tensor each time."""
+
+    def __init__(self, which):
+        self.which, self.offered, self.output = which, [], {}
+
+    def __call__(self, functions, inputs, trace_free=nullcontext):
+        made = functions(len(inputs[0]))
+        self.offered.append(len(made))
+        for function in made:
+            with trace_free():
+                function(*inputs)
+        result = made[self.which](*inputs)
+        return self.output.setdefault(result.shape, torch.empty_like(result)).copy_(result)
+
+
+@pytest.mark.parametrize(("fused", "which"), [(False, 0), (True, 0), (True, -1)])
+def test_what_is_captured_is_what_is_done_without_a_graph(fused, which, monkeypatch):
+    """Fused for photographs in whole batches; a smaller last one is not worth compiling anew."""
+    compiled, losses = [], []
+    monkeypatch.setattr(torch, "compile", lambda function, *, dynamic: compiled.append(dynamic) or function)
+    for graphed in (False, True):
+        training = make_training("erm", batch_size=8, image_size=16, augmentation=Augmentation())
+        learner, feed = training.learner, training.feed
+        assert not learner.for_photographs
+        assert not feed.for_photographs
+        if graphed:
+            learner.for_photographs = feed.for_photographs = fused
+            learner.graphs, feed.graphs = Overwritten(which), Overwritten(which)
+        torch.manual_seed(0)
+        feed.begin_epoch(0)
+        for batch in feed.batches():
+            learner.learn(batch)
+        losses.append([loss.item() for loss in learner.meter.state()])
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 3
+    assert learner.graphs.offered == feed.graphs.offered == ([2, 2, 1] if fused else [1, 1, 1])
+    assert bool(compiled) == fused
+    assert not any(compiled)
