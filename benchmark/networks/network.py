@@ -72,8 +72,7 @@ def fold_normalisation(module: nn.Module) -> nn.Module:
     folded = copy.deepcopy(module).eval()
     layers = [(owner, name, layer) for owner in folded.modules() for name, layer in owner.named_children()]
     leaves = {id(layer): (owner, name) for owner, name, layer in layers}
-    order = [layer for layer in folded.modules() if not list(layer.children())]
-    for convolution, norm in pairwise(order):
+    for convolution, norm in pairwise(list(folded.modules())):
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             # Into the layer itself, which may pad in its own way.
             fused = fuse_conv_bn_eval(convolution, norm)

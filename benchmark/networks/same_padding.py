@@ -34,27 +34,10 @@ def pad_same(inputs: Tensor, kernel: Sequence[int], stride: Sequence[int], *, va
 
 
 def use_same_padding(module: nn.Module) -> None:
-    """Let every layer with a stride inside `module` pad as TensorFlow's SAME does; weights and names stay."""
-    for owner in list(module.modules()):
-        for name, layer in list(owner.named_children()):
-            if isinstance(layer, nn.Conv2d) and max(_pair(layer.stride)) > 1:
-                setattr(owner, name, _same_convolution(layer))
-            elif isinstance(layer, nn.MaxPool2d) and max(_pair(layer.stride)) > 1:
-                setattr(owner, name, SameMaxPool2d(layer.kernel_size, layer.stride))
-
-
-def _same_convolution(layer: nn.Conv2d) -> SameConv2d:
-    same = SameConv2d(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,  # type: ignore[arg-type]
-        layer.stride,  # type: ignore[arg-type]
-        groups=layer.groups,
-        bias=layer.bias is not None,
-        device="meta",
-    )
-    same.weight, same.bias = layer.weight, layer.bias
-    return same
+    """Let every layer with a stride in `module` pad as TensorFlow's SAME does; it stays the layer that it is."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d) and max(_pair(layer.stride)) > 1:
+            layer.__class__ = SameConv2d if isinstance(layer, nn.Conv2d) else SameMaxPool2d
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:

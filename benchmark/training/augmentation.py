@@ -213,11 +213,11 @@ def crop_and_resize(pixels: Tensor, parameters: Parameters, *, size: int) -> Ten
 def sampling_positions(place: Tensor, extent: Tensor, *, length: int, size: int) -> Tensor:
     """Where the pixels of a resized crop lie along one side of the image `(N, size)`: -1..1 from edge to edge.
 
-    `place` `(N,)` of 0..1 is that of the crop within the pixels that it leaves free, `extent` `(N,)` its share of the
-    `length` pixels of the image along this side; the result has `size` pixels.
+    `place` `(N,)` of 0..1, without 1, is that of the crop within the pixels that it leaves free, `extent` `(N,)` its
+    share of the `length` pixels of the image along this side; the result has `size` pixels.
     """
     pixels = (extent * length).round().clamp(min=1)
-    first = torch.minimum((place * (length - pixels + 1)).floor(), length - pixels)
+    first = (place * (length - pixels + 1)).floor()
     centres = torch.arange(size, device=place.device, dtype=torch.float32) + 0.5
     position = centres[None, :] * (pixels / size)[:, None] - 0.5
     position = first[:, None] + torch.minimum(position.clamp(min=0), pixels[:, None] - 1)

@@ -97,7 +97,6 @@ class Feed:
         self.graphs = Graphs()
         self.order: Tensor | None = None
         self.epoch = self.batches_done = self.images = 0
-        self._before = self._streams()
 
     def begin_epoch(self, epoch: int) -> None:
         """Draw the images of the epoch after so many, unless `load_state` has resumed in the middle of it."""

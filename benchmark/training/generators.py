@@ -17,7 +17,7 @@ import torch
 class GeneratorTurns:
     """Lets several trainings draw in turn from the global generators, each from states of its own.
 
-    Within `with turns:` the states from outside are kept, and put back at the end.
+    Within `with turns:`, which is entered once, the states from outside are kept, and put back at the end.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -31,7 +31,6 @@ class GeneratorTurns:
 
     def __exit__(self, *_: object) -> None:
         set_generator_states(self._outside, self.device)
-        self._current = None
 
     def begin(self, training: object, seed: int) -> None:
         """Let all generators of a training start from a seed."""
@@ -39,8 +38,9 @@ class GeneratorTurns:
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        self.load(training, generator_states(self.device))
+        begun = generator_states(self.device)
         set_generator_states(before, self.device)
+        self.load(training, begun)
 
     def state(self, training: object) -> Mapping[str, Any]:
         """Return the states of a training's generators, as tensors and plain values."""
@@ -56,8 +56,7 @@ class GeneratorTurns:
     def of(self, training: object) -> Iterator[None]:
         """Within, all generators are those of a training; they stay so until it is another one's turn."""
         if training is not self._current:
-            if self._current is not None:
-                self._states[self._current] = generator_states(self.device)
+            self._states[self._current] = generator_states(self.device)
             set_generator_states(self._states[training], self.device)
             self._current = training
         yield

@@ -93,10 +93,10 @@ class FlatSGD:
         self.gradient.mul_((self.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         parameters = [self.flat, *self.unclipped]
         used = [i for i, parameter in enumerate(parameters) if parameter.grad is not None]
-        buffers = [self.momentum[i] for i in used]
-        if any(buffer is not None for buffer in buffers):
-            # Momentum 0 before a first step is the same as none: m 0 + g = g.
-            buffers = [torch.zeros_like(parameters[i]) if b is None else b for i, b in zip(used, buffers, strict=True)]
+        # Momentum 0 before a first step is the same as none: m 0 + g = g.
+        buffers: list[Tensor | None] = [
+            torch.zeros_like(parameters[i]) if (kept := self.momentum[i]) is None else kept for i in used
+        ]
         sgd(
             [parameters[i] for i in used],
             [gradient for i in used if (gradient := parameters[i].grad) is not None],

@@ -4,7 +4,6 @@ import re
 import sys
 from dataclasses import dataclass
 
-import mltbench
 import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
 from mltbench.methods.catalogue import TABLES, register_method

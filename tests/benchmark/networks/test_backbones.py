@@ -4,14 +4,13 @@ import pytest
 import torch
 import torchvision
 from mltbench.benchmark.experiments.network import build_network
-from mltbench.benchmark.networks.backbones import BACKBONES, get_backbone
-from mltbench.benchmark.networks.same_padding import SameConv2d, pad_same, use_same_padding
+from mltbench.benchmark.networks.backbones import get_backbone
+from mltbench.benchmark.networks.same_padding import SameConv2d
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
 from torch import nn
 from trainings import settled
 
-FROM_TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.own is None]
 SMALL = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"]
 
 
@@ -42,21 +41,6 @@ def torchvision_features(model, images):
     return seen[0]
 
 
-@pytest.mark.parametrize("name", FROM_TORCHVISION)
-def test_names_and_weights_are_torchvisions(name):
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-    backbone, transforms = get_backbone(name), weights.transforms()
-    assert weights.url.endswith(f"/{backbone.weights}")
-    assert (list(backbone.input.mean), list(backbone.input.deviation)) == (transforms.mean, transforms.std)
-    with torch.device("meta"):
-        trunk, upper = backbone.build()
-        model = torchvision.models.get_model(name, weights=None)
-    ours = {**trunk.state_dict(), **upper.state_dict()}
-    theirs = {key: value for key, value in model.state_dict().items() if not key.startswith(("fc.", "classifier."))}
-    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
-    assert not set(trunk.state_dict()) & set(upper.state_dict())
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_features_are_torchvisions(name):
     model = random_model(name)
@@ -70,16 +54,6 @@ def test_features_are_torchvisions(name):
     assert features.shape == (2, get_backbone(name).width)
     torch.testing.assert_close(features, expected)
     torch.testing.assert_close(logits, network.head(network.neck(expected)))
-
-
-@pytest.mark.parametrize("name", FROM_TORCHVISION)
-def test_the_trunk_ends_before_the_third_halving(name):
-    with torch.device("meta"):
-        trunk, upper = get_backbone(name).build()
-        stem = trunk.eval()(torch.empty(1, 3, 64, 64))
-        first = next(module for module in upper.modules() if isinstance(module, nn.Conv2d) and max(module.stride) > 1)
-    assert stem.shape[2:] == (16, 16)
-    assert first.stride == (2, 2)
 
 
 def resnet50_as_published():
@@ -112,28 +86,6 @@ def test_what_learns_is_what_learns_in_a_plain_resnet50():
     modes = {type(m) for part in (network.trunk, network.upper) for m in part.modules() if m.training}
     assert modes == set()
     assert network.neck.training
-
-
-@pytest.mark.parametrize(
-    ("length", "kernel", "stride", "before", "after"),
-    # TensorFlow's documentation of SAME: the odd pixel goes to the end.
-    [(224, 3, 2, 0, 1), (225, 3, 2, 1, 1), (7, 2, 2, 0, 1), (8, 2, 2, 0, 0), (224, 7, 2, 2, 3), (14, 1, 2, 0, 0)],
-)
-def test_same_padding_is_tensorflows(length, kernel, stride, before, after):
-    padded = pad_same(torch.ones(1, 1, length, 5), (kernel, 1), (stride, 1), value=0.0)[0, 0, :, 0]
-    assert padded.tolist() == [0.0] * before + [1.0] * length + [0.0] * after
-
-
-def test_same_padding_shifts_a_convolution_by_one_pixel():
-    convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
-    same, images = nn.Sequential(convolution), torch.randn(2, 3, 8, 8)
-    use_same_padding(same)
-    shifted = torch.zeros_like(images)
-    shifted[:, :, :-1, :-1] = images[:, :, 1:, 1:]
-    # Inside, output (i, j) with SAME sees what symmetric padding sees on an image that lies one pixel up and left.
-    torch.testing.assert_close(same(images)[:, :, 1:-1, 1:-1], convolution(shifted)[:, :, 1:-1, 1:-1])
-    assert isinstance(same[0], SameConv2d)
-    assert same[0].weight is convolution.weight
 
 
 def test_padding_belongs_to_the_input_format():

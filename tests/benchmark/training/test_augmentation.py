@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.recipe import DIGITS_AUGMENTATION, Augmentation
+from mltbench.benchmark.networks.backbones import InputFormat
 from mltbench.benchmark.training.augmentation import (
     DRAWS_PER_IMAGE,
+    Normalisation,
     Parameters,
     augment,
     crop_and_resize,
@@ -17,7 +19,7 @@ from mltbench.benchmark.training.augmentation import (
     whole_image,
     whole_images,
 )
-from torchvision.transforms.v2.functional import resized_crop
+from torchvision.transforms.v2.functional import resize, resized_crop
 
 PUBLISHED = Augmentation()
 NOTHING = Augmentation(
@@ -171,7 +173,11 @@ def test_parameters_are_independent_of_each_other():
 
 
 @pytest.mark.parametrize(
-    "steps", [NOTHING, DIGITS_AUGMENTATION, replace(NOTHING, hue=18), replace(NOTHING, saturation=0.5)]
+    "steps",
+    [
+        *(NOTHING, DIGITS_AUGMENTATION, replace(NOTHING, hue=18), replace(NOTHING, saturation=0.5)),
+        *(replace(NOTHING, hue=18, brightness=32), replace(NOTHING, saturation=0.5, contrast=0.5)),
+    ],
 )
 def test_steps_that_are_left_out_give_what_neutral_ones_give(steps):
     images, parameters = random_images(50, 16, 16), parameters_from_draws(draws(50), steps)
@@ -181,10 +187,117 @@ def test_steps_that_are_left_out_give_what_neutral_ones_give(steps):
     assert (steps == NOTHING) == torch.equal(found, plain(images))
 
 
-@pytest.mark.parametrize("extreme", [0.0, 1 - 2**-24])
-def test_extreme_draws_stay_inside_the_image(extreme):
-    parameters = parameters_from_draws(
-        torch.full((1, DRAWS_PER_IMAGE), extreme), replace(PUBLISHED, smallest_crop=0.01)
+SOME = Augmentation(
+    brightness=10, contrast=0.4, saturation=0.2, hue=30, channel_permutation=True, smallest_crop=0.5, flip=True
+)
+# Whether and how much: brightness, contrast; contrast first; saturation, hue; channels; height, width; top, left; flip.
+ALL_HAPPEN = (0.1, 0.75, 0.2, 0.25, 0.49, 0.3, 1.0, 0.4, 0.125, 0.35, 0.4, 0.2, 0.6, 0.15, 0.85, 0.45)
+# A draw of 1/2 is no more "happens".
+NONE_HAPPENS = (0.5, 0.75, 0.5, 0.25, 0.5, 0.5, 1.0, 0.5, 0.125, 0.5, 0.4, 0.0, 1.0, 0.9, 0.3, 0.5)
+
+
+def test_parameters_of_given_draws_are_those_computed_by_hand():
+    found = parameters_from_draws(torch.tensor([ALL_HAPPEN, NONE_HAPPENS]), SOME)
+    expected = {
+        "brightness": [5, 0], "contrast": [0.8, 1], "contrast_first": [1, 0], "saturation": [1.2, 1],
+        "hue": [-22.5, 0], "channels": [[1, 0, 2], [0, 1, 2]], "top": [0.15, 0.9], "left": [0.85, 0.3],
+        "height": [0.9, 1], "width": [0.7, 0.5], "flip": [1, 0],
+    }  # fmt: skip
+    assert {name: value.tolist() for name, value in found._asdict().items()} == {
+        name: pytest.approx(value, abs=1e-6) if name != "channels" else value for name, value in expected.items()
+    }
+    never = parameters_from_draws(torch.tensor([ALL_HAPPEN]), NOTHING)
+    neutral = {"brightness": [0], "contrast": [1], "saturation": [1], "hue": [0], "height": [1], "width": [1]}
+    assert {name: getattr(never, name).tolist() for name in neutral} == neutral
+    assert (never.channels.tolist(), never.flip.tolist()) == ([[0, 1, 2]], [False])
+
+
+def test_each_order_of_the_channels_has_its_sixth():
+    draws = torch.full((12, DRAWS_PER_IMAGE), 0.25)
+    draws[:, 10] = (torch.arange(12) + 0.25) / 12
+    orders = ["012", "021", "102", "120", "201", "210"]
+    found = ["".join(map(str, channels)) for channels in parameters_from_draws(draws, PUBLISHED).channels.tolist()]
+    assert found == [order for order in orders for _ in range(2)]
+
+
+def cropped(picture, size, *, top=0.0, left=0.0, height, width, flip=False):
+    """What is shown of a picture, as rows of numbers."""
+    values = torch.tensor(picture, dtype=torch.float32)
+    parts = {"top": top, "left": left, "height": height, "width": width}
+    parameters = whole_image(1, torch.device("cpu"))._replace(
+        **{name: torch.tensor([value], dtype=torch.float32) for name, value in parts.items()},
+        flip=torch.tensor([flip]),
     )
-    result = crop_and_resize(torch.ones(1, 3, 10, 13), parameters, size=16)
-    torch.testing.assert_close(result, torch.ones(1, 3, 16, 16))
+    return crop_and_resize(values.expand(1, 3, *values.shape), parameters, size=size)[0, 1].tolist()
+
+
+# Tens are rows, ones are columns.
+PICTURE = [[10 * row + column for column in range(5)] for row in range(4)]
+CROPS = {
+    "the upper left corner": ({"height": 0.5, "width": 0.4}, 2, [[0, 1], [10, 11]]),
+    "places are shares of the rows and columns that are free": (
+        {"top": 0.4, "left": 0.8, "height": 0.5, "width": 0.4}, 2, [[13, 14], [23, 24]],
+    ),
+    "the last place": ({"top": 0.99, "left": 0.99, "height": 0.5, "width": 0.4}, 2, [[23, 24], [33, 34]]),
+    "mirrored from left to right alone": (
+        {"top": 0.4, "left": 0.3, "height": 0.5, "width": 0.4, "flip": True}, 2, [[12, 11], [22, 21]],
+    ),
+    # 2 of 4 rows, 3 of 5 columns, to 4 by 4: rows at -1/4, 1/4, 3/4, 5/4, columns at -1/8, 5/8, 11/8, 17/8.
+    "between pixels, and beyond the crop its own edge": (
+        {"top": 0.4, "left": 0.4, "height": 0.5, "width": 0.6},
+        4,
+        [
+            [11, 11.625, 12.375, 13],
+            [13.5, 14.125, 14.875, 15.5],
+            [18.5, 19.125, 19.875, 20.5],
+            [21, 21.625, 22.375, 23],
+        ],
+    ),
+    # 4 of 4 rows at 1/2 and 5/2; 5 of 5 columns at 3/4 and 13/4: no mean over more than two pixels.
+    "made smaller without antialiasing": ({"height": 1, "width": 1}, 2, [[5.75, 8.25], [25.75, 28.25]]),
+    "less than a pixel is one": ({"top": 0.6, "left": 0.3, "height": 0.01, "width": 0.09}, 2, [[21] * 2] * 2),
+    "two and a half pixels are two": ({"top": 0.99, "height": 0.625, "width": 0.4}, 2, [[20, 21], [30, 31]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CROPS)
+def test_crops_of_a_small_picture_are_those_computed_by_hand(what):
+    crop, size, expected = CROPS[what]
+    assert cropped(PICTURE, size, **crop) == [pytest.approx(row, abs=1e-4) for row in expected]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 9, 224])
+@pytest.mark.parametrize("share", [0.01, 0.34, 0.5, 0.8, 1.0])
+def test_crops_of_the_smallest_and_the_largest_draw_are_at_the_ends_of_the_image(share, length):
+    # Of a picture of its columns' numbers.
+    picture, pixels = [list(range(length))] * 2, max(round(share * length), 1)
+    for draw, first in ((0.0, 0), (1 - 2**-24, length - pixels)):
+        shown = cropped(picture, pixels, left=draw, height=1, width=share)
+        assert shown[0] == pytest.approx([*range(first, first + pixels)], abs=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (4, 6), (6, 4), (5, 3)])
+def test_a_whole_image_is_resized_as_torchvision_does_and_normalised_by_channel(height, width):
+    images = random_images(3, height, width, seed=11)
+    normal = Normalisation.of(InputFormat(mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.25, 0.5)), torch.device("cpu"))
+    assert [part.flatten().tolist() for part in normal] == [
+        pytest.approx([127.5, 102, 76.5]), pytest.approx([51, 63.75, 127.5])
+    ]  # fmt: skip
+    assert normal.mean.shape == normal.deviation.shape == (3, 1, 1)
+    resized = resize(plain(images), [4, 4], antialias=False) / 255
+    expected = (resized - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / torch.tensor([0.2, 0.25, 0.5])[:, None, None]
+    torch.testing.assert_close(whole_images(images, normal, size=4), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_brightness_contrast_and_channels_of_one_pixel_by_hand():
+    image = torch.tensor([10, 100, 200]).byte().reshape(1, 1, 1, 3)
+    made = whole_image(1, torch.device("cpu"))._replace(
+        brightness=torch.tensor([-20.0]), contrast=torch.tensor([1.5]), channels=torch.tensor([[2, 0, 1]])
+    )
+    # Neither clipped nor rounded; without a colour step the place of the contrast does not matter.
+    for first in (False, True):
+        shown = augment(image, made._replace(contrast_first=torch.tensor([first])), PUBLISHED, size=1)
+        assert shown.flatten().tolist() == pytest.approx([270, -15, 120], abs=1e-3)
+        plainer = replace(PUBLISHED, saturation=0, hue=0)
+        shown = augment(image, made._replace(contrast_first=torch.tensor([first])), plainer, size=1)
+        assert shown.flatten().tolist() == pytest.approx([270, -15, 120], abs=1e-3)

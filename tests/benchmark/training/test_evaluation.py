@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mltbench.benchmark.training import evaluation
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
-from mltbench.benchmark.training.evaluation import gather_scores
+from mltbench.benchmark.training.evaluation import gather_scores, in_batches
 from mltbench.benchmark.training.execution import Execution
 from mltbench.benchmark.training.learner import Learner
 from mltbench.methods.catalogue import get_method
@@ -29,6 +29,20 @@ def test_pieces_are_the_whole(size, limit, monkeypatch, tmp_path):
     assert found.dtype == np.float32
     assert np.array_equal(found, ROWS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "batches"),
+    [(1, [[1]]), (3, [[3]]), (4, [[3, 1]]), (6, [[3, 3]]), (7, [[3, 3], [1]]), (14, [[3, 3], [3, 3], [2]])],
+)
+def test_rows_are_scored_once_and_in_order_several_batches_at_a_time(images, batches, monkeypatch):
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 3)
+    monkeypatch.setattr(evaluation, "EVALUATED_AT_ONCE", 6)
+    asked = []
+    pieces = list(in_batches(lambda indices: asked.append(len(indices)) or indices[:, None] * 2.0, images))
+    assert [len(piece) for piece in pieces] == [sum(sizes) for sizes in batches]
+    assert asked == [size for sizes in batches for size in sizes]
+    assert np.concatenate(pieces)[:, 0].tolist() == [2.0 * i for i in range(images)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

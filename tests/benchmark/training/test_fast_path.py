@@ -16,7 +16,6 @@ from mltbench.benchmark.training.augmentation import DRAWS_PER_IMAGE, Normalisat
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.benchmark.training.feed import DeviceData
 from mltbench.benchmark.training.graph import NotRepeatableError, fused, without_trace
-from mltbench.benchmark.training.optimisation import FlatSGD
 from mltbench.methods import loss as loss_module
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,61 +23,21 @@ from trainings import Counts, OwnLoss, Remembers, Replaces, make_training, settl
 
 WAITS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.nonzero)
 
-TRAINING = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "clip_norm": 0.5}
-
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_frozen_trunk_is_the_same_with_its_normalisation_folded(name):
     torch.manual_seed(0)
-    trunk = settled(BACKBONES[name].build()[0])
+    with torch.device("meta"):
+        trunk = BACKBONES[name].build()[0]
+    for parameter in trunk.to_empty(device="cpu").parameters():
+        nn.init.normal_(parameter, std=0.1)
+    settled(trunk)
     folded, images = fold_normalisation(trunk), torch.randn(2, 3, 64, 64)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in trunk.modules())
     with torch.no_grad():
         expected, found = trunk(images.clone()), folded(images.clone())
     assert (expected - found).abs().max() < 1e-5 * expected.abs().max()
-
-
-def small_network(seed=0):
-    torch.manual_seed(seed)
-    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(4 * 36, 5)
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("clip_norm", [1e-3, 0.5, 1e9])
-def test_the_flat_optimiser_steps_as_torch_does(clip_norm):
-    plain, flat, training = small_network(), small_network(), {**TRAINING, "clip_norm": clip_norm}
-    reference = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, foreach=False)
-    optimiser = FlatSGD(list(flat.parameters()), [], training)
-    for step in range(5):
-        images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(step))
-        reference.zero_grad()
-        plain(images).square().mean().backward()
-        torch.nn.utils.clip_grad_norm_(plain.parameters(), clip_norm)
-        reference.step()
-        optimiser.clear_gradients()
-        flat(images).square().mean().backward()
-        optimiser.clip_and_step()
-    for expected, found in zip(plain.parameters(), flat.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-        assert found.untyped_storage().data_ptr() == optimiser.flat.untyped_storage().data_ptr()
-
-
-def test_what_the_loss_learns_is_stepped_but_not_clipped():
-    inside, outside = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
-    optimiser = FlatSGD([inside], [outside], {**TRAINING, "weight_decay": 0.0})
-    optimiser.clear_gradients()
-    (inside.sum() + 100 * outside.sum()).backward()
-    optimiser.clip_and_step()
-    torch.testing.assert_close(inside.detach(), torch.ones(3) - 0.1 * 0.5 / 3**0.5)
-    torch.testing.assert_close(outside.detach(), torch.full((2,), 1 - 0.1 * 100))
-
-
-def test_weights_that_are_loaded_stay_in_the_buffer():
-    network, other = small_network(), small_network(1)
-    optimiser = FlatSGD(list(network.parameters()), [], TRAINING)
-    network.load_state_dict(other.state_dict())
-    assert optimiser.flat.sum().item() == pytest.approx(sum(p.sum().item() for p in other.parameters()), abs=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{}, {"saturation": 0, "hue": 0}, {"channel_permutation": False, "hue": 0}])
@@ -209,6 +168,7 @@ def test_what_has_trained_is_free_without_a_garbage_collection():
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:::torch")
 def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
     """With all of `torch.compile` but the code that it would make, which takes half a minute here."""
@@ -220,13 +180,36 @@ def test_fused_blocks_learn_what_plain_ones_learn(monkeypatch):
     indices, draws = torch.arange(8), torch.rand(8, DRAWS_PER_IMAGE)
     features, targets = plain.feed.features(indices, plain.feed.prepare(draws)), plain.feed.data.targets(indices)
     losses = []
-    with fused(traced.network.upper):  # found, and traced when they are called
-        assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 6
-    first = nn.Sequential(traced.network.upper.layer2)  # of both kinds, with another width and without
-    for training, module in ((plain, nn.Module()), (traced, first)):
+    for training, module in ((plain, nn.Module()), (traced, traced.network.upper.layer2)):
         torch.manual_seed(0)
         with fused(module):
             losses.append([training.learner.step(features, targets).item() for _ in range(3)])
     assert losses[0] == losses[1]
-    assert [method.__self__ for method in compiled[6:]] == list(traced.network.upper.layer2)
-    assert not any("forward" in vars(module) for module in traced.network.modules())
+    assert [type(method.__self__).__name__ for method in compiled] == ["BasicBlock"] * 2
+
+
+class Rows(nn.Sequential):
+    """A module of its own, such as torchvision's convolution with norm and activation."""
+
+
+@pytest.mark.parametrize("different", [8, 9])
+def test_blocks_are_fused_one_by_one_however_nested_unless_too_many_differ(different, monkeypatch):
+    called = []
+
+    def compiled(forward, *, dynamic):
+        assert not dynamic
+        return lambda *inputs: called.append(forward.__self__) or forward(*inputs)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    layers = [nn.Linear(2, 2, bias=i % 2 == 0) if i < 3 else nn.Dropout(i / 100) for i in range(different)]
+    own = Rows(nn.Linear(2, 2), nn.ReLU())
+    layers[0] = own
+    # Equal ones count once.
+    layers.append(nn.Linear(2, 2, bias=False))
+    network = nn.Sequential(layers[0], nn.Sequential(nn.Sequential(layers[1]), *layers[2:])).eval()
+    with fused(network):
+        found = network(torch.ones(1, 2))
+    assert called == (layers if different == 8 else [network])
+    assert torch.equal(network(torch.ones(1, 2)), found)
+    assert len(called) == len(layers if different == 8 else [network])
+    assert not any("forward" in vars(module) for module in network.modules())

@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.streams import numpy_stream
+from mltbench.benchmark.training.check import tiny_experiment
 from mltbench.benchmark.training.execution import DivergedError
-from mltbench.benchmark.training.optimisation import LossMeter, learning_rate
+from mltbench.datasets.dataset import Dataset, Split
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import get_method
+from sklearn.metrics import average_precision_score
 from torch import nn
-from trainings import OwnLoss, make_training
+from torchvision.transforms.v2.functional import resize
+from trainings import OwnLoss, Training, make_training
 
 SMALL = {"image_size": 16, "learning_rate": 0.1}
 
@@ -21,16 +26,6 @@ class NotFiniteAt(nn.Module):
         factor = self.value if self.calls == self.step else 1.0
         self.calls += 1
         return nn.functional.binary_cross_entropy_with_logits(logits, labels) * factor
-
-
-def test_learning_rates_are_those_computed_by_hand():
-    training = {
-        "learning_rate": 0.9, "warmup_iterations": 6, "warmup_ratio": 1 / 3, "decay_factor": 0.1,
-        "schedule": {"epochs": 5, "decay_after": (2, 4)},
-    }  # fmt: skip
-    rates = [learning_rate(step, step // 3, training) for step in range(15)]
-    by_hand = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, *[0.09] * 6, *[0.009] * 3]
-    assert rates == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_every_step_is_taken_at_its_learning_rate():
@@ -63,15 +58,71 @@ def test_evaluation_leaves_the_network_in_training_mode_but_its_backbone():
     assert all(mode == name.startswith(("neck", "head")) for name, mode in modes.items())
 
 
-def test_scores_are_the_raw_logits_of_plainly_normalised_images():
-    training = make_training()
-    _, scores = training.learner.evaluate("test")
-    images = torch.from_numpy(training.dataset.split("test").images).permute(0, 3, 1, 2) / 255
-    network = training.network.eval()
+def logits_by_plain_torch(training, split):
+    """Of images resized by torchvision and normalised as the small network's format says."""
+    images = torch.from_numpy(training.dataset.split(split).images).permute(0, 3, 1, 2).float()
+    size = [training.learner.training["image_size"]] * 2
     with torch.no_grad():
-        expected = network((images - 0.45) / 0.225)
+        return training.network.eval()((resize(images, size, antialias=False) / 255 - 0.45) / 0.225).numpy()
+
+
+@pytest.mark.parametrize("size", [48, 20])
+def test_scores_are_the_raw_logits_of_plainly_normalised_images(size):
+    training = make_training(image_size=size)
+    _, scores = training.learner.evaluate("test")
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores, logits_by_plain_torch(training, "test"), rtol=1e-3, atol=1e-4)
+
+
+def of_classes(counts, name):
+    """A split with so many images of each class, one class each, filled with that class's noise."""
+    classes = np.repeat(np.arange(len(counts)), counts)
+    draws = np.random.default_rng(len(name))
+    images = draws.integers(0, 256, (len(classes), 48, 40, 3)).astype(np.uint8)
+    ids = np.array([f"{name}-{i}" for i in range(len(classes))])
+    return Split(images=images, labels=np.eye(len(counts), dtype=np.uint8)[classes], ids=ids)
+
+
+def test_each_split_is_scored_on_its_own_images_and_labels_by_groups_of_the_training_set():
+    # Head, medium and tail by training images; rarest first in the test split; no class 4 in validation.
+    counts = {"train": [101, 100, 20, 19, 2, 1], "validation": [2, 3, 1, 4, 0, 2], "test": [1, 2, 3, 4, 5, 120]}
+    splits = {name: of_classes(numbers, name) for name, numbers in counts.items()}
+    dataset = Dataset.in_memory("counted", [f"class {i}" for i in range(6)], splits)
+    experiment = replace(tiny_experiment(get_method("erm"), image_size=16, neck_width=8), weights_digest="random")
+    training = Training(experiment, dataset)
+    for name in ("train", "test", "validation"):
+        scores, logits = training.learner.evaluate(name)
+        expected, labels = logits_by_plain_torch(training, name), splits[name].labels
+        np.testing.assert_allclose(logits, expected, rtol=1e-2, atol=1e-3)
+        per_class = [average_precision_score(labels[:, c], logits[:, c]) for c in range(6) if labels[:, c].any()]
+        found = [ap for ap in scores.per_class if not np.isnan(ap)]
+        assert found == pytest.approx(per_class, abs=1e-12)
+        assert scores.total == pytest.approx(np.mean(per_class), abs=1e-12)
+        groups = {"head": per_class[:2], "medium": per_class[2:3], "tail": per_class[3:]}
+        assert scores.groups == {group: pytest.approx(np.mean(aps), abs=1e-12) for group, aps in groups.items()}
+
+
+class Sees(nn.Module):
+    """A loss that keeps the type of what it is given."""
+
+    def forward(self, logits, labels):
+        self.seen = logits.dtype, labels.dtype
+        return nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_and_scores_are_of_the_recipes_precision(precision):
+    training = make_training(precision=precision, loss=OwnLoss(Sees), image_size=16)
+    training.epoch()
+    kind = getattr(torch, precision)
+    assert training.learner.loss.seen == (kind, torch.float32)
+    assert {p.dtype for p in training.learner.parameters} == {torch.float32}
+    training.feed.begin_epoch(1)
+    assert next(training.feed.batches()).features.dtype == kind
+    scores = training.learner.logits("test")
+    assert scores.dtype == np.float32
+    # Every score is a number of that type.
+    assert np.array_equal(torch.from_numpy(scores).to(kind).float().numpy(), scores)
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, float("nan")), (4, float("inf")), (5, float("nan"))])
@@ -82,20 +133,11 @@ def test_a_loss_that_is_not_finite_names_its_step_and_images(step, value):
     order = np.concatenate([draws.next_epoch() for _ in range(3)])
     with pytest.raises(DivergedError) as caught:
         training.all_epochs()
+    assert caught.value.step == step
     assert f"step {step} (epoch {step // 3 + 1})" in str(caught.value)
     first = split.ids[order[6 * step : 6 * step + 3]]
     assert f"its images: {', '.join(first)} and 3 more. " in str(caught.value)
     assert training.feed.epoch == step // 3
-
-
-def test_the_loss_meter_keeps_mean_and_first_bad_step():
-    meter = LossMeter()
-    for loss in (1.0, 2.5, 4.0):
-        meter.add(torch.tensor(loss))
-    assert meter.read() == (2.5, None)
-    for loss in (float("inf"), float("nan"), 1.0):
-        meter.add(torch.tensor(loss))
-    assert meter.read()[1] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 import hashlib
-import random
 
-import numpy as np
 import pytest
 import torch
 from mltbench.benchmark.experiments.streams import numpy_stream, stream_seed, torch_stream
-from mltbench.benchmark.training.generators import GeneratorTurns, equal_on_host, generator_states
+from mltbench.benchmark.networks.residual_network import digits_resnet
+from mltbench.benchmark.training.generators import GeneratorTurns
 from torch import nn
 from trainings import OwnLoss, make_training
 
@@ -106,12 +105,42 @@ def test_what_is_shown_depends_on_nothing_else(change):
     assert unchanged == ("evaluate" in change)
 
 
-def test_a_loss_with_weights_of_its_own_starts_from_the_seed():
-    losses = []
-    for state in (1, 2):
-        torch.manual_seed(state)
-        losses.append(make_training(loss=OwnLoss(LearnedLoss)).learner.loss)
-    assert same(losses[0].state_dict(), losses[1].state_dict())
+# The first eight bytes of the SHA-256 of "3/loss", "3/initialisation" and "3/dropout", halved.
+LOSS_OF_3, INITIALISATION_OF_3, DROPOUT_OF_3 = 5976414151274551640, 3287730455942688536, 3368041049139274535
+
+
+def test_weights_of_network_and_loss_are_drawn_from_their_own_streams_of_the_seed():
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    learner = make_training("erm", seed=3, loss=OwnLoss(LearnedLoss)).learner
+    assert torch.equal(torch.get_rng_state(), state)
+    assert learner.dropout_seed == DROPOUT_OF_3
+    torch.manual_seed(LOSS_OF_3)
+    assert same(learner.loss.state_dict(), LearnedLoss().state_dict())
+    torch.manual_seed(INITIALISATION_OF_3)
+    trunk, upper = digits_resnet()
+    nn.Linear(64, 8)
+    neck = nn.init.kaiming_normal_(torch.empty(8, 64), mode="fan_out")
+    head = nn.init.normal_(nn.Linear(8, 6).weight, std=0.01)
+    network = learner.network
+    assert same(network.trunk.state_dict(), trunk.state_dict())
+    assert same(network.upper.state_dict(), upper.state_dict())
+    assert torch.equal(network.neck[0].weight, neck)
+    assert torch.equal(network.head.weight, head)
+    assert not network.neck[0].bias.any()
+    assert not network.head.bias.any()
+
+
+def test_dropout_draws_from_its_own_stream_of_the_seed():
+    """Half of the neck's outputs are dropped by the first numbers that the generator gives."""
+    learner = make_training(seed=3, neck_width=256).learner
+    with GeneratorTurns(learner.device) as turns:
+        turns.begin(learner, learner.dropout_seed)
+        with turns.of(learner):
+            kept = learner.network.neck[2](torch.ones(6, 256)) != 0
+    torch.manual_seed(DROPOUT_OF_3)
+    assert torch.equal(kept, nn.functional.dropout(torch.ones(6, 256), 0.5) != 0)
+    assert 600 < kept.sum() < 936
 
 
 def test_streams_are_named_by_seed_and_purpose():
@@ -120,13 +149,6 @@ def test_streams_are_named_by_seed_and_purpose():
     assert len(seeds) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)
     digest = hashlib.sha256(b"7/sampling").digest()
-    assert stream_seed(7, "sampling") == int.from_bytes(digest[:8], "big") // 2
-    assert numpy_stream(7, "sampling").random(3).tolist() == numpy_stream(7, "sampling").random(3).tolist()
-    assert torch.equal(*(torch.rand(3, generator=torch_stream(7, "augmentation")) for _ in range(2)))
-
-
-@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(()), torch.get_rng_state])
-def test_a_draw_on_the_host_is_noticed(draw):
-    before = generator_states(torch.device("cpu"))
-    draw()
-    assert equal_on_host(before, generator_states(torch.device("cpu"))) == (draw is torch.get_rng_state)
+    assert stream_seed(7, "sampling") == int.from_bytes(digest[:8], "big") // 2 == 1260773175821635534
+    assert numpy_stream(7, "sampling").integers(1000, size=4).tolist() == [902, 212, 142, 844]
+    assert torch.randint(1000, (4,), generator=torch_stream(7, "augmentation")).tolist() == [743, 372, 331, 351]
