@@ -33,7 +33,8 @@ install: .venv/.installed
 	@mkdir -p .venv/types && ln -sfn ../.. .venv/types/mltbench
 	@touch $@
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+# Every process of the tests would compile what it imports anew.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test: install
 	$(PYTEST)

@@ -32,6 +32,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+    # One test each, of most of a minute: at the end, one core alone would be at work.
+    longest = [Path(__file__).parent / name for name in ("contracts/test_guides.py", "end_to_end/test_tutorial.py")]
+    items.sort(key=lambda item: item.path not in longest)
 
 
 def pytest_configure(config):

@@ -1,6 +1,7 @@
 """Imports run one way, between rooms and inside them; they stand at the top of a file, without a circle."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -40,8 +41,9 @@ PUBLIC = (PACKAGE, f"{PACKAGE}.reports")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
+@cache
 def imports_of(module):
-    return imports(module, tree_of(module), is_package(module))
+    return tuple(imports(module, tree_of(module), is_package(module)))
 
 
 def imports(module, tree, package=False):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from command_line import call
+from mltbench.benchmark.executors.in_process import InProcess
+from mltbench.benchmark.executors.settings import RunSettings
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from product import ROOT
 from shown_commands import blocks_of, commands_of
@@ -28,6 +30,8 @@ def test_the_tutorial_runs_and_prints_what_it_shows(monkeypatch, tmp_path):
     # Two epochs instead of 26 and 8: what is printed has the same shape.
     short = Schedule(epochs=2, decay_after=(1,))
     monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], plain=short, resampled=short))
+    # Workers would import torch for every command; tests/benchmark/executors starts them.
+    monkeypatch.setattr(RunSettings, "make_executor", lambda settings: InProcess())
     printed = ""
     for language, text, first in blocks_of(GUIDE):
         if language == "python":
