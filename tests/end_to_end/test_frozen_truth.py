@@ -12,8 +12,9 @@ SMOKE = ("--dataset", "digits-mlt", "--recipe", "digits-smoke", "--device", "cpu
 # A plain one, another loss, resampling, another head.
 FEW = ("erm", "ldam", "db-focal", "ml-gcn")
 # Elsewhere bits differ. With the AVX2 kernels of oneDNN in place of AVX-512's, losses of FEW differ by up to 8e-4 and
-# average precisions by up to 0.05 (ML-GCN after two epochs, which has hardly begun to learn).
-LOSS_TOLERANCE, TOLERANCE = 0.002, 0.1
+# average precisions by up to 0.05, those of a class by up to 0.09 (ML-GCN after two epochs, which has hardly begun to
+# learn; of the others by 0.003).
+LOSS_TOLERANCE, TOLERANCE, CLASS_TOLERANCE = 0.002, 0.1, 0.2
 
 
 def assert_as_recorded(recorded, now):
@@ -28,6 +29,8 @@ def assert_as_recorded(recorded, now):
         for metric, points in one["metrics"].items():
             tolerance = LOSS_TOLERANCE if metric.startswith("train/") else TOLERANCE
             assert now[name]["metrics"][metric] == [[step, pytest.approx(x, abs=tolerance)] for step, x in points]
+        for split, classes in one["average_precision"].items():
+            assert now[name]["average_precision"][split] == pytest.approx(classes, abs=CLASS_TOLERANCE)
 
 
 @pytest.mark.parametrize(
