@@ -375,6 +375,7 @@ def test_reports_read_the_marks_of_the_split_and_seed_that_they_name(world, runs
     by_hand = {(one.method, one.seed): one.by_hand for one in runs}
     frame, per_class = load_runs(world.out), load_per_class(world.out)
     assert len(frame) == len(runs) == len(CATALOGUE) + 4
+    assert set(frame.dataset_digest) == {world.dataset.digest}
     for line in frame.itertuples():
         for split, prefix in (("test", ""), ("validation", "validation_")):
             shown = [getattr(line, prefix + name) for name in NAMES]
@@ -409,6 +410,7 @@ def test_a_table_has_means_over_seeds_on_the_test_split_alone(world, runs):
     for name in NAMES:
         better, other = sorted(SEVERAL, key=lambda method: -statistics.mean(of_seeds[method, name]))
         cells = {row.method: row.cells[name] for row in table.rows}
+        assert {method for method, cell in cells.items() if cell.competes} == set(SEVERAL)
         assert (cells[better].best, cells[other].best, cells[other].behind.n) == (True, False, 3)
         differences = [a - b for a, b in zip(of_seeds[better, name], of_seeds[other, name], strict=True)]
         assert cells[other].behind.mean == pytest.approx(statistics.mean(differences))
