@@ -5,8 +5,6 @@ from pathlib import Path
 
 import frozen_truth
 import pytest
-from mltbench.benchmark.experiments.plan import build_plan
-from mltbench.datasets.registry import load_dataset
 
 RECORD = json.loads((Path(__file__).parent / "frozen" / "experiments.json").read_text(encoding="utf-8"))
 METHODS = sorted({name.split("/")[1] for name in RECORD["experiments"]})
@@ -14,12 +12,13 @@ SMOKE = ("--dataset", "digits-mlt", "--recipe", "digits-smoke", "--device", "cpu
 # A plain one, another loss, resampling, another head.
 FEW = ("erm", "ldam", "db-focal", "ml-gcn")
 # Elsewhere bits differ. With the AVX2 kernels of oneDNN in place of AVX-512's, losses of FEW differ by up to 8e-4 and
-# average precisions by up to 0.05 (ML-GCN after two epochs, which has hardly begun to learn).
-LOSS_TOLERANCE, TOLERANCE = 0.002, 0.1
+# average precisions by up to 0.05, those of a class by up to 0.09 (ML-GCN after two epochs, which has hardly begun to
+# learn; of the others by 0.003).
+LOSS_TOLERANCE, TOLERANCE, CLASS_TOLERANCE = 0.002, 0.1, 0.2
 
 
 def assert_as_recorded(recorded, now):
-    if frozen_truth.numerics() == RECORD["numerics"]:
+    if frozen_truth.gives_the_bits_of(RECORD["numerics"]):
         assert list(frozen_truth.differences(recorded, now)) == []
         return
     assert recorded.keys() == now.keys()
@@ -30,14 +29,8 @@ def assert_as_recorded(recorded, now):
         for metric, points in one["metrics"].items():
             tolerance = LOSS_TOLERANCE if metric.startswith("train/") else TOLERANCE
             assert now[name]["metrics"][metric] == [[step, pytest.approx(x, abs=tolerance)] for step, x in points]
-
-
-def test_ids_are_what_they_were(data_root):
-    dataset = load_dataset("digits-mlt", data_root=data_root)
-    plan = build_plan(dataset, METHODS, seeds=[0, 1], recipe="digits-smoke")
-    ids = {(e.method.name, e.seed): (e.id, e.configuration_id) for e in (one.experiment for one in plan.experiments)}
-    tags = [one["tags"] for one in RECORD["experiments"].values()]
-    assert ids == {(t["method"], int(t["seed"])): (t["experiment_id"], t["configuration_id"]) for t in tags}
+        for split, classes in one["average_precision"].items():
+            assert now[name]["average_precision"][split] == pytest.approx(classes, abs=CLASS_TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ def test_training_gives_the_recorded_bits(methods, seeds, cohort, call, own_fold
 
 @pytest.mark.soak
 def test_tuning_and_a_sweep_give_the_recorded_trials(call, own_folder, closed_studies, tmp_path):
-    if frozen_truth.numerics() != RECORD["numerics"]:
+    if not frozen_truth.gives_the_bits_of(RECORD["numerics"]):
         pytest.skip("TPE and Hyperband follow the last bits of scores, which were recorded with other libraries")
     here = [*SMOKE, "--workers", 1, "--out", tmp_path / "out"]
     for words in (["tune", "--method", "erm", "--method", "db-focal", "--trials", 4], ["run", "beta", "--seeds", 1]):
