@@ -8,27 +8,13 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import frame_of, record, seeds_of
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.errors import InputError
-from mltbench.methods.catalogue import TABLES, get_method, list_methods
+from mltbench.methods.catalogue import TABLES, get_method
 from mltbench.reports.results.quoted import quoted_rows
 from mltbench.reports.results.rows import select_runs
-from mltbench.reports.results.runs import COLUMNS
 from mltbench.reports.tables.build import build_table, classes_frame
-
-TITLES = {method.name: method.title for method in list_methods()}
-
-
-def record(method, seed, scores=(50.0, 60.0, 50.0, 40.0), **changes):
-    """One run as a line of `load_runs`."""
-    row = {
-        "experiment_id": f"{method}{changes.get('overrides', '')}{seed}",
-        "configuration_id": f"c-{method}{changes.get('overrides', '')}",
-        "dataset": "digits-mlt", "method": method, "title": TITLES.get(method, method), "overrides": "",
-        "recipe": "digits", "seed": seed,
-        "state": "finished", **dict(zip(SCORE_NAMES, scores, strict=True)),
-    }  # fmt: skip
-    return row | changes
 
 
 def failed(method, seed):
@@ -36,7 +22,7 @@ def failed(method, seed):
 
 
 def table_of(*records, number=1, dataset="digits-mlt", **options):
-    return build_table(pd.DataFrame(records, columns=list(COLUMNS)), number, dataset, **options)
+    return build_table(frame_of(*records), number, dataset, **options)
 
 
 def row_of(table, label):
@@ -95,11 +81,6 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
             means |= {m: f"{statistics.fmean(values):.2f}"} if values else {}
         best = [row.method for row in table.best(name)]
         assert best == [m for m in methods if m in means and means[m] == max(means.values())]
-
-
-def seeds_of(method, totals, **changes):
-    """Runs of one method, seed by seed, that differ in total alone."""
-    return [record(method, seed, (total, 60, 50, 40), **changes) for seed, total in totals.items()]
 
 
 def test_one_exploratory_run_changes_no_row_of_the_table():
