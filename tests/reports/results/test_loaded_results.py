@@ -15,7 +15,6 @@ from mltbench.reports.results.bootstrap import (
 )
 from mltbench.reports.results.provenance import configuration_records
 from mltbench.reports.results.runs import load_per_class, load_runs
-from mltbench.reports.tables.build import build_table, pairs_frame
 
 
 def test_runs_tell_test_and_validation_in_percent_and_how_they_were_made(trained):
@@ -118,18 +117,6 @@ def test_artifacts_that_are_damaged_or_of_another_version_are_named(name, damage
         file.write_bytes(damaged(file.read_bytes()))
     status, _, error = call("report", "--no-figures", "--bootstrap", 5, "--out", trained.root)
     assert (status, bool(re.search(rf"{name} .*{message}", error))) == (2, True), error
-
-
-def test_pairs_over_images_average_shared_seeds_in_each_resample(small_runs):
-    table = build_table(small_runs, 1, "digits-mlt")
-    generator = np.random.RandomState(0)
-    resampled = {name: {"total": generator.normal(50, 3, 400)} for row in table.rows for name in row.experiments}
-    pairs = pairs_frame(table, small_runs, resampled)
-    (pair,) = pairs[(pairs.group == "total") & (pairs["first"] == "ERM") & (pairs["second"] == "DB")].itertuples()
-    erm, db = ([resampled[f"{name}-{seed}".ljust(16, "0")]["total"] for seed in (0, 1)] for name in ("erm", "db"))
-    expected = np.percentile((erm[0] - db[0] + erm[1] - db[1]) / 2, [2.5, 97.5])
-    assert (pair.images_low, pair.images_high) == pytest.approx(tuple(expected))
-    assert pairs[pairs.group == "tail"].images_low.isna().all()
 
 
 def test_records_tell_how_each_experiment_was_made(trained):

@@ -90,6 +90,7 @@ def test_a_reference_run_is_recorded_from_finished_runs(tmp_path, monkeypatch):
     reference.record("root")
     assert reference.FILE.read_text().splitlines() == [
         "experiment_id,title,seed,total,head,medium,tail,device_name,torch",
-        "erm2,ERM,2,52.0,62.5,72.0,82.25,c,3", "rs0,RS,0,51.0,61.0,71.0,81.0,b,2", "rs1,RS,1,50.1234,60.0,70.0,80.0,a,1",
+        "erm2,ERM,2,52.0,62.5,72.0,82.25,c,3", "rs0,RS,0,51.0,61.0,71.0,81.0,b,2",
+        "rs1,RS,1,50.1234,60.0,70.0,80.0,a,1",
     ]  # fmt: skip
     assert agreement(runs).startswith("3 of 3 experiments agree with the reference run within 0.00 points (c, torch 3)")
