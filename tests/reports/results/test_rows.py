@@ -83,7 +83,7 @@ def overriding(method, *texts, **changes):
         (overriding("erm", "backbone=b", "backbone=b", ""), "digits", ()),
         (overriding("erm", "backbone=b", "backbone=b", "mu=1"), "digits", ("mu=1",)),
         # Whatever says which network it is.
-        *((overriding("erm", f"{name}=b", f"{name}=b, mu=1"), "digits", (f"{name}=b",))
+        *((overriding("erm", f"{name}=b", f"{name}=b, mu=1", f"{name}=c"), "digits", (f"{name}=b",))
           for name in ("backbone", "weights", "weights-input", "weights-padding")),
         # What else all of these share, and no other run.
         (overriding("erm", "backbone=b, mu=1, x=2", "backbone=b, x=2", "backbone=c"), "digits", ("backbone=b", "x=2")),
