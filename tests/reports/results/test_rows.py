@@ -50,6 +50,7 @@ def test_three_seeds_make_a_best_and_of_equals_the_latest_seeds_decide():
     assert shared_seeds([{0, 1, 2}]) == {0, 1, 2}
     assert shared_seeds([{0, 1}, {0, 1}]) == frozenset()
     assert shared_seeds([{0, 1, 2}, {3, 4, 5}]) == {3, 4, 5}
+    assert shared_seeds([{0, 5, 6}, {1, 2, 3}]) == shared_seeds([{1, 2, 3}, {0, 5, 6}]) == {0, 5, 6}
     # Three rows of four share three seeds, that no two of them share alone.
     assert shared_seeds([{0, 1, 2, 3, 4}, {0, 1, 2, 3, 5}, {0, 1, 2, 4, 5}, {7, 8, 9}]) == {0, 1, 2}
 
@@ -64,6 +65,7 @@ def test_a_row_should_have_the_seeds_that_most_rows_have(sets):
 
 def test_of_equally_common_and_large_seeds_the_latest_are_expected():
     assert expected_seeds([{0, 1}, {0, 2}, {}, {}]) == {0, 2}
+    assert expected_seeds([{0, 5}, {1, 2}]) == expected_seeds([{1, 2}, {0, 5}]) == {0, 5}
     assert expected_seeds([]) == frozenset()
 
 
@@ -165,6 +167,15 @@ def test_what_runs_lack_of_the_protocol_stands_in_their_label():
     assert found.runs.drop_duplicates("row")[["row", "standard"]].to_numpy().tolist() == [
         ["ERM", True], ["DB (backbone=c, x=2)", False], ["LDAM (backbone=d, without mu=1)", False]
     ]  # fmt: skip
+
+
+def test_where_no_run_is_by_the_protocol_a_methods_row_is_what_was_run_most():
+    runs = frame_of(*seeds_of("db", {0: 1}, overrides="mu=2"), *seeds_of("db", {0: 2, 1: 3}, overrides="mu=1"),
+                    *seeds_of("rs", {0: 4}, overrides="x=1"))  # fmt: skip
+    found = select_runs(runs, "digits-mlt").runs.drop_duplicates("row")
+    assert dict(zip(found.row, found.standard, strict=True)) == {
+        "DB (mu=2)": False, "DB (mu=1)": True, "RS (x=1)": True
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from made_up_runs import ListedStore, frame_of, mlflow_run, record
 from mlflow.exceptions import MlflowException
 from mltbench.errors import InputError
+from mltbench.reports.results import runs
 from mltbench.reports.results.runs import (
+    load_per_class,
+    load_runs,
     local_artifact,
     of_one_dataset,
     per_class_frame,
@@ -42,13 +46,13 @@ def store(tmp_path):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_experiment_has_the_last_of_its_finished_attempts_else_its_last_oldest_first(seed, store):
-    runs = [
+    tried = [
         mlflow_run({"experiment_id": name, "state": state, "seed": "0"}, run_id=f"{name}{start}", started=start)
         for attempts in ATTEMPTS.values()
         for name, state, start in attempts
     ]
-    random.Random(seed).shuffle(runs)
-    frame = runs_frame(store(*runs))
+    random.Random(seed).shuffle(tried)
+    frame = runs_frame(store(*tried))
     assert frame.run_id.tolist() == ["d1", "a10", "b35", "c50"]
     assert frame.state.tolist() == ["interrupted", "finished", "finished", "stopped"]
     assert frame.index.tolist() == [0, 1, 2, 3]
@@ -56,15 +60,35 @@ def test_an_experiment_has_the_last_of_its_finished_attempts_else_its_last_oldes
 
 def test_a_trial_has_a_line_in_every_study_and_every_number_of_it_that_asked_for_it(store):
     trials = [("s", "1", 4), ("s", "2", 3), ("t", "1", 2), ("s", "1", 1)]
-    runs = [
+    listed = [
         mlflow_run({"kind": "trial", "experiment_id": "x", "study": study, "trial": trial}, started=start)
         for study, trial, start in trials
     ]
-    frame = runs_frame(store(*runs, mlflow_run({"experiment_id": "x"})), kind="trial")
+    frame = runs_frame(store(*listed, mlflow_run({"experiment_id": "x"})), kind="trial")
     assert list(zip(frame.study, frame.trial, frame.started, strict=True)) == [
         ("t", "1", 2),
         ("s", "2", 3),
         ("s", "1", 4),
+    ]
+
+
+def test_results_are_read_from_the_store_that_is_named_and_nothing_is_made(store, tmp_path, monkeypatch):
+    asked, labels = [], {"experiment_id": "x", "state": "finished", "dataset_digest": "d", "study": "s"}
+    held = store(mlflow_run(labels, run_id="one"), mlflow_run(labels | {"kind": "trial"}, run_id="of a study"))
+    monkeypatch.setattr(runs, "open_store", lambda *place, **how: asked.append((*place, how)) or held)
+    monkeypatch.setenv("MLTBENCH_HOME", str(tmp_path / "home"))
+    assert load_runs("here", tracking_uri="uri").run_id.tolist() == ["one"]
+    assert load_runs(kind="trial").run_id.tolist() == ["of a study"]
+    (tmp_path / "report-cache" / "of a study").mkdir(parents=True)
+    file = tmp_path / "report-cache" / "of a study" / "per_class.json"
+    file.write_text('{"average_precision": {"test": {"a": 0.5}}}')
+    held.client.list_artifacts = lambda run_id: []
+    monkeypatch.setattr(runs, "load_dataset", _no_dataset)
+    assert load_per_class(tmp_path, kind="trial").ap.tolist() == [50]
+    assert load_per_class(tmp_path).empty
+    places = [Path("here"), tmp_path / "home", tmp_path, tmp_path]
+    assert asked == [
+        (place, uri, {"create": False}) for place, uri in zip(places, ["uri", None, None, None], strict=True)
     ]
 
 
@@ -97,6 +121,11 @@ def test_a_line_has_every_number_in_its_own_column(store):
     }  # fmt: skip
     assert (empty["seed"], empty["method"], empty["settings"], empty["provenance"]) == (-1, "", "{}", "{}")
     assert all(np.isnan(empty[name]) for name in (*scores, "train_seconds"))
+    assert set(runs_frame(store())) == set(line) | set(scores) | {"validation_tail"}
+
+
+def _no_dataset(name):
+    raise InputError(name)
 
 
 @pytest.fixture
