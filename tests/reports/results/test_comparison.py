@@ -208,6 +208,8 @@ def test_two_names_are_looked_for_on_the_dataset_that_has_both(small_runs):
     runs = pd.concat([small_runs, elsewhere], ignore_index=True)
     found = find_both(runs, "erm", "rs")
     assert [set(one.dataset) for one in found] == [{"digits-mlt"}, {"digits-mlt"}]
+    apart = find_both(pd.concat([elsewhere, small_runs[small_runs.method == "rs"]]), "erm", "rs")
+    assert [set(one.dataset) for one in apart] == [{"voc-mlt"}, {"digits-mlt"}]
     with pytest.raises(InputError, match="unknown run, configuration or table row 'none'"):
         find_both(runs, "none", "erm")
     with pytest.raises(InputError, match=r"'erm' is 2 configurations: .*narrow with --dataset"):
