@@ -201,7 +201,7 @@ def _compare(
         champion = next(row for row in rivals if row.label in best)
         for row, cells in zip(every, compared, strict=True):
             competes = row in rivals
-            if competes and row.label in best:
+            if row.label in best:
                 cells[name] = replace(cells[name], best=True, competes=True)
             elif row.seeds and cells[name].mean is not None:
                 shared = seeds if competes else set(row.seeds)

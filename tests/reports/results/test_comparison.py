@@ -157,6 +157,14 @@ def test_classes_are_compared_seed_by_seed_largest_first(small_runs):
     assert np.isnan(classes[classes.class_name == "untested"].difference.iloc[0])
 
 
+def test_classes_of_one_size_stay_in_their_order(small_runs):
+    names = [f"class {i}" for i in range(50)]
+    lines = [("erm-000000000000", "test", name, "tail", 5 - i % 2, i) for i, name in enumerate(names)]
+    per_class = pd.DataFrame(lines, columns=["experiment_id", "split", "class_name", "group", "class_size", "ap"])
+    classes = compare(*of(small_runs, "erm", "rs"), per_class, {}).classes
+    assert classes.class_name.tolist() == names[::2] + names[1::2]
+
+
 def test_intervals_over_images_are_of_the_mean_over_shared_seeds(small_runs):
     both = of(small_runs, "erm", "db")
     resamples = np.linspace(0, 100, 101)
@@ -205,7 +213,8 @@ def test_a_configuration_is_not_compared_with_itself(small_runs):
 
 def test_two_names_are_looked_for_on_the_dataset_that_has_both(small_runs):
     elsewhere = small_runs[small_runs.method == "erm"].assign(dataset="voc-mlt", configuration_id="v" * 16)
-    runs = pd.concat([small_runs, elsewhere], ignore_index=True)
+    third = small_runs[small_runs.method == "rs"].assign(dataset="coco-mlt", configuration_id="c" * 16)
+    runs = pd.concat([small_runs, elsewhere, third], ignore_index=True)
     found = find_both(runs, "erm", "rs")
     assert [set(one.dataset) for one in found] == [{"digits-mlt"}, {"digits-mlt"}]
     apart = find_both(pd.concat([elsewhere, small_runs[small_runs.method == "rs"]]), "erm", "rs")

@@ -323,10 +323,15 @@ def test_stored_totals_that_do_not_add_up_are_noted():
     # (60 + 50 + 20 + 20) / 4 = 37.5
     totals = {"erm": 37.5 + 0.9e-6, "rs": 45.0, "db": 37.5 - 1.1e-6, "ldam": 1.0}
     records = [record(method, 0, (total, 60, 50, 20)) for method, total in totals.items()]
-    notes = table_of(*records, per_class=per_class("erm0", "rs0", "db0")).notes
+    records.append(record("erm", 0, (9.0, 60, 50, 20), overrides="mu=1"))
+    notes = table_of(*records, per_class=per_class("erm0", "rs0", "db0", "ermmu=10")).notes
     assert [note.partition(";")[0] for note in notes] == [
         f"{title}, experiment {name}: the stored total {total} is not the class-weighted mean of its groups (37.5000)"
-        for title, name, total in (("RS", "rs0", "45.0000"), ("DB", "db0", "37.5000"))
+        for title, name, total in (
+            ("RS", "rs0", "45.0000"),
+            ("DB", "db0", "37.5000"),
+            ("ERM (mu=1)", "ermmu=10", "9.0000"),
+        )
     ]
     without_tail = record("erm", 0, (55, 60, 50, math.nan))
     assert table_of(without_tail, per_class=per_class("erm0", groups=("head", "medium"))).notes == ()
