@@ -441,7 +441,9 @@ def test_pairs_over_images_average_shared_seeds_in_each_resample(small_runs):
         for row in table.rows
         for name in row.experiments
     }
-    pairs = pairs_frame(table, small_runs, resampled).set_index(["group", "first", "second"])
+    frame = pairs_frame(table, small_runs, resampled)
+    assert frame.index.tolist() == list(range(32))
+    pairs = frame.set_index(["group", "first", "second"])
     for group in ("total", "tail"):
         pair = pairs.loc[(group, "ERM", "DB")]
         erm, db = ([resampled[f"{name}-{seed}".ljust(16, "0")][group] for seed in (0, 1)] for name in ("erm", "db"))
