@@ -172,11 +172,13 @@ def shared_seeds(seeds: Iterable[Collection[int]], *, least: int = LEAST_SEEDS) 
     >>> sorted(shared_seeds([{0}, {0, 1}]))
     []
     """
-    sets = [frozenset(own) for own in seeds if own]
-    candidates = {a & b for a in sets for b in sets} | ({frozenset.intersection(*sets)} if sets else set())
-    enough = [candidate for candidate in candidates if len(candidate) >= least]
+    sets = [frozenset(own) for own in seeds]
+    # What some rows share: intersections of any number of them.
+    candidates: set[frozenset[int]] = set()
+    for own in set(sets):
+        candidates |= {shared for one in (own, *candidates) if len(shared := own & one) >= least}
     return max(
-        enough, key=lambda one: (sum(one <= own for own in sets), len(one), sorted(one, reverse=True)),
+        candidates, key=lambda one: (sum(one <= own for own in sets), len(one), sorted(one, reverse=True)),
         default=frozenset(),
     )  # fmt: skip
 

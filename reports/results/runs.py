@@ -209,7 +209,7 @@ def _class_sizes(run: Any, data: Mapping[str, Any]) -> dict[str, tuple[str, int]
     counts = data.get("training_images_per_class") or _counts_of_dataset(run)
     if not counts:
         return {}
-    statistics = ClassStatistics.from_counts(list(counts.values()), data.get("training_images") or sum(counts.values()))
+    statistics = ClassStatistics.from_counts(list(counts.values()), sum(counts.values()))
     return {name: (group, counts[name]) for name, group in zip(counts, statistics.group_names, strict=True)}
 
 

@@ -145,7 +145,7 @@ def runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
 
 def _by_row(runs: pd.DataFrame, order: Sequence[str]) -> list[pd.DataFrame]:
     """The runs of each row, in this order of methods, then the catalogue's; a method's own row comes first."""
-    methods = [*order, *(name for name in method_order(runs.method) if name not in order)]
+    methods = [*order, *method_order(runs.method)]
     groups = [
         of_row for _, of_row in runs.groupby("row", sort=False) if (of_row.state.isin(["finished", "failed"])).any()
     ]
@@ -201,9 +201,9 @@ def _compare(
         champion = next(row for row in rivals if row.label in best)
         for row, cells in zip(every, compared, strict=True):
             competes = row in rivals
-            if competes and row.label in best:
+            if row.label in best:
                 cells[name] = replace(cells[name], best=True, competes=True)
-            elif row.seeds and cells[name].mean is not None:
+            elif cells[name].mean is not None:
                 shared = seeds if competes else set(row.seeds)
                 over_seeds = values.loc[[champion.label, row.label], sorted(shared & set(champion.seeds))].dropna(
                     axis=1

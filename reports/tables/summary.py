@@ -17,12 +17,11 @@ def summarise(table: ResultTable) -> list[dict[str, str]]:
     """
     summaries = []
     for group in SCORE_NAMES:
-        rows = [row for row in table.measured if row.cells[group].mean is not None]
+        measured = [(row, mean) for row in table.measured if (mean := row.cells[group].mean) is not None]
         if best := table.best(group):
-            rest = _others([row for row in rows if not row.cells[group].best], group)
-            what = "best"
-        elif rows:
-            best = (max(rows, key=lambda row: row.cells[group].mean or 0.0),)
+            what, rest = "best", _others([row for row, _ in measured], group)
+        elif measured:
+            best = (max(measured, key=lambda pair: pair[1])[0],)
             what, rest = "highest", f"No row is the best: that takes {LEAST_SEEDS} seeds that rows share."
         else:
             continue
@@ -65,8 +64,9 @@ def number_of(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _others(others: Sequence[Row], group: str) -> str:
-    cells = {row.short: row.cells[group] for row in others}
+def _others(rows: Sequence[Row], group: str) -> str:
+    """How all but the best, which are behind nobody, compare with it."""
+    cells = {row.short: row.cells[group] for row in rows}
     noise = [f"{name} ({c.behind.mean:.{DECIMALS}f})" for name, c in cells.items() if c.is_noise and c.behind]
     distances = sorted(c.behind.mean for c in cells.values() if c.competes and c.behind and not c.is_noise)
     unknown = sum(not cell.competes for cell in cells.values())

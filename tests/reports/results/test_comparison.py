@@ -6,8 +6,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import frame_of, seeds_of
 from mltbench.errors import InputError
-from mltbench.reports.results.comparison import compare, find_both, find_configuration, label_of
+from mltbench.reports.results.comparison import (
+    compare,
+    find_both,
+    find_configuration,
+    label_of,
+    settings_of,
+)
 from mltbench.reports.results.runs import CLASS_COLUMNS
 
 NO_CLASSES = pd.DataFrame(columns=list(CLASS_COLUMNS))
@@ -25,10 +32,12 @@ T2 = 4.303
         ("erm0000", [0, 1, 2], ""),
         ("erm-1", [1], ""),
         ("eeeee", [2], "mu=0.2"),
+        ("run-of-ldam", [2], ""),
     ],
 )
 def test_a_name_is_a_row_a_method_a_configuration_or_a_run(name, seeds, overrides, small_runs):
-    found = find_configuration(small_runs.sample(frac=1, random_state=0), name)
+    runs = small_runs.assign(run_id=[f"run-of-{method}" for method in small_runs.method])
+    found = find_configuration(runs.sample(frac=1, random_state=0), name)
     assert found.seed.tolist() == seeds
     assert set(found.overrides) == {overrides}
     assert found.configuration_id.nunique() == 1
@@ -37,6 +46,20 @@ def test_a_name_is_a_row_a_method_a_configuration_or_a_run(name, seeds, override
 def test_a_method_with_one_overridden_configuration_is_that_one(small_runs):
     own = small_runs.assign(overrides=small_runs.overrides.where(small_runs.method != "rs", "backbone=mobilenet_v2"))
     assert label_of(find_configuration(own, "rs")) == "RS (backbone=mobilenet_v2)"
+
+
+def test_a_method_is_its_row_by_the_protocol_and_a_label_is_exactly_one_configuration():
+    runs = frame_of(
+        *seeds_of("rs", {0: 1, 1: 2}, configuration_id="1" * 16), *seeds_of("rs", {0: 3}, configuration_id="2" * 16),
+        *seeds_of("rs", {0: 4, 1: 5, 2: 6}, overrides="mu=1"),
+        *seeds_of("db", {0: 7}, overrides="mu=1"), *seeds_of("db", {0: 8}, overrides="mu=2", title="rs"),
+    )  # fmt: skip
+    for name, totals in (("rs", [1, 2]), ("RS [222222]", [3]), ("222", [3]), ("rs (mu=1)", [4, 5, 6])):
+        assert find_configuration(runs.assign(run_id="r"), name).total.tolist() == totals
+    with pytest.raises(InputError, match=r"'db' is 2 configurations: c-dbmu=1 .mu 1., c-dbmu=2 .mu 2."):
+        find_configuration(
+            runs.assign(run_id="r", settings=[json.dumps({"mu": text[-1:]}) for text in runs.overrides]), "db"
+        )
 
 
 def test_several_configurations_are_named_with_what_differs(small_runs):
@@ -98,6 +121,15 @@ def test_only_shared_seeds_count(small_runs):
     assert (total["first"], total.second, total.difference) == pytest.approx((50.5, 56, 5.5))
 
 
+def test_every_group_has_its_own_means(small_runs):
+    groups = compare(*of(small_runs, "db", "rs"), NO_CLASSES, {}).groups.set_index("group")
+    # Seeds 0 and 1 of DB and RS.
+    expected = {"total": (56, 55.25), "head": (78.5, 79.5), "medium": (60, 61.25), "tail": (43.5, 40.5)}
+    assert groups[["first", "second"]].T.to_dict("list") == {name: list(means) for name, means in expected.items()}
+    assert groups.difference.tolist() == [-0.75, 1, 1.25, -3]
+    assert set(groups.n) == {2}
+
+
 def test_one_shared_seed_has_no_interval(small_runs):
     total = compare(*of(small_runs, "erm", "ldam"), NO_CLASSES, {}).groups.iloc[0]
     assert total.difference == pytest.approx(51 - 52.125)
@@ -108,7 +140,8 @@ def test_classes_are_compared_seed_by_seed_largest_first(small_runs):
     both = of(small_runs, "erm", "rs")
     percent = {"common": ([90, 91, 92], [80, 82, 84]), "rare": ([10, 20, 30], [20, 30, 40]), "untested": (None, None)}
     lines = [
-        {"experiment_id": run.experiment_id, "split": split, "class_name": name, "group": "head",
+        {"experiment_id": run.experiment_id, "split": split, "class_name": name,
+         "group": {"common": "head"}.get(name, "tail"),
          "class_size": {"common": 500, "rare": 3, "untested": 7}[name],
          "ap": math.nan if values[i] is None else values[i][run.seed] + (split == "validation") * run.seed * 7}
         for i, side in enumerate(both) for run in side.itertuples() for split in ("test", "validation")
@@ -117,10 +150,19 @@ def test_classes_are_compared_seed_by_seed_largest_first(small_runs):
     classes = compare(*both, pd.DataFrame(lines, columns=list(CLASS_COLUMNS)), {}).classes
     assert classes.class_name.tolist() == ["common", "untested", "rare"]
     rare, common = (classes[classes.class_name == name].iloc[0] for name in ("rare", "common"))
-    assert (rare.difference, rare.low, rare.high) == (10, 10, 10)
+    assert (rare["first"], rare.second, rare.difference, rare.low, rare.high, rare.n) == (20, 30, 10, 10, 10, 3)
+    assert (rare.group, rare.class_size, common.class_size) == ("tail", 3, 500)
     # -10, -9, -8: standard deviation 1.
     assert (common.difference, common.low) == pytest.approx((-9, -9 - T2 / math.sqrt(3)), abs=1e-3)
     assert np.isnan(classes[classes.class_name == "untested"].difference.iloc[0])
+
+
+def test_classes_of_one_size_stay_in_their_order(small_runs):
+    names = [f"class {i}" for i in range(50)]
+    lines = [("erm-000000000000", "test", name, "tail", 5 - i % 2, i) for i, name in enumerate(names)]
+    per_class = pd.DataFrame(lines, columns=["experiment_id", "split", "class_name", "group", "class_size", "ap"])
+    classes = compare(*of(small_runs, "erm", "rs"), per_class, {}).classes
+    assert classes.class_name.tolist() == names[::2] + names[1::2]
 
 
 def test_intervals_over_images_are_of_the_mean_over_shared_seeds(small_runs):
@@ -140,8 +182,12 @@ def test_only_settings_that_differ_are_named(small_runs):
         "rs": {"method": "rs", "recipe.learning_rate": "0.2", "method.epoch_fraction": "0.25", "seed": "1"},
     }
     runs = small_runs.assign(settings=[json.dumps(settings.get(method, {})) for method in small_runs.method])
-    found = compare(*of(runs, "erm", "rs"), NO_CLASSES, {})
-    assert found.settings == {"method": ("erm", "rs"), "method.epoch_fraction": ("–", "0.25")}
+    first, second = of(runs, "erm", "rs")
+    found = compare(first, second.assign(numerics_version="2"), NO_CLASSES, {})
+    expected = {"method": ("erm", "rs"), "method.epoch_fraction": ("–", "0.25"), "numerics_version": ("1", "2")}
+    assert found.settings == expected
+    # Frames that were made by hand may lack them.
+    assert set(settings_of(first.assign(settings=math.nan).iloc[0])) == {"dataset_digest", "numerics_version"}
 
 
 @pytest.mark.parametrize(
@@ -161,12 +207,19 @@ def test_what_cannot_be_paired_says_why(column, value, says, small_runs):
 def test_a_configuration_is_not_compared_with_itself(small_runs):
     with pytest.raises(InputError, match="both names are ERM, configuration erm00000"):
         compare(*of(small_runs, "erm", "ERM"), NO_CLASSES, {})
+    # One of its runs beside all of them is another matter.
+    assert compare(*of(small_runs, "erm", "erm-1"), NO_CLASSES, {}).groups.second.tolist() == [51, 81, 61, 31]
 
 
 def test_two_names_are_looked_for_on_the_dataset_that_has_both(small_runs):
     elsewhere = small_runs[small_runs.method == "erm"].assign(dataset="voc-mlt", configuration_id="v" * 16)
-    runs = pd.concat([small_runs, elsewhere], ignore_index=True)
+    third = small_runs[small_runs.method == "rs"].assign(dataset="coco-mlt", configuration_id="c" * 16)
+    runs = pd.concat([small_runs, elsewhere, third], ignore_index=True)
     found = find_both(runs, "erm", "rs")
     assert [set(one.dataset) for one in found] == [{"digits-mlt"}, {"digits-mlt"}]
+    apart = find_both(pd.concat([elsewhere, small_runs[small_runs.method == "rs"]]), "erm", "rs")
+    assert [set(one.dataset) for one in apart] == [{"voc-mlt"}, {"digits-mlt"}]
+    with pytest.raises(InputError, match="unknown run, configuration or table row 'none'"):
+        find_both(runs, "none", "erm")
     with pytest.raises(InputError, match=r"'erm' is 2 configurations: .*narrow with --dataset"):
         find_both(pd.concat([runs, elsewhere.assign(method="rs", title="RS", configuration_id="w" * 16)]), "erm", "rs")

@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from made_up_runs import frame_of, record
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.datasets.registry import load_dataset
@@ -37,6 +38,8 @@ def test_the_reference_run_is_the_demo_of_this_version(data_root):
 def test_the_same_numbers_agree_within_nothing(same):
     assert agreement(same).startswith("42 of 42 experiments agree with the reference run within 0.00 points (")
     assert agreement(same[:5]).startswith("5 of 42 experiments agree")
+    assert "within 0.00 points (" in agreement(same.assign(head=same["head"] - 0.0049))
+    assert "within 0.00 points (" not in agreement(same.assign(head=same["head"] - 0.0051))
 
 
 def test_other_last_digits_are_told_apart_from_another_result(same):
@@ -47,6 +50,8 @@ def test_other_last_digits_are_told_apart_from_another_result(same):
     assert "42 of 42 experiments agree with the reference run within 0.31 points of total mAP" in text
     assert f"another seed changes a result by {spread:.2f}" in text
     assert "Unexpected" not in text
+    # Two standard errors of a mean over three seeds.
+    assert "Unexpected" not in agreement(moved(same, {"RS": -(2 * spread / 3**0.5 - 0.01)}))
     far = agreement(moved(same, {"DB": 0.31, "RS": -(2 * spread / 3**0.5 + 0.01)}))
     assert "differ from the reference run by up to" in far
     assert re.search(r"Unexpected, since other seeds rarely change so much: RS by -0\.\d\d\.", far)
@@ -70,11 +75,22 @@ def test_other_runs_and_failed_ones_are_not_compared(same, small_runs):
     assert agreement(pd.concat([same[:3], small_runs])).startswith("3 of 42 experiments")
 
 
-def test_a_reference_run_is_recorded_from_a_store(finished, store, tmp_path, monkeypatch):
+def test_a_reference_run_is_recorded_from_finished_runs(tmp_path, monkeypatch):
+    def made(name, torch):
+        return json.dumps({"device_name": name, "torch": torch, "threads": "1"})
+
+    runs = frame_of(
+        record("rs", 1, (50.12345, 60, 70.00004, 80), provenance=made("a", "1")),
+        record("rs", 0, (51, 61, 71, 81), provenance=made("b", "2")),
+        record("erm", 2, (52, 62.5, 72, 82.25), provenance=made("c", "3")),
+        record("db", 0, (99, 99, 99, 99), state="failed", provenance=made("d", "4")),
+    )  # fmt: skip
     monkeypatch.setattr(reference, "FILE", tmp_path / "reference.csv")
-    reference.record(store.root)
-    (line,) = reference_runs().itertuples()
-    assert (line.experiment_id, line.title, line.seed) == (finished, "ERM", 0)
-    provenance = json.loads((store.runs / finished / "provenance.json").read_text())
-    assert (line.device_name, line.torch) == (provenance["device_name"], provenance["torch"])
-    assert agreement(reference.load_runs(store.root)).startswith("1 of 1 experiments agree")
+    monkeypatch.setattr(reference, "load_runs", lambda out: runs if out == "root" else None)
+    reference.record("root")
+    assert reference.FILE.read_text().splitlines() == [
+        "experiment_id,title,seed,total,head,medium,tail,device_name,torch",
+        "erm2,ERM,2,52.0,62.5,72.0,82.25,c,3", "rs0,RS,0,51.0,61.0,71.0,81.0,b,2",
+        "rs1,RS,1,50.1234,60.0,70.0,80.0,a,1",
+    ]  # fmt: skip
+    assert agreement(runs).startswith("3 of 3 experiments agree with the reference run within 0.00 points (c, torch 3)")

@@ -1,34 +1,28 @@
 import collections
+import csv
+import io
 import itertools
 import json
 import math
 import random
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import frame_of, record, seeds_of
 from mltbench.benchmark.training.metrics import SCORE_NAMES
 from mltbench.errors import InputError
-from mltbench.methods.catalogue import TABLES, get_method, list_methods
+from mltbench.methods.catalogue import TABLES, get_method
 from mltbench.reports.results.quoted import quoted_rows
 from mltbench.reports.results.rows import select_runs
-from mltbench.reports.results.runs import COLUMNS
-from mltbench.reports.tables.build import build_table, classes_frame
+from mltbench.reports.results.significance import Difference
+from mltbench.reports.tables.build import build_table, classes_frame, pairs_frame, results_by_seed
+from mltbench.reports.tables.result_table import Cell, comma_separated, markdown, quoted_frame
+from scipy import stats
 
-TITLES = {method.name: method.title for method in list_methods()}
-
-
-def record(method, seed, scores=(50.0, 60.0, 50.0, 40.0), **changes):
-    """One run as a line of `load_runs`."""
-    row = {
-        "experiment_id": f"{method}{changes.get('overrides', '')}{seed}",
-        "configuration_id": f"c-{method}{changes.get('overrides', '')}",
-        "dataset": "digits-mlt", "method": method, "title": TITLES.get(method, method), "overrides": "",
-        "recipe": "digits", "seed": seed,
-        "state": "finished", **dict(zip(SCORE_NAMES, scores, strict=True)),
-    }  # fmt: skip
-    return row | changes
+UNFINISHED = ("running", "stopped", "interrupted", "pending")
 
 
 def failed(method, seed):
@@ -36,7 +30,7 @@ def failed(method, seed):
 
 
 def table_of(*records, number=1, dataset="digits-mlt", **options):
-    return build_table(pd.DataFrame(records, columns=list(COLUMNS)), number, dataset, **options)
+    return build_table(frame_of(*records), number, dataset, **options)
 
 
 def row_of(table, label):
@@ -53,16 +47,32 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
     generator = random.Random(seed)
     methods = list(TABLES[1])
     printed = (50, 60, 60, math.nan)  # many means tie as they are printed, and some classes have no positive
-    scores = {
-        (method, number): [generator.choice(printed) + generator.uniform(-0.004, 0.004) for _ in SCORE_NAMES]
-        for method in methods
-        for number in range(5)
-        if generator.random() < 0.6
-    }
+
+    def drawn(method):
+        return {
+            (method, number): [generator.choice(printed) + generator.uniform(-0.004, 0.004) for _ in SCORE_NAMES]
+            for number in range(5)
+            if generator.random() < 0.6
+        }
+
+    scores = {key: values for method in methods for key, values in drawn(method).items()}
     broken = {(m, n) for m in methods for n in range(5) if (m, n) not in scores and generator.random() < 0.5}
     records = [record(*key, values) for key, values in scores.items()] + [failed(*key) for key in broken]
+    # Two rows that compete with nobody.
+    others = drawn("DB (mu=9)") | drawn("mine")
+    for (label, number), values in others.items():
+        method, overrides = ("mine", "") if label == "mine" else ("db", "mu=9")
+        records.append(record(method, number, values, overrides=overrides))
+    for one in [one for one in records if generator.random() < 0.1]:
+        again = {name: one[name] for name in ("method", "seed", "overrides")}
+        records += [record(**again, state=state, experiment_id=f"{state} {again}") for state in UNFINISHED]
     generator.shuffle(records)
-    table = table_of(*records)
+    images = {
+        one["experiment_id"]: {"total": np.array([generator.gauss(50, 3) for _ in range(20)])}
+        for one in records
+        if generator.random() < 0.8
+    }
+    table = table_of(*records, resampled=images)
 
     run = {method for method, _ in {*scores, *broken}}
     assert [row.method for row in table.rows] == [method for method in methods if method in run]
@@ -95,11 +105,33 @@ def test_a_table_is_what_plain_arithmetic_gives(seed):
             means |= {m: f"{statistics.fmean(values):.2f}"} if values else {}
         best = [row.method for row in table.best(name)]
         assert best == [m for m in methods if m in means and means[m] == max(means.values())]
-
-
-def seeds_of(method, totals, **changes):
-    """Runs of one method, seed by seed, that differ in total alone."""
-    return [record(method, seed, (total, 60, 50, 40), **changes) for seed, total in totals.items()]
+        # Every other row is that much behind the first of these, on seeds that both have.
+        for row in table.every_row:
+            cell, own = row.cells[name], scores if row in table.rows else others
+            key = row.method if row in table.rows else row.label
+            assert cell.competes == (
+                cell.best or (row.method in rivals and row in table.rows and cell.n > 0 and bool(best))
+            )
+            assert cell.best == (row in table.rows and row.method in best)
+            numbers = [n for n in (sorted(shared) if cell.competes else range(5)) if (key, n) in own]
+            pairs = [(n, scores[best[0], n][i], own[key, n][i]) for n in numbers if best and (best[0], n) in scores]
+            known = [(one, other) for _, one, other in pairs if not math.isnan(one - other)]
+            if cell.best or not known or not cell.n:
+                assert cell.behind is None
+                continue
+            assert (cell.behind.n, cell.behind.mean) == pytest.approx(
+                (len(known), np.subtract(*np.mean(known, axis=0)))
+            )
+            if len(known) > 1:
+                interval = stats.ttest_rel(*np.transpose(known)).confidence_interval(0.95)
+                assert (cell.behind.low, cell.behind.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+            drawn_images = [
+                images[one]["total"] - images[other]["total"]
+                for one, other in ((f"{best[0]}{n}", f"{row.method}{row.overrides}{n}") for n, *_ in pairs)
+                if name == "total" and one in images and other in images
+            ]
+            ends = np.percentile(np.mean(drawn_images, axis=0), [2.5, 97.5]) if drawn_images else None
+            assert cell.images == (ends if ends is None else pytest.approx(tuple(ends)))
 
 
 def test_one_exploratory_run_changes_no_row_of_the_table():
@@ -208,19 +240,25 @@ def test_measured_numbers_stand_beside_the_papers_with_their_difference():
 
 
 def test_a_table_of_classes_has_a_line_per_class_and_a_column_per_row():
-    table = table_of(*seeds_of("erm", {0: 50, 1: 51}), record("db", 0))
-    aps = {"erm0": (90, 10), "erm1": (80, math.nan), "db0": (70, 30), "elsewhere": (1, 1)}
+    table = table_of(*seeds_of("erm", {0: 50, 1: 51}), record("db", 0), record("db", 0, overrides="mu=1"))
+    aps = {"db0": (70, 30, 5, 1), "erm0": (90, 10, math.nan, 2), "dbmu=10": (60, 20, 15, 3),
+           "erm1": (80, math.nan, math.nan, 7), "elsewhere": (1, 1, 1, 1)}  # fmt: skip
+    classes = (("d", "head", 200), ("a", "tail", 3), ("b", "medium", 30), ("c", "medium", 30))
     lines = [
-        (name, split, class_name, group, size, ap)
+        (name, split, class_name, group, size, ap + (split == "validation") * 9)
         for name, values in aps.items()
-        for split in ("test", "validation")
-        for (class_name, group, size), ap in zip((("a", "head", 200), ("b", "tail", 3)), values, strict=True)
+        for split in ("validation", "test")
+        for (class_name, group, size), ap in zip(classes, values, strict=True)
     ]
     columns = ["experiment_id", "split", "class_name", "group", "class_size", "ap"]
     frame = classes_frame(table, pd.DataFrame(lines, columns=columns))
-    assert frame.to_dict("list") == {
-        "class_name": ["a", "b"], "group": ["head", "tail"], "class_size": [200, 3], "ERM": [85, 10], "DB": [70, 30]
+    nan = math.nan
+    expected = {
+        "class_name": ["d", "b", "c", "a"], "group": ["head", "medium", "medium", "tail"],
+        "class_size": [200, 30, 30, 3], "ERM": [85, nan, 4.5, 10], "DB": [70, 5, 1, 30], "DB (mu=1)": [60, 15, 3, 20],
     }  # fmt: skip
+    pd.testing.assert_frame_equal(frame, pd.DataFrame(expected), check_dtype=False)
+    assert list(classes_frame(table, pd.DataFrame(columns=columns))) == ["class_name", "group", "class_size"]
 
 
 def test_a_note_says_what_differs_between_configurations_of_one_name(small_runs):
@@ -276,16 +314,29 @@ def test_rows_quoted_in_both_tables_agree_or_are_suspect():
 
 def test_stored_totals_that_do_not_add_up_are_noted():
     def per_class(*experiments, groups=("head", "medium", "tail", "tail")):
-        keys = [(name, split, group) for name in experiments for split in ("test", "validation") for group in groups]
-        return pd.DataFrame(keys, columns=["experiment_id", "split", "group"]).assign(ap=50.0)
+        lines = [(name, "test", group, 50.0) for name in experiments for group in groups]
+        # What is on the validation split, has no value, or is of a class of unknown size is no class of a group.
+        more = [("validation", "head", 50.0), ("test", "head", math.nan), ("test", "", 50.0)]
+        lines += [(name, *one) for name in experiments for one in more]
+        return pd.DataFrame(lines, columns=["experiment_id", "split", "group", "ap"])
 
-    records = record("erm", 0, (37.5, 60, 50, 20)), record("rs", 0, (45.0, 60, 50, 20))
-    (note,) = table_of(*records, per_class=per_class("erm0", "rs0")).notes
-    assert note.startswith(
-        "RS, experiment rs0: the stored total 45.0000 is not the class-weighted mean of its groups (37.5"
-    )
+    # (60 + 50 + 20 + 20) / 4 = 37.5
+    totals = {"erm": 37.5 + 0.9e-6, "rs": 45.0, "db": 37.5 - 1.1e-6, "ldam": 1.0}
+    records = [record(method, 0, (total, 60, 50, 20)) for method, total in totals.items()]
+    records.append(record("erm", 0, (9.0, 60, 50, 20), overrides="mu=1"))
+    notes = table_of(*records, per_class=per_class("erm0", "rs0", "db0", "ermmu=10")).notes
+    assert [note.partition(";")[0] for note in notes] == [
+        f"{title}, experiment {name}: the stored total {total} is not the class-weighted mean of its groups (37.5000)"
+        for title, name, total in (
+            ("RS", "rs0", "45.0000"),
+            ("DB", "db0", "37.5000"),
+            ("ERM (mu=1)", "ermmu=10", "9.0000"),
+        )
+    ]
     without_tail = record("erm", 0, (55, 60, 50, math.nan))
     assert table_of(without_tail, per_class=per_class("erm0", groups=("head", "medium"))).notes == ()
+    lost = record("erm", 0, (math.nan, 60, 50, 20))
+    assert len(table_of(lost, per_class=per_class("erm0")).notes) == 1
 
 
 def test_standing_is_decided_by_the_paired_interval():
@@ -307,6 +358,144 @@ def test_standing_is_decided_by_the_paired_interval():
     table = table_of(*seeds_of("db", noisy | {3: 99}), *seeds_of("rs", {0: 51, 1: 61, 2: 71}))
     assert row_of(table, "RS").cells["total"].best
     assert row_of(table, "DB").cells["total"].standing == "1.00 behind [1.00, 1.00]"
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "n", "standing"),
+    [
+        (1.5, 0.5, 2.5, 3, "1.50 behind [0.50, 2.50]"),
+        (-1.5, -2.5, -0.5, 3, "1.50 ahead [0.50, 2.50]"),
+        (1.5, 0.0, 3.0, 3, "not told apart (1.50 behind, 3 seeds)"),
+        (-1.5, -3.0, 0.0, 2, "not told apart (1.50 ahead, 2 seeds)"),
+        (0.0, -0.25, 0.25, 2, "not told apart (0.00 behind, 2 seeds)"),
+        (1.5, -math.inf, math.inf, 1, "1.50 behind (1 seed: noise unknown)"),
+        (-1.5, -math.inf, math.inf, 1, "1.50 ahead (1 seed: noise unknown)"),
+    ],
+)
+def test_a_cell_says_how_far_it_is_and_whether_that_is_noise(mean, low, high, n, standing):
+    behind = Difference(mean=mean, low=low, high=high, n=n, p=0.5)
+    cell = Cell(mean=50.125, deviation=0.25, behind=behind, competes=True, images=(-0.25, 1.5))
+    apart = standing.startswith("not")
+    assert (cell.standing, cell.is_noise, cell.sign) == (standing, apart, "≈" * apart)
+    outside = replace(cell, competes=False)
+    assert (outside.standing, outside.is_noise, outside.sign) == (standing, False, "")
+    best = replace(cell, best=True)
+    assert (best.standing, best.sign, best.text) == ("best", "*", "50.12 ± 0.25")
+    assert (cell.over_images, replace(cell, images=(-1.5, -0.25)).over_images) == ("[-0.25, 1.50]", "[0.25, 1.50]")
+    nothing = Cell(mean=None, deviation=None)
+    assert (nothing.text, nothing.standing, nothing.sign, nothing.over_images) == ("–", "", "", "")
+    assert Cell(mean=0.0, deviation=0.0).text == "0.00 ± 0.00"
+
+
+def test_results_by_seed_have_a_line_per_row_and_a_column_per_seed():
+    records = [record("rs", 3, (5, 6, 7, 8)), record("erm", 1, (1, 2, 3, 4)), record("rs", 0, (9, 10, 11, 12)),
+               failed("db", 2), record("erm", 3, (13, 14, 15, 16), overrides="x=1")]  # fmt: skip
+    table = table_of(*records)
+    for i, name in enumerate(SCORE_NAMES):
+        frame = results_by_seed(table.every_row, frame_of(*records), name)
+        nan = math.nan
+        expected = [[nan, 1 + i, nan], [9 + i, nan, 5 + i], [nan, nan, 13 + i]]
+        wanted = pd.DataFrame(expected, index=["ERM", "RS", "ERM (x=1)"], columns=[0, 1, 3])
+        pd.testing.assert_frame_equal(frame, wanted, check_dtype=False)
+
+
+def test_of_two_results_of_one_seed_the_later_counts_and_only_failures_have_failed():
+    records = [record("erm", 1, (99, 99, 99, 99)), record("erm", 1, (51, 52, 53, 54), experiment_id="later"),
+               record("erm", 0, (60, 64, 68, 72)), failed("erm", 2), failed("erm", 3),
+               *(record("erm", 9, state=state) for state in UNFINISHED),
+               *(record("rs", 0, state=state) for state in UNFINISHED)]  # fmt: skip
+    table = table_of(*records)
+    (row,) = table.every_row
+    assert (row.seeds, row.experiments, row.failed, row.missing) == ((0, 1), ("erm0", "later"), 2, ())
+    # The sample deviation of two numbers is their distance over the root of two.
+    distance = {"total": 9, "head": 12, "medium": 15, "tail": 18}
+    assert [row.cells[name].mean for name in SCORE_NAMES] == [55.5, 58, 60.5, 63]
+    for name, apart in distance.items():
+        assert row.cells[name].deviation == pytest.approx(apart / 2**0.5)
+    assert "RS" in table.absent
+    assert (row.seeds_of, row.short_ids) == ("2", ["erm0", "later"])
+
+
+def test_rows_of_one_method_follow_each_other_its_own_first_and_others_by_label():
+    records = [
+        record("nt-bce", 0, overrides="a=1"), record("nt-bce", 0), record("db", 0, overrides="b=1"),
+        record("zz", 0), record("aa", 0), record("erm", 0, overrides="c=1"), record("db", 0, overrides="a=1"),
+        record("rs+rw-focal", 0), record("db", 0), record("rs", 0), record("erm", 0),
+    ]  # fmt: skip
+    table = table_of(*records)
+    assert [row.label for row in table.rows] == ["ERM", "RS", "DB"]
+    assert [row.label for row in table.further] == [
+        "ERM (c=1)", "DB (a=1)", "DB (b=1)", "NT-BCE", "NT-BCE (a=1)", "aa", "zz"
+    ]  # fmt: skip
+    second = table_of(*records, number=2)
+    assert [row.label for row in second.every_row] == ["RS", "RS+RW-Focal"]
+    assert (second.number, second.title.partition(":")[0]) == (2, "Table 2")
+    assert second.absent == ("RS-Focal", "RS+CB-Focal", "R-BCE-Focal")
+
+
+def test_pairs_over_images_average_shared_seeds_in_each_resample(small_runs):
+    table = build_table(small_runs, 1, "digits-mlt")
+    generator = np.random.RandomState(0)
+    resampled = {
+        name: {"total": generator.normal(50, 3, 40), "tail": generator.normal(40, 3, 40)}
+        for row in table.rows
+        for name in row.experiments
+    }
+    frame = pairs_frame(table, small_runs, resampled)
+    assert frame.index.tolist() == list(range(32))
+    pairs = frame.set_index(["group", "first", "second"])
+    for group in ("total", "tail"):
+        pair = pairs.loc[(group, "ERM", "DB")]
+        erm, db = ([resampled[f"{name}-{seed}".ljust(16, "0")][group] for seed in (0, 1)] for name in ("erm", "db"))
+        expected = np.percentile((erm[0] - db[0] + erm[1] - db[1]) / 2, [2.5, 97.5])
+        assert (pair.images_low, pair.images_high) == pytest.approx(tuple(expected))
+    assert pairs.loc["head"][["images_low", "images_high"]].isna().all(axis=None)
+    assert set(pairs.table) == {1}
+
+
+def test_quoted_numbers_have_letters_for_their_sources_and_the_first_of_a_title_stands_in_the_csv(quoted_examples):
+    def quoted(source, total, title="ERM", suspect=""):
+        values = {"total": total, "head": 61.0, "medium": None, "tail": 40.0}
+        return replace(quoted_examples[0], source=source, title=title, values=values, suspect=suspect)
+
+    rows = [quoted("s 0", 48.0), quoted("s 1", 47.0), *(quoted(f"s {i}", 46.0, f"m{i}") for i in range(2, 54)),
+            quoted("s 1", 45.0, suspect="why"), replace(quoted("s 99", 1.0), table=2),
+            replace(quoted("s 98", 2.0), dataset="voc-mlt")]  # fmt: skip
+    table = table_of(record("erm", 0, (50, 60.5, 55, 40)), quoted=rows)
+    assert len(table.quoted) == 55
+    letters = list(table.sources.values())
+    assert [letters[i] for i in (0, 1, 25, 26, 27, 51, 52)] == ["a", "b", "z", "aa", "bb", "zz", "aaa"]
+    _, cells = table.quoted_rows()
+    assert cells[0] == ["ERM", "50.00", "48.00", "+2.00", "60.50", "61.00", "-0.50", "55.00", "–", "–",
+                        "40.00", "40.00", "+0.00", "(a)"]  # fmt: skip
+    assert cells[2][:4] == ["m2", "–", "46.00", "–"]
+    assert (cells[-1][2], cells[-1][5], cells[-1][-1]) == ("45.00 [1]", "61.00", "(b)")
+    (line,) = csv.DictReader(io.StringIO(comma_separated(table)))
+    assert (line["total_quoted"], line["total_minus_quoted"], line["medium_quoted"]) == ("48.0", "2.0", "")
+    assert quoted_frame(table).total.tolist()[:3] == [48, 47, 46]
+    chosen = table_of(record("erm", 0), record("rs", 0), quoted=rows, methods=("erm",))
+    # Rows of the suite's methods that were not asked for are not quoted, other methods' are.
+    assert len(chosen.quoted) == 55
+    assert len(table_of(record("erm", 0), record("rs", 0), quoted=rows, methods=("rs",)).quoted) == 52
+    assert (chosen.absent, len(table.absent)) == ((), 11)
+
+
+def test_intervals_over_images_stand_in_every_format():
+    resampled = {f"{method}{seed}": {"total": np.linspace(low, low + 1, 101), "tail": np.linspace(0, low, 101)}
+                 for method, low in (("db", 60), ("rs", 50)) for seed in range(3)}  # fmt: skip
+    records = [*seeds_of("db", {0: 60, 1: 61, 2: 63}), *seeds_of("rs", {0: 50, 1: 51.5, 2: 52})]
+    table, without = (table_of(*records, resampled=them) for them in (resampled, {}))
+    assert (table.is_resampled, without.is_resampled) == (True, False)
+    row = row_of(table, "RS").cells
+    assert row["total"].images == pytest.approx((10, 10))
+    # RS is the second of two equal tails, and so one of the best; nothing is behind.
+    assert row["tail"].images is None
+    first = next(csv.DictReader(io.StringIO(comma_separated(table))))
+    assert (first["label"], float(first["total_images_low"]), first["tail_images_low"]) == ("RS", 10, "")
+    line = next(line for line in markdown(table).splitlines() if line.startswith("| RS"))
+    assert line.split(" | ")[5:8] == ["10.17 behind [8.27, 12.06]", "[10.00, 10.00]", "3"]
+    assert "over images" in markdown(table)
+    assert "over images" not in markdown(without)
 
 
 def test_intervals_over_images_are_of_the_same_distance():
