@@ -19,6 +19,7 @@ from mltbench.benchmark.runs.run import run_cohort
 from mltbench.benchmark.training.execution import DivergedError, Execution, ExecutionChangedError, StoppedEarly
 from mltbench.benchmark.training.learner import Learner
 from mltbench.datasets import registry
+from mltbench.datasets.dataset import Dataset
 from mltbench.datasets.word_vectors import hashed_word_vectors
 from mltbench.errors import InputError
 from sklearn.metrics import average_precision_score
@@ -357,6 +358,42 @@ def test_an_error_ends_its_experiment_and_the_others_have_their_bits(dataset, mo
     monkeypatch.setattr(Learner, "learn", learn)
     assert run_cohort(cohort_job(["erm"], tmp_path)), "asked for again, it is trained from its beginning"
     assert events(tmp_path / "erm") == ["start", "epoch", "epoch", "evaluation", "test", "finished"]
+
+
+def test_a_checkpoint_that_this_code_cannot_use_is_left_and_all_begin_anew(dataset, monkeypatch, stop_at, tmp_path):
+    """Of two members the second cannot go on from its own; both have the bits that they would have had."""
+    jobs = [cohort_job(METHODS, tmp_path / name) for name in ("whole", "parts")]
+    assert run_cohort(jobs[0])
+    stop_at(6)
+    with pytest.raises(Interrupted):
+        run_cohort(jobs[1])
+    loaded, load_state = [], Learner.load_state
+
+    def load(self, state):
+        loaded.append(self)
+        if len(loaded) == 2:
+            raise KeyError("a name of another version")
+        load_state(self, state)
+
+    monkeypatch.setattr(Learner, "load_state", load)
+    assert run_cohort(jobs[1])
+    for name in METHODS:
+        assert "resumed" not in events(tmp_path / "parts" / name)
+        assert fingerprint(tmp_path / "parts" / name) == fingerprint(tmp_path / "whole" / name)
+
+
+def test_without_a_validation_split_the_test_split_alone_is_scored(dataset, monkeypatch, tmp_path):
+    splits = {name: dataset.split(name) for name in ("train", "test")}
+    entry = replace(registry._REGISTERED.by_name["tiny"], open=lambda root: two)
+    two = Dataset.in_memory("tiny", dataset.classes, splits)
+    monkeypatch.setitem(registry._REGISTERED.by_name, "tiny", entry)
+    job = small_job(tmp_path)
+    (member,) = job.members
+    text = replace(Experiment.from_json(member.experiment_json), dataset_digest=two.digest).to_json()
+    execution = replace(job.execution, evaluate_every=0)
+    assert run_cohort(replace(job, members=(replace(member, experiment_json=text),), execution=execution))
+    assert events(tmp_path) == ["start", "epoch", "epoch", "test", "finished"]
+    assert list(json.loads((tmp_path / "per_class.json").read_text())["average_precision"]) == ["test"]
 
 
 def test_what_can_be_corrected_before_anything_is_trained_costs_no_checkpoint(dataset, monkeypatch, stop_at, tmp_path):
