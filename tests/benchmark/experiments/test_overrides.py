@@ -32,7 +32,10 @@ from mltbench.methods.catalogue import get_method
         ("precision=1 +", "1 +"),
         ("precision=a=b", "a=b"),
         ("precision=", ""),
-        ("precision=" + "(" * 5000, "(" * 5000),
+        ("precision=f(1)", "f(1)"),
+        ("precision={[]:1}", "{[]:1}"),
+        # What Python cannot read for its depth or its length.
+        *((f"precision={text}", text) for text in ("(" * 5000, "-" * 3000 + "1", "-" * 100_000 + "1")),
     ],
 )
 def test_a_value_is_read_as_python_writes_it_and_as_text_otherwise(override, value):
