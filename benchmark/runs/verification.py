@@ -115,11 +115,11 @@ def _compare(what: str, then: Mapping[str, Any], now: Mapping[str, Any], *, unit
         return Comparison(what=what, same=True, detail=f"{len(names)} {unit}")
     shared = [name for name in other if name in then and name in now and np.shape(then[name]) == np.shape(now[name])]
     differences = [
-        float(np.nanmax(np.abs(np.asarray(then[name], dtype=np.float64) - np.asarray(now[name], dtype=np.float64))))
+        np.max(np.abs(np.asarray(then[name], dtype=np.float64) - np.asarray(now[name], dtype=np.float64)))
         for name in shared
         if np.asarray(then[name]).dtype.kind in "fiu"
     ]
-    largest = f", by at most {max(differences):.3g}" if differences else ""
+    largest = f", by at most {np.max(differences):.3g}" if differences else ""
     return Comparison(what=what, same=False, detail=f"{len(other)} of {len(names)} {unit} differ{largest}: {other[0]}")
 
 

@@ -1,17 +1,22 @@
 import hashlib
 import json
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from mltbench.benchmark.experiments.experiment import Experiment
-from mltbench.benchmark.experiments.recipe import PAPER
-from mltbench.benchmark.networks.backbones import IMAGENET
+from mltbench.benchmark.experiments.recipe import PAPER, Augmentation, Recipe, Schedule
+from mltbench.benchmark.networks.backbones import IMAGENET, InputFormat
+from mltbench.benchmark.networks.initial_weights import InitialWeights
+from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.errors import InputError
 from mltbench.methods.adjustments import NegativeTolerant
+from mltbench.methods.catalogue import get_method
+from mltbench.methods.heads import LabelGraph
 from mltbench.methods.loss import Focal
 from mltbench.methods.method import Method
-from mltbench.methods.samplers import ClassAware
+from mltbench.methods.samplers import ClassAware, InstanceBalanced
 from mltbench.methods.weights import Rebalanced
+from trainings import OwnLoss
 
 METHOD = Method(
     name="db-focal",
@@ -38,10 +43,19 @@ EXPERIMENT = Experiment(
 )
 # Finished runs are found again by this id: if it moves, every result of every user is trained anew.
 STABLE_ID = "162d823d6975a382"
+STABLE_CONFIGURATION_ID = "fc2fe795d8669999"
 
 
-def test_the_id_of_a_fully_specified_experiment_never_moves():
+def test_the_ids_of_a_fully_specified_experiment_never_move():
     assert EXPERIMENT.id == STABLE_ID
+    assert EXPERIMENT.configuration_id == STABLE_CONFIGURATION_ID
+
+
+def test_an_experiment_is_of_the_numerics_of_today_unless_it_says_otherwise():
+    """Raised when a change moves numbers, and then here too: until then every id stays."""
+    values = {field.name: getattr(EXPERIMENT, field.name) for field in fields(Experiment)}
+    del values["numerics_version"]
+    assert Experiment(**values).numerics_version == 3
 
 
 def test_the_id_is_the_hash_of_the_canonical_json():
@@ -59,20 +73,9 @@ def with_leaf(value, path, new):
     return {**value, path[0]: new if len(path) == 1 else with_leaf(value[path[0]], path[1:], new)}
 
 
-def test_every_deciding_field_decides():
-    changes = [
-        *({"method": METHOD.with_parameters(**{name: other})} for name, other in OTHER_PARAMETERS.items()),
-        *({"method": replace(METHOD, **{slot: None})} for slot in ("weights", "adjustment", "focal")),
-        {"method": replace(METHOD, schedule="plain")},
-        *({"training": with_leaf(EXPERIMENT.training, path, "other")} for path in leaves(EXPERIMENT.training)),
-        *({name: "other"} for name in ("dataset_digest", "backbone", "weights_digest", "word_vectors_digest")),
-        *({"input_format": replace(IMAGENET, **{name: other})} for name, other in OTHER_INPUTS.items()),
-        {"seed": 4},
-        {"numerics_version": 2},
-    ]
-    ids = [EXPERIMENT.id, *(replace(EXPERIMENT, **change).id for change in changes)]
-    assert len(set(ids)) == len(changes) + 1
-    assert set(OTHER_PARAMETERS) == set(METHOD.parameters)
+class Mine(OwnLoss):
+    def as_json(self):
+        return {"kind": "mine"}
 
 
 OTHER_INPUTS = {"mean": (0.5, 0.5, 0.5), "deviation": (0.5, 0.5, 0.5), "padding": "same"}
@@ -80,6 +83,67 @@ OTHER_PARAMETERS = {
     "images_per_visit": 2, "epoch_fraction": 0.5, "alpha": 0.2, "beta": 9, "mu": 0.2, "negative_scale": 2,
     "kappa": 0.1, "nu": "paper", "gamma": 1, "focal_scale": 1,
 }  # fmt: skip
+OTHER_PARTS = {
+    "sampler": InstanceBalanced(), "weights": None, "adjustment": None, "focal": None, "loss": Mine(None),
+    "head": LabelGraph(), "schedule": "plain",
+}  # fmt: skip
+CHANGES = [
+    {"dataset_digest": "ba" * 32},
+    *({"method": METHOD.with_parameters(**{name: other})} for name, other in OTHER_PARAMETERS.items()),
+    *({"method": replace(METHOD, **{slot: other})} for slot, other in OTHER_PARTS.items()),
+    *({"training": with_leaf(EXPERIMENT.training, path, "other")} for path in leaves(EXPERIMENT.training)),
+    {"backbone": "other"},
+    {"weights_digest": "dc" * 32},
+    *({"input_format": replace(IMAGENET, **{name: other})} for name, other in OTHER_INPUTS.items()),
+    {"word_vectors_digest": "ef" * 32},
+    {"seed": 4},
+    {"numerics_version": 2},
+]
+
+
+def test_every_deciding_field_decides():
+    changed = [replace(EXPERIMENT, **change) for change in CHANGES]
+    assert len({EXPERIMENT.id, *(one.id for one in changed)}) == len(CHANGES) + 1
+    configurations = {one.configuration_id for one in changed if one.seed == EXPERIMENT.seed}
+    assert len(configurations | {EXPERIMENT.configuration_id}) == len(CHANGES), "the seed alone is left out"
+
+
+def names(kind, *but):
+    return {field.name for field in fields(kind)} - set(but)
+
+
+def test_no_field_is_forgotten_above():
+    """A new field of an experiment, or of what it is made of, is either a label or changes the id."""
+    assert {name for change in CHANGES for name in change} == names(Experiment, "dataset")
+    assert set(OTHER_PARAMETERS) == set(METHOD.parameters)
+    assert set(OTHER_PARTS) == names(Method, "name", "title", "summary", "reference")
+    assert set(OTHER_INPUTS) == names(InputFormat)
+    training = EXPERIMENT.training
+    assert set(training) == names(Recipe, "plain", "resampled") | {"schedule"}
+    assert set(training["schedule"]) == names(Schedule)
+    assert set(training["augmentation"]) == names(Augmentation)
+
+
+def test_an_experiment_is_made_of_what_it_is_given():
+    weights = InitialWeights(
+        backbone="resnet34", digest="12" * 32, input=InputFormat(mean=(0.1, 0.2, 0.3), deviation=(0.4, 0.5, 0.6))
+    )
+    dataset, method = tiny_dataset(), get_method("db-focal")
+    made = Experiment.of(dataset, method, PAPER, weights)
+    assert (made.dataset, made.dataset_digest, made.method) == ("tiny", dataset.digest, method)
+    assert (made.backbone, made.weights_digest, made.input_format) == ("resnet34", "12" * 32, weights.input)
+    assert (made.seed, made.word_vectors_digest, made.training["precision"]) == (0, None, "float32")
+    assert made.training["schedule"] == {"epochs": 8, "decay_after": (5, 7)}
+    other = Experiment.of(
+        dataset, get_method("erm"), PAPER, weights, seed=7, device_type="cuda", word_vectors_digest="34" * 32
+    )
+    assert (other.seed, other.word_vectors_digest, other.training["precision"]) == (7, "34" * 32, "bfloat16")
+    assert other.training["schedule"] == {"epochs": 80, "decay_after": (55, 70)}
+
+
+def test_what_is_no_number_has_no_id():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(EXPERIMENT, training={"momentum": float("nan")}).id  # noqa: B018
 
 
 def test_labels_do_not_decide():
@@ -100,6 +164,7 @@ def test_an_experiment_cannot_be_edited():
 def test_json_and_back_is_the_same_experiment():
     again = Experiment.from_json(EXPERIMENT.to_json())
     assert again.id == EXPERIMENT.id
+    assert again.numerics_version == 1
     assert again.to_json() == EXPERIMENT.to_json().replace('"title": "DB-Focal"', '"title": "db-focal"')
     assert (again.dataset, again.method.name, again.seed) == ("voc-mlt", "db-focal", 3)
     assert again.method.parameters == METHOD.parameters
@@ -110,3 +175,11 @@ def test_json_that_was_changed_is_refused(path):
     changed = with_leaf(json.loads(EXPERIMENT.to_json()), path, 7)
     with pytest.raises(InputError, match="was changed"):
         Experiment.from_json(json.dumps(changed))
+
+
+def test_json_of_an_older_version_is_refused():
+    """It did not say what its weights expect: no experiment of today is the same."""
+    data = json.loads(EXPERIMENT.to_json())
+    del data["deciding"]["input_format"]
+    with pytest.raises(InputError, match=f"{STABLE_ID} was written by an older version"):
+        Experiment.from_json(json.dumps(data))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mltbench.benchmark.runs import predict
 from mltbench.benchmark.runs.outcome import write_outcome
 from mltbench.benchmark.runs.predict import Predictor
 from mltbench.benchmark.training.check import tiny_dataset
@@ -19,12 +20,13 @@ from trainings import make_training
 CLASSES = tiny_dataset().classes
 
 
-def finished_run(folder, method="erm", **settings):
-    """A run folder with a network that took two steps; also its training."""
+def finished_run(folder, method="erm", *, trained=True, **settings):
+    """A run folder with a network that took two steps; also its training. What it began with is nowhere any more."""
     training = make_training(method, **settings)
-    training.epoch()
+    if trained:
+        training.epoch()
     folder.mkdir()
-    (folder / "experiment.json").write_text(training.experiment.to_json())
+    (folder / "experiment.json").write_text(replace(training.experiment, weights_digest="ab" * 32).to_json())
     report = {"average_precision": {"validation": dict.fromkeys(CLASSES, 0.5)}}
     (folder / "per_class.json").write_text(json.dumps(report))
     torch.save(training.network.state_dict(), folder / "weights.pt")
@@ -50,8 +52,41 @@ def test_a_file_gets_the_scores_that_the_test_split_got(method, tmp_path):
     assert all([*each.scores] == sorted(each.scores, key=lambda pair: -pair[1]) for each in found)
 
 
+def test_many_files_are_taken_in_batches_and_those_that_cannot_be_used_keep_their_places(monkeypatch, tmp_path):
+    training = finished_run(tmp_path / "run")
+    good = write_images(tmp_path, training.dataset.split("test").images[:5])
+    files = [str(path) for path in (good[0], tmp_path / "a.jpg", *good[1:4], tmp_path / "b.jpg", good[4], good[0])]
+    predictor = Predictor(tmp_path / "run")
+    whole = list(predictor.predict(files))
+    assert [each.image for each in whole] == files
+    assert [bool(each.problem) for each in whole] == [not (tmp_path / name).exists() for name in files]
+    assert [len(each.scores) for each in whole] == [0 if each.problem else 6 for each in whole]
+    assert whole[-1].scores == whole[0].scores != whole[2].scores
+    for size in (1, 2, 3):
+        monkeypatch.setattr(predict, "BATCH", size)
+        for one, other in zip(predictor.predict(files), whole, strict=True):
+            assert (one.image, one.problem) == (other.image, other.problem)
+            assert dict(one.scores) == pytest.approx(dict(other.scores), abs=1e-6)
+
+
+def test_scores_that_are_almost_one_are_still_told_apart(tmp_path):
+    """In float32, the sigmoid of 17 and of all above it is 1."""
+    training = finished_run(tmp_path / "run")
+    with torch.no_grad():
+        training.network.head.weight.zero_()
+        training.network.head.bias.copy_(torch.tensor([20.0, 30.0, -30.0, 0.0, 25.0, -1.0]))
+    torch.save(training.network.state_dict(), tmp_path / "run" / "weights.pt")
+    (path,) = write_images(tmp_path, training.dataset.split("test").images[:1])
+    (found,) = Predictor(tmp_path / "run").predict([str(path)])
+    assert [name for name, _ in found.scores] == [CLASSES[c] for c in (1, 4, 0, 3, 5, 2)]
+    assert [score for _, score in found.scores] == pytest.approx(
+        [1 - 9.357623e-14, 1 - 1.388794e-11, 1 - 2.061154e-9, 0.5, 0.2689414214, 9.357623e-14], rel=1e-13, abs=1e-9
+    )
+    assert 1 > found.scores[0][1] > found.scores[1][1] > found.scores[2][1]
+
+
 def test_photographs_are_decoded_as_a_test_split_is(tmp_path):
-    training = finished_run(tmp_path / "run", backbone="resnet18", image_size=32)
+    training = finished_run(tmp_path / "run", backbone="resnet18", image_size=32, trained=False)
     photograph = np.random.RandomState(0).randint(0, 256, (90, 150, 3)).astype(np.uint8)
     (path,) = write_images(tmp_path, [photograph])
     (found,) = Predictor(tmp_path / "run").predict([str(path)])
@@ -192,25 +227,18 @@ def test_of_a_folder_foreign_formats_are_named_with_their_cure_and_an_empty_one_
     assert "empty holds no images" in told
 
 
-@pytest.fixture(scope="module")
-def of_photographs(tmp_path_factory):
-    """A run of a network for photographs, and what it wrote about its classes."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    finished_run(folder, backbone="resnet18", image_size=32)
-    return folder, json.loads((folder / "per_class.json").read_text())
-
-
-@pytest.mark.parametrize("bits", [8, 12, 16, None])
-def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(bits, of_photographs, tmp_path):
-    """None: a run of an earlier version, which kept the upper 8 of 16 bits."""
-    run, report = of_photographs
-    (run / "per_class.json").write_text(json.dumps(report | ({} if bits is None else {"image_bits": bits})))
+def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(tmp_path):
+    finished_run(tmp_path / "run", backbone="resnet18", image_size=32, trained=False)
+    file = tmp_path / "run" / "per_class.json"
+    report = json.loads(file.read_text())
     dark = np.random.default_rng(0).integers(0, 1024, (40, 40)).astype(np.uint16)
     Image.fromarray(dark).save(tmp_path / "dark.png")
-    shift = {8: 10 - 8, 12: 12 - 8}.get(bits, 16 - 8)
-    (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
-    one, other = Predictor(run).predict([str(tmp_path / "dark.png"), str(alike)])
-    assert one.scores == other.scores
+    # An earlier version did not say it, and kept the upper 8 of 16 bits. One of 8 bits says 0; 10 are in use here.
+    for recorded, shift in (({}, 8), ({"image_bits": 16}, 8), ({"image_bits": 12}, 4), ({"image_bits": 0}, 2)):
+        file.write_text(json.dumps(report | recorded))
+        (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
+        one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "dark.png"), str(alike)])
+        assert one.scores == other.scores, recorded
 
 
 @pytest.mark.parametrize("bits", [0, 12])
