@@ -145,7 +145,7 @@ def test_all_faults_of_a_kind_are_named_those_of_the_schema_before_those_of_the_
     def change(data):
         data["runs"][0].update(total=1, seed=8)
         data["dataset_digest"] = "0" * 64
-        data["runs"][1]["ap"]["more"] = 1
+        data["runs"][1]["ap"] |= {"more": 1, "rare": None}
 
     fields = [fault.partition(" = ")[0] for fault in faults(change)]
     assert fields == ["dataset_digest", "runs", "runs[1].ap"]
