@@ -6,14 +6,17 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+import sqlalchemy
 from made_up_studies import add_trial, made_up_arm, made_up_definition
 from mltbench.errors import InputError
 from mltbench.methods.search_space import Choice
+from mltbench.studies.tuning import study as module
 from mltbench.studies.tuning.study import (
     StudyStorage,
     begin_study,
     join_study,
     queue_again,
+    quiet,
     result_of,
     scored_every,
     studies_in,
@@ -161,7 +164,42 @@ def test_a_trial_that_is_queued_again_keeps_its_values_and_counts_as_lost(storag
     assert study.ask().suggest_float("method.mu", 0, 1) == 0.3
 
 
-def test_a_studies_database_is_a_file_unless_an_address_is_given(tmp_path):
+@pytest.fixture
+def opened(monkeypatch):
+    """What databases are opened with."""
+    made = []
+
+    def open_one(url, **options):
+        made.append({"url": url, **options})
+        return SimpleNamespace(engine=sqlalchemy.create_engine("sqlite://"))
+
+    monkeypatch.setattr(module, "RDBStorage", open_one)
+    return made
+
+
+def test_a_lost_trial_is_queued_again_three_times_at_most(opened, tmp_path):
+    StudyStorage(root=tmp_path).open()
+    StudyStorage(root=tmp_path, grace=30, url="postgresql://user@host/studies").open()
+    StudyStorage(root=tmp_path, grace=3, url="postgresql+psycopg://user@host/studies").open()
+    assert [one["url"] for one in opened] == [
+        f"sqlite:///{tmp_path / 'studies.db'}", *["postgresql+psycopg://user@host/studies"] * 2,
+    ]  # fmt: skip
+    assert [(one["grace_period"], one["heartbeat_interval"]) for one in opened] == [(60, 10), (30, 5), (3, 1)]
+    for lost_before, queued in ((0, True), (2, True), (3, False)):
+        study = optuna.create_study()
+        history = {"system_attrs": {"retry_history": list(range(lost_before))}} if lost_before else {}
+        study.add_trial(create_trial(state=TrialState.RUNNING, **history))
+        with quiet():
+            opened[0]["heartbeat_stale_trial_callback"](study, study.trials[0])
+        assert (len(study.trials) == 2) == queued
+
+
+def test_a_study_is_made_in_a_file_by_its_beginning_alone(opened, tmp_path):
     storage = StudyStorage(root=tmp_path)
-    assert (storage.trials, storage.grace, storage.open_existing()) == (tmp_path / "trials", 60, None)
+    assert (storage.trials, storage.open_existing(), opened) == (tmp_path / "trials", None, [])
     assert not list(tmp_path.iterdir())
+    (tmp_path / "studies.db").touch()
+    storage.open_existing()
+    assert len(opened) == 1
+    StudyStorage(root=tmp_path / "nowhere", url="postgresql://host/studies").open_existing()
+    assert (len(opened), (tmp_path / "nowhere").exists()) == (2, False)
