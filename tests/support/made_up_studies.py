@@ -6,6 +6,7 @@ import optuna
 from mltbench.methods.search_space import Interval
 from mltbench.studies.tuning.definition import Arm, StudyDefinition
 from mltbench.studies.tuning.study import OpenStudy, StudyStorage
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 SPACE = {"method.mu": Interval(low=0.0, high=1.0)}
@@ -35,13 +36,17 @@ def made_up_study(definition, trials=4, root=Path("nowhere")):
     return OpenStudy(definition=definition, trials=trials, storage=storage, database=None, arms=studies)
 
 
-def add_trial(study, arm, outcome="complete", *, images=200, settings=None, state=None, attributes=None, **validation):
-    """Add a trial that ended, or whose state is named; gives it as Optuna keeps it. `validation` are mAP by group."""
+def add_trial(
+    study, arm, outcome="complete", *, images=200, settings=None, state=None, attributes=None, params=None, **validation
+):
+    """Add a trial that ended, or whose state is named; gives it as Optuna keeps it. `validation` is mAP by group."""
     result = {"outcome": outcome, "images": images, "validation": validation, "settings": settings or {}}
     result |= {"reason": "", "seconds": 1.0}
     states = {"complete": TrialState.COMPLETE, None: TrialState.RUNNING}
     state = states.get(outcome, TrialState.PRUNED) if state is None else state
     values = [validation.get(name, 0) for name in study.definition.values] if state == TrialState.COMPLETE else None
     attributes = ({"result": result} if outcome else {}) | (attributes or {})
-    study.arms[arm.name].add_trial(create_trial(state=state, values=values, user_attrs=attributes))
+    ranges = {key: FloatDistribution(0, 1) for key in params or {}}
+    trial = create_trial(state=state, values=values, user_attrs=attributes, params=params, distributions=ranges)
+    study.arms[arm.name].add_trial(trial)
     return study.arms[arm.name].get_trials()[-1]

@@ -122,6 +122,14 @@ def test_an_override_that_no_method_has_is_an_error_and_one_of_others_is_not(set
         plan_sweep(sweep, replace(setting, overrides=("method.ldam_margin=1",)), seeds=[0])
 
 
+def test_a_point_has_its_own_value_where_another_default_was_set(setting):
+    own = replace(setting, overrides=(*setting.overrides, "method.mu=0.3"))
+    (plan,) = plan_sweep(sweep_of(("r-bce",), {"method.mu": (0.1, 0.3)}), own, seeds=[0])
+    assert [values(planned, "method.mu") for planned in plan.experiments] == [(0.1,), (0.3,)]
+    assert [json.loads(planned.tags["parameters"])["method.mu"] for planned in plan.experiments] == [0.1, 0.3]
+    assert [planned.tags["default"] for planned in plan.experiments] == ["false", "true"]
+
+
 def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
     for name, sweep in sweeps().items():
         if sweep.variants:

@@ -137,12 +137,15 @@ def test_a_trials_experiments_have_its_values_and_what_is_held_one_for_each_seed
     bare = study.experiments(study.arms[1], {}, settings)
     assert [item.experiment.id for item in defaults] == [item.experiment.id for item in bare]
     assert {item.experiment.id for item in defaults}.isdisjoint(item.experiment.id for item in planned)
+    # What is searched from another default than the method's own is what the trial says.
+    arm = replace(study.arms[1], fixed=(*study.arms[1].fixed, "method.mu=0.5"))
+    assert [values_of(values, item) for item in study.experiments(arm, values, settings)] == [values, values]
 
 
 def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(module, "build_plan", lambda dataset, methods, **more: given.update(more) or build_plan(
-        dataset, methods, seeds=more["seeds"]
+        dataset, methods, seeds=more["seeds"], recipe=more["recipe"]
     ))  # fmt: skip
     own = replace(setting, recipe="digits", backbone=BackboneChoice(backbone="resnet50"))
     own = replace(
@@ -155,6 +158,10 @@ def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp
     }  # fmt: skip
     setting.experiments(["erm"], overrides=[], seeds=[5])
     assert (given["recipe"], given["device_type"]) == ("digits-smoke", "cpu")
+    study = replace(tune(replace(setting, recipe="digits")), weights={"backbone": "resnet50", "weights": "random"})
+    study.experiments(study.arms[0], {"method.mu": 0.2}, setting.settings)
+    assert (given["recipe"], given["seeds"]) == ("digits", (1000,))
+    assert given["backbone"] == BackboneChoice(backbone="resnet50", weights="random")
 
 
 def test_a_study_needs_a_validation_split(setting, own_registrations):

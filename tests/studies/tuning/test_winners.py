@@ -1,8 +1,10 @@
 """Which trial wins by which score, and what is kept of it."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from mltbench.benchmark.tracking.store import TAG
 from mltbench.benchmark.tracking.winners import studies_with_winners
 from mltbench.benchmark.training.check import tiny_dataset
 from mltbench.studies.tuning.definition import tuning
-from mltbench.studies.tuning.terminal import study_as_json, summary_tables
+from mltbench.studies.tuning.terminal import study_as_json, study_tables, summary_tables
 from mltbench.studies.tuning.winners import (
     best_trial,
     complete_trials,
@@ -94,6 +96,37 @@ def test_what_came_of_a_study_names_the_best_trials_beside_the_defaults(study):
                      (5, False, "pruned")]  # fmt: skip
 
 
+def test_every_trial_is_shown_with_its_scores_and_the_best_are_marked(study):
+    definition, erm, db, *_ = study_tables(study)
+    assert cells(definition)["method"] == ["erm", "db"]
+    assert [cells(definition)[name][1] for name in ("setting", "from", "searched")] == [
+        "method.mu", "0.3", "0 to 1, linear",
+    ]  # fmt: skip
+    assert erm.row_count == 0
+    shown = cells(db)
+    assert shown["trial"] == ["0", "1", "2*", "4*", "5"]
+    assert shown["outcome"] == ["complete (defaults)", "diverged", "complete", "complete", "pruned"]
+    assert [shown[name][2] for name in ("total", "head", "medium", "tail")] == ["50.00", "70.00", "30.00", "25.00"]
+    assert (shown["medium"][1], shown["settings"][3]) == ("-", "mu=0.2")
+    assert db.title == "db on toy: 5 trials, 1,000 training images"
+
+
+def test_importance_is_what_good_trials_have_in_common(study):
+    arm = study.definition.arms[1]
+    assert [table.title.partition(":")[0] for table in summary_tables(study)][-1] != "Importance"
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        mu, rate = generator.random(2).tolist()
+        # What is good in total has a large mu, what is bad a large rate; it is the other way round with the tail.
+        total, tail = (mu if mu > 0.8 else -rate), (rate if rate > 0.8 else -mu)
+        add_trial(study, arm, params={"method.mu": mu, "recipe.learning_rate": rate}, total=total, tail=tail)
+    *_, importance = summary_tables(study)
+    shown = cells(importance)
+    assert (shown["method"], shown["objective"]) == (["db", "db"], ["total", "tail"])
+    first = [text.split()[0] for text in shown["settings, most important first"]]
+    assert first == ["mu", "learning_rate"]
+
+
 @pytest.fixture
 def tuned(setting, tmp_path):
     """A tuning of ERM and DB on the tiny set, with made-up trials of DB alone."""
@@ -155,7 +188,7 @@ def test_trainings_of_a_trial_are_those_that_lie_here(tuned, settings):
         Journal(folder).append("start")
         found = trainings_of(tuned, arm, trial, settings)
         assert [item.experiment.id for item in found] == ids[:number]
-    tags = found[0].tags
+    tags = dict(found[0].tags)
     held = {"recipe.batch_size": 8, "recipe.plain.epochs": 3, "recipe.resampled.epochs": 3}
     assert json.loads(tags.pop("parameters")) == {"method.mu": 0.7, **held}
     assert json.loads(tags.pop("values")) == {"total": 0.6, "tail": 0.1}
@@ -166,5 +199,10 @@ def test_trainings_of_a_trial_are_those_that_lie_here(tuned, settings):
     pruned = add_trial(tuned, arm, "pruned", settings={"method.mu": 0.7}, attributes=attributes | {"default": True})
     (first, _) = trainings_of(tuned, arm, pruned, settings)
     assert (first.tags["outcome"], first.tags["values"], first.tags["default"]) == ("pruned", "{}", "true")
+    # Where the default of what is searched was set, the trial's own value is the one that it was trained with.
+    own = replace(arm, fixed=(*arm.fixed, "method.mu=0.5"))
+    assert {item.tags["parameters"] for item in trainings_of(tuned, own, trial, settings)} == {
+        found[0].tags["parameters"]
+    }
     unknown = SimpleNamespace(user_attrs={})
     assert trainings_of(tuned, arm, unknown, settings) == []
