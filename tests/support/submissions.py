@@ -30,11 +30,16 @@ def submission(name, level, *, seeds=3, **changes):
     }  # fmt: skip
 
 
-def toy(name, totals, **changes):
-    """A good submission of the toy with these totals by seed: the tail lies 20 points below, the head 30 above."""
+def toy(name, totals, *, up="rare", down="rare", **changes):
+    """A good submission of the toy with these totals by seed: the tail lies 20 points below, the head 30 above.
+
+    One class may have 28 points more, and another 28 points less.
+    """
     runs = []
     for seed, total in totals.items():
         ap = {"rare": total - 25, "edge": total + 2, "common": total + 30, "middle": total + 8, "single": total - 15}
-        runs.append({"seed": seed, "ap": ap, "total": total, "tail": total - 20, "head": total + 30})
+        claimed = {"total": total, "tail": total - 20, "head": total + 30} if up == down else {"total": total}
+        ap[up], ap[down] = ap[up] + 28 * (up != down), ap[down] - 28 * (up != down)
+        runs.append({"seed": seed, "ap": ap, **claimed})
     texts = {"dataset": "toy", "dataset_digest": "d" * 64, "training_images": dict(TOY_SIZES), "runs": runs}
     return submission(name, 50, seeds=1) | texts | changes

@@ -104,21 +104,21 @@ IDS = np.array(["i", "j", "k", "l"])
 
 @pytest.fixture
 def scored(own_folder, monkeypatch, tmp_path):
-    """A dataset with 3, 2 and 1 training images, per-image scores of its test split, and a submission of theirs."""
-    train = np.repeat(np.eye(3, dtype=np.uint8), [3, 2, 1], axis=0)
+    """A dataset with 20, 2 and 1 training images, per-image scores of its test split, and a submission of theirs."""
+    train = np.repeat(np.eye(3, dtype=np.uint8), [20, 2, 1], axis=0)
 
     def split(labels, ids):
         return Split(images=np.zeros((len(labels), 2, 2, 3), dtype=np.uint8), labels=labels, ids=ids)
 
-    splits = {"train": split(train, np.arange(6).astype(str)), "validation": split(1 - LABELS, IDS)}
+    splits = {"train": split(train, np.arange(23).astype(str)), "validation": split(1 - LABELS, IDS)}
     dataset = Dataset.in_memory("toy", ("a", "b", "c"), splits | {"test": split(LABELS, IDS)})
     monkeypatch.setattr(leaderboard, "load_dataset", lambda name, data_root: dataset)
     known = {"toy": {"digests": [dataset.digest, "d" * 64]}}
     monkeypatch.setattr(leaderboard, "known_datasets", lambda folder=None: known)
     np.savez("scores.npz", scores=SCORES, ids=IDS, classes=np.array(["a", "b", "c"]))
-    run = {"seed": 4, "ap": AP, "total": 83.33, "tail": 83.33}
+    run = {"seed": 4, "ap": AP, "total": 83.33, "medium": 50, "tail": 100}
     other = {"seed": 5, "ap": AP | {"c": 90.0}, "total": 80}
-    data = toy("mine", {}, runs=[other, run], training_images={"a": 3, "b": 2, "c": 1}, dataset_digest=dataset.digest)
+    data = toy("mine", {}, runs=[other, run], training_images={"a": 20, "b": 2, "c": 1}, dataset_digest=dataset.digest)
 
     def write(**changes):
         (tmp_path / "mine.json").write_text(json.dumps(data | changes))
@@ -129,7 +129,8 @@ def scored(own_folder, monkeypatch, tmp_path):
 
 def test_scores_in_a_file_are_scored_on_the_test_split(scored, call):
     status, printed, _ = call("leaderboard", "check", "scores.npz", "--dataset", "toy")
-    assert (status, printed) == (0, "scores.npz: scored again on the test split of toy: total 83.33, tail 83.33\n")
+    means = "total 83.33, medium 50.00, tail 100.00"
+    assert (status, printed) == (0, f"scores.npz: scored again on the test split of toy: {means}\n")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_scores_in_a_file_are_scored_on_the_test_split(scored, call):
         ("--scores 4=scores.npz", {}, 0, "mine.json: good"),
         ("--scores 5=scores.npz", {}, 1, "runs[0].ap['c'] = 90.0: the scores of seed 5 give 100.00"),
         ("--scores 4=scores.npz --scores 5=scores.npz", {}, 1, "mine.json: 1 fault\n  runs[0]"),
+        ("--scores 5=scores.npz --scores 4=scores.npz", {}, 1, "mine.json: 1 fault\n  runs[0]"),
         ("--scores 6=scores.npz", {}, 1, "has no seed 6, but scores of it"),
         ("--scores 4=scores.npz", {"dataset_digest": "d" * 64}, 2, "the submission says dddddddddddd"),
         ("--scores 4", {}, 2, "must be SEED=FILE.npz"),

@@ -166,6 +166,15 @@ def test_rows_are_ordered_by_dataset_and_then_by_their_mean_over_all_seeds(build
     assert [row["id"] for row in index["submissions"]] == ["elsewhere", "high", "middle", "low"]
 
 
+@pytest.mark.parametrize(("up", "down"), [("single", "middle"), ("edge", "common"), ("common", "edge")])
+def test_the_total_decides_and_no_group(build, tmp_path, up, down):
+    """The lower one has the better tail, medium classes or head."""
+    index = build(level("high", 40), level("low", 35, up=up, down=down))
+    assert [(row["id"], row["rank"]) for row in index["submissions"]] == [("high", "1"), ("low", "2")]
+    sizes = rows_of(tmp_path / "site" / "methods" / "low.class-size.csv")
+    assert list(dict.fromkeys(row["method"] for row in sizes)) == ["LOW", "HIGH"]
+
+
 def rows_of(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
