@@ -66,8 +66,8 @@ def read_folder(folder: Path) -> tuple[list[Submission], Rejected]:
 def ranks_within_noise(results: Mapping[str, Mapping[Any, float]]) -> dict[str, int]:
     """Rank of each: one more than how many others are better beyond noise.
 
-    Another is better beyond noise if the 95 % interval of the paired difference over shared seeds (two or more) lies
-    above zero. `results` are mAP by name and seed.
+    Another is better beyond noise if the 95 % interval of the paired difference over shared seeds lies above zero; that
+    of one seed is infinite. `results` are mAP by name and seed.
 
     >>> ranks_within_noise({"a": {0: 70.0, 1: 71.0, 2: 72.0}, "b": {0: 60.0, 1: 61.0, 2: 62.5}, "c": {0: 71.0}})
     {'a': 1, 'b': 2, 'c': 1}
@@ -75,7 +75,7 @@ def ranks_within_noise(results: Mapping[str, Mapping[Any, float]]) -> dict[str, 
 
     def is_better(other: Mapping[Any, float], own: Mapping[Any, float]) -> bool:
         shared = sorted(set(other) & set(own))
-        return len(shared) > 1 and paired_difference([other[s] for s in shared], [own[s] for s in shared]).low > 0
+        return bool(shared) and paired_difference([other[s] for s in shared], [own[s] for s in shared]).low > 0
 
     return {name: 1 + sum(is_better(other, own) for other in results.values()) for name, own in results.items()}
 

@@ -185,7 +185,7 @@ def _experiments(
     for number, point in enumerate(sweep.points(defaults)):
         tags = {
             "trial": f"{method}@{dataset}/{number}",
-            "parameters": json.dumps(point | as_settings(held), sort_keys=True),
+            "parameters": json.dumps(as_settings(held) | point, sort_keys=True),
             "default": str(point == defaults).lower(),
         }
         overrides = [*held, *as_overrides(point)]

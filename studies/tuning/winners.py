@@ -93,7 +93,7 @@ def trainings_of(study: OpenStudy, arm: Arm, trial: FrozenTrial, settings: RunSe
     tags = {
         "study": definition.name,
         "trial": f"{arm.name}/{trial.number}",
-        "parameters": json.dumps(dict(result["settings"]) | as_settings(arm.fixed), sort_keys=True),
+        "parameters": json.dumps(as_settings(arm.fixed) | result["settings"], sort_keys=True),
         "values": json.dumps(scores),
         "outcome": str(result["outcome"]),
         "purpose": "tune",

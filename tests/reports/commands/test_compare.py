@@ -1,15 +1,11 @@
 """`mltbench compare`, from a store of real runs."""
 
-import json
-from io import StringIO
-
-import numpy as np
 import pandas as pd
 import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.training.check import tiny_dataset
-from mltbench.reports.results.runs import per_class_frame, runs_frame
+from mltbench.reports.results.runs import runs_frame
 from plans import SMALL
 
 
@@ -42,23 +38,3 @@ def test_it_prints_and_writes_what_differs(two_seeds, call, own_folder, tmp_path
     assert classes.class_size.is_monotonic_decreasing
     # The total is the mean over the classes.
     assert classes.difference.mean() == pytest.approx(by_hand)
-
-
-def test_json_has_every_class_and_both_sides(two_seeds, call, own_folder):
-    status, printed, _ = call("compare", "erm", "rs", "--out", two_seeds.root, "--json", "--bootstrap", 0)
-    assert status == 0
-    found = json.loads(printed, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert (found["A"]["label"][:3], found["B"]["label"][:2]) == ("ERM", "RS")
-    assert set(found["A"]["experiments"]) == {"0", "1"}
-    assert found["shared_seeds"] == [1]
-    per_class = per_class_frame(two_seeds, runs_frame(two_seeds)).query("split == 'test'")
-    assert {item["class_name"] for item in found["classes"]} == set(per_class.class_name)
-    read = pd.read_json(StringIO(json.dumps(found["groups"])))
-    assert np.isnan(read.low.astype(float)).all()
-
-
-def test_an_unknown_name_is_an_error_before_anything_is_written(two_seeds, call, own_folder, tmp_path):
-    status, _, error = call("compare", "erm", "nothing", "--out", two_seeds.root, "--to", tmp_path / "both")
-    assert status == 2
-    assert "unknown run, configuration or table row 'nothing'" in error
-    assert not (tmp_path / "both").exists()

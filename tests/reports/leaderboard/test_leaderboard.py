@@ -6,41 +6,12 @@ import re
 import numpy as np
 import pytest
 from mltbench.datasets.registry import load_dataset
-from mltbench.errors import InputError
 from mltbench.reports.figures.style import LONGEST_NAME
-from mltbench.reports.leaderboard.check import check, check_scores, known_datasets
-from mltbench.reports.leaderboard.site import build_site, ranks_within_noise
-from mltbench.reports.leaderboard.submission import Submission, group_means, read_json
+from mltbench.reports.leaderboard.site import build_site
 from mltbench.reports.results.runs import load_runs
 from sklearn.metrics import average_precision_score
+from submissions import KNOWN, SIZES, submission
 from web_pages import ParsedPage, assert_accessible_and_no_wider_than_the_screen
-
-KNOWN = known_datasets()
-SIZES = dict(KNOWN["digits-mlt"]["training_images"])
-DIGEST = KNOWN["digits-mlt"]["digests"][0]
-
-
-def submission(name, level, *, seeds=3, **changes):
-    """A good submission whose mAP is near `level`."""
-    generator = np.random.default_rng(list(name.encode()))
-    runs = []
-    for seed in range(seeds):
-        ap = {c: round(float(level + generator.normal(0, 2)) + 0.3 * seed, 2) for c in SIZES}
-        runs.append({"seed": seed, "ap": ap, **{k: round(v, 2) for k, v in group_means(ap, SIZES).items()}})
-    return {
-        "format": "mltbench-submission-1", "id": name, "method": name.upper(), "author": "A. Name",
-        "code": "https://example.org/code", "dataset": "digits-mlt", "dataset_digest": DIGEST,
-        "protocol": {"recipe": "digits", "split": "test", "epoch": "last", "chosen_on": "nothing"},
-        "backbone": "digits-resnet", "pretraining": "weights 5432c1c4d5ec", "hyperparameters": {"method.mu": "0.3"},
-        "cost": {"train_seconds": 18.5, "device": "AMD EPYC"}, "training_images": dict(SIZES), "runs": runs, **changes,
-    }  # fmt: skip
-
-
-def broken(change):
-    data = submission("broken", 60)
-    change(data)
-    return [str(fault) for fault in check(data, KNOWN)]
-
 
 OWN = '=cmd|"/C calc"!A0 <img src=x onerror=alert(1)>'
 SCRIPT = "<script>alert(1)</script>"
@@ -73,11 +44,6 @@ def fill(folder):
     for name, data in files.items():
         (folder / f"{name}.json").write_text(json.dumps(data))
     return folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return fill(tmp_path / "in")
 
 
 @pytest.fixture(scope="module")
@@ -126,76 +92,6 @@ def test_every_text_stays_text_and_every_link_leads_into_the_site(site):
         assert not re.search(r"[\n,]=", path.read_text())
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda d: d.pop("author"), "'author' is a required property"),
-        (lambda d: d.update(surprise=1), "'surprise' was unexpected"),
-        (lambda d: d.update(id="CON/x"), "id = 'CON/x': must match"),
-        (lambda d: d.update(id="db\n"), "id = "),
-        (lambda d: d.update(method="a\u202eb"), "method = "),
-        (lambda d: d.update(code="https://x.org/\"onclick='x'"), "code = "),
-        (lambda d: d["protocol"].update(chosen_on="test"), "protocol.chosen_on = 'test'"),
-        (lambda d: d["protocol"].update(epoch="best"), "protocol.epoch = 'best'"),
-        (lambda d: d.update(dataset="voc"), "dataset = 'voc': not a dataset of this board; known: digits-mlt"),
-        (lambda d: d["runs"][1].update(seed=0), "seed 0 2 times"),
-        (lambda d: d["runs"][1].update(ap=dict(d["runs"][0]["ap"])), "the same ap for several seeds"),
-        (lambda d: d["runs"][0]["ap"].update({"red 0": 101}), r"runs\[0\].*red 0.* = 101"),
-        (lambda d: d["runs"][0]["ap"].pop("red 0"), "exactly the classes of training_images"),
-        (lambda d: [run["ap"].update({"red 0": None}) for run in d["runs"]], "have test images"),
-        (lambda d: d["training_images"].update({"red 0": 500}), "training_images = .*digits-mlt has"),
-        (lambda d: d["runs"][2].update(tail=1.0), r"runs\[2\]\.tail = 1\.0: the mean of ap over its \d+ classes is"),
-        (lambda d: d["runs"][0].update(total=d["runs"][0]["total"] + 0.02), r"runs\[0\]\.total"),
-    ],
-)
-def test_a_fault_names_field_value_and_cure(change, reason):
-    assert re.search(reason, "\n".join(broken(change)))
-
-
-def test_good_submissions_have_no_fault_and_rounding_is_none():
-    assert check(submission("good", 60), KNOWN) == []
-    assert broken(lambda d: d["runs"][0].update(total=d["runs"][0]["total"] + 0.005)) == []
-
-
-@pytest.mark.parametrize("data", [None, [], 3, "x", {}, {"runs": {}}])
-def test_anything_is_checked_without_a_crash(data):
-    assert check(data, KNOWN)
-
-
-@pytest.mark.parametrize("text", ["{", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, "\xff"])
-def test_what_is_no_strict_json_is_an_error(text, tmp_path):
-    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"x\.json is no JSON"):
-        read_json(tmp_path / "x.json")
-
-
-def test_ranks_have_ties_inside_noise():
-    scores = {"best": (80, 80.5, 81), "close": (79.9, 80.6, 80.8), "worse": (70, 70.6, 70.9), "one seed": (10,)}
-    results = {name: dict(enumerate(values)) for name, values in scores.items()} | {"other seeds": {5: 10, 6: 11}}
-    assert ranks_within_noise(results) == {"best": 1, "close": 1, "worse": 3, "one seed": 1, "other seeds": 1}
-
-
-def test_means_are_computed_from_classes_not_taken():
-    data = submission("good", 60)
-    tail = np.mean([data["runs"][0]["ap"][name] for name, size in SIZES.items() if size < 20])
-    data["runs"][0]["tail"] = 1.0
-    assert Submission(data=data).scores["tail"][0] == pytest.approx(tail)
-
-
-def test_a_site_is_replaced_and_nothing_else_is(folder, tmp_path):
-    site = tmp_path / "site"
-    build_site(folder, site)
-    (folder / "rs.json").unlink()
-    build_site(folder, site)
-    assert [(site / "methods" / f"{name}.html").exists() for name in ("rs", "db")] == [False, True]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds something that is no leaderboard"):
-        build_site(folder, tmp_path / "mine")
-    with pytest.raises(InputError, match="no submission under"):
-        build_site(tmp_path / "nowhere", site)
-
-
 def test_known_digests_are_those_of_the_datasets(data_root):
     dataset = load_dataset("digits-mlt", data_root=data_root)
     assert dataset.digest in KNOWN["digits-mlt"]["digests"]
@@ -221,7 +117,6 @@ def test_scores_are_scored_again(call, own_folder, data_root, tmp_path):
     status, output, _ = call("leaderboard", "check", "good.json", "--scores", "0=scores.npz")
     assert status == 1
     assert re.search(r"runs\[0\]\.ap\['red 0'\] = .*: the scores of seed 0 give", output)
-    assert [fault.field for fault in check_scores(data, 3, {})] == ["runs"]
 
 
 def test_scores_of_any_floating_type_are_ranked_as_they_are(call, own_folder, data_root):
@@ -260,14 +155,6 @@ def test_submissions_are_made_from_runs_and_hold_their_scores(trained, call, tmp
     assert json.loads((tmp_path / "one.json").read_text()) in written.values()
     status, _, error = call("leaderboard", "submit", "--method", "rss", *words)
     assert (status, "did you mean 'rs'" in error) == (2, True)
-
-
-def test_the_command_line_checks_and_builds(call, own_folder, folder, tmp_path):
-    status, output, _ = call("leaderboard", "check", folder / "total.json", folder / "db.json")
-    assert (status, "total.json: 1 fault\n" in output, "db.json: good" in output) == (1, True, True)
-    status, output, _ = call("leaderboard", "build", folder, "--out", "site")
-    assert (status, "5 submissions, 4 left out" in output) == (0, True)
-    assert call("leaderboard", "build", tmp_path / "nowhere")[0] == 2
 
 
 # In a browser: what the board adds to the tables of a report, whose tests sort by mouse and by keyboard.

@@ -75,6 +75,18 @@ def test_saturated_scores_get_a_remark_with_their_share_and_the_cure(rescored, l
     assert remark.startswith(f"{tied:.0%} of the scores (float32) equal another image's")
 
 
+def test_one_score_in_twenty_may_not_be_tied(rescored, labels):
+    few, many = logits(labels), logits(labels)
+    # Eight of 180 scores, and nine.
+    few[:4, 0], few[4:8, 1] = 1.0, 2.0
+    many[:5, 0], many[4:8, 1] = 1.0, 2.0
+    assert [len(rescored(scores).remarks) for scores in (few, many)] == [0, 1]
+    # A score that another class has too is no tie.
+    many[:5, 0] = 3.0 + np.arange(5)
+    many[:4, 2] = 3.0 + np.arange(4)
+    assert rescored(many).remarks == ()
+
+
 def test_images_and_classes_are_matched_by_name_in_any_order(rescored, labels):
     rows, columns = np.random.default_rng(2).permutation(60), [2, 0, 1]
     scores = logits(labels)

@@ -1,12 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from mltbench.benchmark.executors.run_plan import run_plan
 from mltbench.benchmark.tracking.store import TAG
-from mltbench.errors import InputError
 from mltbench.studies.sweeps import sweep as sweeping
-from mltbench.studies.tuning.definition import Setting
 
 PARAMETERS = f"{TAG}parameters"
 MU = sweeping.Sweep(name="x", summary="", reference="", methods=("r-bce",), grid={"method.mu": (0.1, 0.3)})
@@ -46,27 +42,3 @@ def test_a_sweep_trains_points_times_seeds_shares_them_with_other_studies_and_sh
     rows = list(zip(*cells(sweeping.finished_sweeps_table(runs)).values(), strict=True))
     stepwise = ("stepwise-tiny", "stepwise", "tiny", "db, erm, r-bce, rs", "4")
     assert rows == [stepwise, ("x-tiny", "x", "tiny", "r-bce", "6")]
-
-
-def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
-    shown = dict(zip(*(cells(sweeping.sweeps_table())[column] for column in ("name", "points")), strict=True))
-    for name, sweep in sweeping.sweeps().items():
-        if sweep.variants:
-            with pytest.raises(InputError, match=r"compares variants .* 'tiny' has none; known: digits-mlt"):
-                sweeping.plan_sweep(sweep, setting, seeds=[0])
-            continue
-        (plan,) = sweeping.plan_sweep(sweep, setting, seeds=[0])
-        assert not plan.scores_test
-        assert len({planned.tags["trial"] for planned in plan.experiments}) == len(plan.experiments) == int(shown[name])
-        defaults = {p.experiment.method.name for p in plan.experiments if p.tags["default"] == "true"}
-        if "method.kappa" not in sweep.fixed:
-            assert defaults == set(sweep.methods)
-
-
-def test_variants_of_a_dataset_are_trained_on_as_many_images(settings, data_root):
-    digits = Setting(dataset="digits-mlt", settings=replace(settings, data_root=data_root))
-    sweep = replace(sweeping.get_sweep("imbalance"), variants={"digits-mlt": ("digits-mlt-74to1", "digits-mlt")})
-    longer, base = sweeping.plan_sweep(sweep, digits, seeds=[0])
-    for one, other in zip(longer.experiments, base.experiments, strict=True):
-        assert one.experiment.method.name == other.experiment.method.name
-        assert one.images == pytest.approx(other.images, rel=0.05)

@@ -98,17 +98,6 @@ def test_the_same_definition_continues_and_differences_of_another_are_named(sett
         join_study("tt", storage)
 
 
-def test_what_cannot_be_searched_is_an_error(setting):
-    for changes, message in (
-        ({"objective": "tale"}, "unknown objective 'tale'; did you mean 'tail'"),
-        ({"sampler": "bayes"}, "unknown sampler 'bayes'"),
-        ({"parameters": ["method.mue"]}, "unknown parameter to search 'method.mue'; did you mean 'method.mu'"),
-        ({"parameters": ["method.ldam_margin"], "methods": ("db", "ldam")}, "db has none of method.ldam_margin"),
-    ):
-        with pytest.raises(InputError, match=message):
-            tune(setting, **changes)
-
-
 def test_a_diverging_trial_is_recorded_and_the_study_continues(setting, settings, storage):
     hot = replace(setting, overrides=(*setting.overrides, "recipe.learning_rate=1e30", "recipe.clip_norm=1e30"))
     study = begin_study(tune(hot, parameters=["method.mu"], prune=False), 2, storage)
