@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mltbench.errors import InputError
 from mltbench.reports.leaderboard import site as module
@@ -38,11 +38,13 @@ def by_scipy(results):
     return ranks
 
 
+@settings(deadline=None)
 @given(RESULTS)
 def test_ranks_are_those_of_scipys_paired_intervals(results):
     assert ranks_within_noise(results) == by_scipy(results)
 
 
+@settings(deadline=None)
 @given(RESULTS, st.randoms(), st.integers(-50, 50), st.integers(1, 9))
 def test_neither_names_nor_the_order_of_seeds_nor_scale_decide(results, random, shift, scale):
     ranks = ranks_within_noise(results)
@@ -54,6 +56,7 @@ def test_neither_names_nor_the_order_of_seeds_nor_scale_decide(results, random, 
     assert ranks_within_noise(changed) == {f"other {name}": ranks[name] for name in names}
 
 
+@settings(deadline=None)
 @given(RESULTS, st.sampled_from("abcde"))
 def test_a_copy_shares_its_rank_and_pushes_down_whom_its_original_does(results, name):
     assume(name in results)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mltbench.errors import InputError
 from mltbench.reports.leaderboard import submission as module
@@ -42,6 +42,7 @@ def test_means_are_those_of_all_classes_and_of_each_group():
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 200), st.none() | st.integers(0, 100)), min_size=1))
 def test_the_total_is_the_mean_of_the_groups_weighted_by_their_classes(classes):
     ap = {str(i): value for i, (_, value) in enumerate(classes)}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mltbench.benchmark.tracking.store import TAG
 from mltbench.datasets.dataset import Dataset, Split
@@ -67,6 +67,7 @@ def test_the_sweeps_are_those_of_the_paper():
 GRIDS = st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True))
 
 
+@settings(deadline=None)
 @given(GRIDS)
 def test_together_is_every_combination_and_alone_is_each_axis_through_the_defaults(grid):
     together = sweep_of((), grid).points({})

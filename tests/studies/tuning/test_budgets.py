@@ -127,7 +127,7 @@ def test_a_grid_has_its_points_and_the_defaults_and_no_more():
     assert not any(free.is_surplus(arm, number) for number in numbers)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(1, 200), min_size=20, max_size=20), st.integers(1, 3))
 def test_methods_advance_side_by_side_and_each_ends_with_the_trial_that_reaches_its_budget(images, trials):
     study = made_up_study(made_up_definition(SMALL, LARGE), trials=trials)

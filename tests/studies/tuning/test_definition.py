@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_studies import made_up_arm, made_up_definition
 from mltbench.benchmark.experiments.plan import build_plan
@@ -220,6 +220,7 @@ SPACES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(SPACES, st.integers(0, 80), st.integers(0, 3))
 def test_a_grid_is_drawn_from_all_combinations_each_once(space, number, seed):
     points = grid_points(space, number, seed)
@@ -271,6 +272,7 @@ def test_numbers_are_kept_with_four_digits(value, kept):
     assert rounded(rounded(value)) == rounded(value)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-8, 1e8))
 def test_rounding_moves_a_number_by_half_a_unit_of_the_fourth_digit_at_most(value):
     unit = 10.0 ** (math.floor(math.log10(value)) - 3)

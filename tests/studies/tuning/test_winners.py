@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_studies import add_trial, made_up_arm, made_up_definition, made_up_study
 from mltbench.benchmark.experiments.plan import build_plan
@@ -65,6 +65,7 @@ def test_the_largest_score_of_each_kind_wins(study):
     assert best_trial([], "total") is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.sampled_from(["total", "tail"]))
 def test_of_equal_trials_the_first_wins(scores, value):
     def trial(number, score):
