@@ -5,20 +5,23 @@ from pathlib import Path
 
 import pytest
 
-# Files that start processes, servers or a browser, or train: nine tenths of the time. `make test-fast` does without.
+# Files that start processes, servers or a browser, train, draw, or render every variant: nine tenths of the time.
+# `make test-fast` does without.
 SLOW = """
-    benchmark/commands/test_command_line benchmark/commands/test_runs contracts/test_narrow_terminal
-    benchmark/executors/test_executors benchmark/networks/test_backbones
+    benchmark/commands/test_command_line benchmark/commands/test_command_line_errors benchmark/commands/test_runs
+    benchmark/executors/test_executors benchmark/networks/test_backbones benchmark/networks/test_weight_files
     benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
-    benchmark/speed/test_gpu_check benchmark/tracking/test_deleted_in_mlflow benchmark/tracking/test_moved_results
-    benchmark/tracking/test_store benchmark/tracking/test_upload
-    contracts/test_guides datasets/importing/test_image_import datasets/published/test_preparing
-    end_to_end/test_frozen_truth end_to_end/test_tutorial end_to_end/test_without_validation
-    end_to_end/test_written_before
+    benchmark/speed/test_estimate benchmark/speed/test_gpu_check benchmark/speed/test_loop
+    benchmark/tracking/test_deleted_in_mlflow benchmark/tracking/test_moved_results benchmark/tracking/test_store
+    benchmark/tracking/test_upload benchmark/training/test_fast_path benchmark/training/test_pretended_cuda
+    contracts/test_contracts contracts/test_guides contracts/test_narrow_terminal datasets/images/test_image_cache
+    datasets/importing/test_image_import datasets/importing/test_importers datasets/prepared/test_decoded_splits
+    datasets/published/test_preparing end_to_end/test_frozen_truth end_to_end/test_published_layouts
+    end_to_end/test_tutorial end_to_end/test_without_validation end_to_end/test_written_before
     reports/figures/test_figure_registry reports/figures/test_looks reports/figures/test_result_figures
-    reports/leaderboard/test_leaderboard
-    reports/pages/test_report_page reports/results/test_loaded_results studies/sweeps/test_sweeps
-    studies/tuning/test_tuning studies/tuning/test_workers
+    reports/leaderboard/test_leaderboard reports/pages/test_report_command reports/pages/test_report_page
+    reports/results/test_loaded_results studies/sweeps/test_sweeps studies/tuning/test_tuning
+    studies/tuning/test_workers
 """
 
 
