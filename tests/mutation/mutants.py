@@ -37,6 +37,11 @@ FUNCTIONS = {
 FORGOTTEN = {"abs", "sorted", "reversed", "round", "set", "sqrt", "exp", "log1p", "expm1", "sigmoid", "copy", "clone"}
 # What is called for its message or its page, not for a number.
 PRESENTED = {"InputError", "warn", "print", "debug", "info", "warning", "write", "echo", "Parameter", "unknown_name"}
+# Keywords that only refuse what does not happen, or say how a file is laid out or what is shown.
+KEYWORDS_LEFT_ALONE = {
+    *("strict", "frozen", "kw_only", "slots", "weights_only", "legacy"),
+    *("encoding", "newline", "lineterminator", "indent", "errors", "summary", "reference", "title"),
+}
 PARTS_LEFT_ALONE = {"annotation", "returns", "exc", "cause", "decorator_list", "format_spec", "handlers_type", "msg"}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -130,6 +135,8 @@ def _deciding(node: ast.AST) -> Iterator[ast.AST]:
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
+            if isinstance(child, ast.keyword) and child.arg in KEYWORDS_LEFT_ALONE:
+                continue
             if isinstance(child, ast.Call) and _called(child) in PRESENTED:
                 continue
             yield from _deciding(child)
@@ -186,7 +193,7 @@ def _constants(node: ast.Constant) -> Iterator[str]:
 def _calls(node: ast.Call) -> Iterator[ast.AST]:
     name, function = _called(node), node.func
     for i, keyword in enumerate(node.keywords):
-        if keyword.arg is not None:
+        if keyword.arg is not None and keyword.arg not in KEYWORDS_LEFT_ALONE:
             yield _with(node, keywords=_without(node.keywords, i))
     if name in FUNCTIONS:
         field = "attr" if isinstance(function, ast.Attribute) else "id"

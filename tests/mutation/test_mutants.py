@@ -20,6 +20,7 @@ CHANGES = {
     "a.train": ["a.validation"],
     "f(a, b)": ["f(b, a)"],
     "f(a, key=b)": ["f(a)"],
+    "zip(a, b(), strict=True)": [],
     "f(c.seed)": ["f(0)"],
     "stream(a, 'crops')": ["stream(a, 'other crops')"],
     "np.floor(a)": ["np.ceil(a)"],
