@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from ...errors import InputError, require_known, unknown_name
 from ...methods.part import as_type_of
@@ -170,5 +170,10 @@ def with_setting(owner: Settings, path: str, value: Any, *, prefix: str = "recip
     if is_dataclass(current) != bool(rest):
         inner = [f"{key}.{field.name}" for field in fields(current)] if is_dataclass(current) else []
         raise unknown_name("key", f"{prefix}.{path}", inner or [key])
-    changed = with_setting(current, rest, value, prefix=key) if rest else as_type_of(current, value, key)
-    return replace(owner, **{name: changed})  # type: ignore[type-var]
+    if rest:
+        changed = with_setting(current, rest, value, prefix=key)
+    else:
+        # Some recipes say 0 where the setting is a float, and their ids hold that 0.
+        fractions = type(value) is float and get_type_hints(type(owner))[name] is float
+        changed = as_type_of(float(current) if fractions else current, value, key)
+    return owner if changed == current else replace(owner, **{name: changed})  # type: ignore[type-var]

@@ -91,6 +91,13 @@ def test_a_setting_is_changed_alone(path, value, kept):
     assert with_setting(changed, path, other) == DIGITS
 
 
+@pytest.mark.parametrize("name", ["saturation", "hue", "brightness"])
+def test_a_fraction_is_taken_where_a_recipe_says_0_and_an_equal_value_changes_nothing(name):
+    path, own = f"augmentation.{name}", getattr(DIGITS.augmentation, name)
+    assert getattr(with_setting(DIGITS, path, 0.25).augmentation, name) == 0.25
+    assert with_setting(DIGITS, path, float(own)) is DIGITS
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
