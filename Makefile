@@ -3,7 +3,7 @@
 # make test       the tests, on every core
 # make test-fast  four fifths of them in a quarter of the time: those that start no process, server or browser
 # make soak       the long tests of what must survive
-# make mutants    do the fast tests notice small faults? half an hour; MODULES="methods reports/tables/build.py" for some
+# make mutants    do the fast tests notice small faults in the code that decides numbers? half an hour
 # make lint       formatter, linter, type checker, import direction
 # make format     what make lint asks for
 
@@ -46,7 +46,7 @@ soak: install
 	$(BIN)/python -m pytest -m soak
 
 mutants: install
-	$(BIN)/python tests/mutation/run.py $(AGAIN) $(MODULES)
+	$(BIN)/python tests/mutation/run.py $(MUTANTS)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -1,8 +1,8 @@
 """The mutation run: does a fast test of the mirrored room notice each small fault in the code that decides numbers?
 
-    make mutants                                             everything, in about half an hour on two cores
-    make mutants MODULES="methods reports/results/runs.py"   rooms or modules
-    make mutants AGAIN=--survivors                           what survived last time, alone
+    make mutants                                                     16 mutants of each module, spread over its lines
+    make mutants MUTANTS="--all methods reports/results/runs.py"     every mutant of a room and of a module
+    make mutants MUTANTS=--survivors                                 what survived before, again
 
 Each room's fast tests run once, with the lines that each of them reaches. Then every mutant gets a fork of that
 process: the functions that it changes get their new code, and the tests that reach its lines run until one fails. What
@@ -10,7 +10,7 @@ survives, and what runs on import, gets a fork that imports the mutated module a
 hides it.
 
 `survivors.csv` lists what no test noticed. A row with a reason in its last column is equivalent (no result can tell it
-from the original) and is not run again. `modules.csv` counts.
+from the original) and is not run again. `modules.csv` counts what was tried last.
 """
 
 import argparse
@@ -60,10 +60,15 @@ ROOMS = {
 # Tests that speak of every room.
 EVERY_ROOM = "tests/end_to_end/test_identities.py"
 GOAL = 0.95
+# Mutants of each module, unless all are asked for.
+SOME = 16
 KEY, REASON = ("module", "was", "became", "number"), "equivalent because"
-LIBRARIES = "torch torchvision pandas sklearn.metrics scipy.stats optuna mlflow.tracking matplotlib.pyplot seaborn"
+LIBRARIES = """
+    torch torchvision pandas sklearn.metrics scipy.stats optuna matplotlib.pyplot seaborn
+    mlflow.tracking mlflow.store.tracking.dbmodels.models
+"""
 # A mutant may loop for ever: this many times the seconds that its tests took, and some more.
-PATIENCE, GRACE_SECONDS, IMPORT_SECONDS = 5, 10, 30
+PATIENCE, GRACE_SECONDS, IMPORT_SECONDS = 5, 3, 30
 OPTIONS = [
     *("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning", "-m", "not soak and not slow"),
@@ -119,10 +124,9 @@ class FirstPass:
 
     def _tests_of(self, mutant, lines, items):
         """Tests that may notice: those of the module's own file first, then the fast ones."""
-        contexts = lines.values() if mutant.on_import else [lines.get(line, ()) for line in mutant.lines]
-        tests = {test for tests in contexts for test in tests} & items.keys()
-        if mutant.on_import:
-            tests = tests or items.keys()
+        tests = {test for line in mutant.lines for test in lines.get(line, ())} & items.keys()
+        if mutant.on_import:  # any test may read what a module defines
+            tests = items.keys()
         name = Path(mutant.module).stem
         return sorted(tests, key=lambda test: (name not in test.partition("::")[0], self.seconds[test], test))
 
@@ -133,6 +137,8 @@ class FirstPass:
                 for function in functions.get(before, ()):
                     function.__code__ = after
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
+            # Of the processor's seconds; the signal ends the process, as no test of the suite catches it.
+            signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE * self.seconds[item.nodeid] + GRACE_SECONDS)
             run_item(item, following)
             if self.failed:
                 return True
@@ -215,19 +221,25 @@ def fails_anew(mutant, tests, options):
     return pytest.main([*options, "--exitfirst", *files], [Chosen(tests)] if mutant else []) != 0
 
 
-def run_room(room, modules, survivors_alone, every, results):
+def run_room(room, modules, wanted, results):
     """Run the mutants of some modules of a room; write what was found as JSON."""
     os.chdir(ROOT)
-    os.environ.update(OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="mutants")  # test files share the rendered scenes
+    # Sessions share the rendered scenes, as workers do; plugins of other packages take .4 s to find.
+    os.environ.update(OMP_NUM_THREADS="1", PYTEST_XDIST_WORKER="mutants", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     for library in LIBRARIES.split():
         importlib.import_module(library)
+    gc.freeze()  # nothing of this is garbage, and every session looks for some when it ends
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases)
+    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases, max_examples=25)
     hypothesis.settings.load_profile("mutants")
-    listed = {key: row[REASON] for key, row in read_survivors().items()}
-    default = "equivalent or noticed" if survivors_alone else ""
-    found = [mutant for module in modules for mutant in mutants_of(module, (ROOT / module).read_text())]
-    mutants = [mutant for mutant in found if not listed.get(mutant.key, default)][::every]
+    mutants, existing = [], []
+    for module in modules:
+        found = mutants_of(module, (ROOT / module).read_text())
+        mutants += wanted(found)
+        existing += [mutant.key for mutant in found]
+    if not mutants:
+        results.write_text(json.dumps([[], existing]))
+        return
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     sessions = [folder / name / "session" for name in ("first", "second")]
     for session in sessions:
@@ -257,7 +269,7 @@ def run_room(room, modules, survivors_alone, every, results):
             noticed = noticed_in_fork(IMPORT_SECONDS + limit, fails_anew, mutant, reaching, options)
         rows.append((mutant.key, mutant.lines[0], noticed, len(reaching)))
         progress("second pass")(len(rows))
-    results.write_text(json.dumps([rows, [mutant.key for mutant in found]]))
+    results.write_text(json.dumps([rows, existing]))
     shutil.rmtree(folder)
 
 
@@ -271,37 +283,42 @@ def chosen(words):
     return {room: modules for room, modules in picked.items() if modules}
 
 
-def record(rows, existing):
+def survivors_of(mutants):
+    listed = read_survivors()
+    return [mutant for mutant in mutants if mutant.key in listed and not listed[mutant.key][REASON]]
+
+
+def all_of(mutants):
+    listed = read_survivors()
+    return [mutant for mutant in mutants if mutant.key not in listed or not listed[mutant.key][REASON]]
+
+
+def some_of(mutants):
+    """A part of them, spread over the lines of the module; the same ones as long as the module stays."""
+    share = SOME / max(len(mutants), SOME)
+    return all_of([mutant for i, mutant in enumerate(mutants) if int(i * share) != int((i - 1) * share) or i == 0])
+
+
+def record(rows, existing, again):
     """Write what was found of some modules into both tables; return the counts of these modules."""
-    modules = {key[0] for key in existing}
-    listed = {key: row for key, row in read_survivors().items() if key[0] not in modules or row[REASON]}
-    listed = {key: row for key, row in listed.items() if key[0] not in modules or key in existing}
+    mutants, tried = Counter(key[0] for key in existing), Counter(key[0] for key, *_ in rows)
+    found = {key: row for key, row in read_survivors().items() if key[0] not in mutants or key in existing}
     for key, line, noticed, tests in rows:
+        found.pop(key, None)
         if not noticed:
-            listed[key] = {**dict(zip(KEY, key, strict=True)), "line": line, "tests": tests, REASON: ""}
-    write(SURVIVORS, sorted(listed.values(), key=lambda row: (row["module"], int(row["line"]))))
-    survived = Counter(key[0] for key, row in listed.items() if not row[REASON])
-    equivalent = Counter(key[0] for key, row in listed.items() if row[REASON])
-    mutants = Counter(key[0] for key in existing)
-    counts = [count(module, mutants[module], survived[module], equivalent[module]) for module in sorted(modules)]
-    table = read(COUNTS, ("module",)) | {(row["module"],): row for row in counts}
+            found[key] = {**dict(zip(KEY, key, strict=True)), "line": line, "tests": tests, REASON: ""}
+    write(SURVIVORS, sorted(found.values(), key=lambda row: (row["module"], int(row["line"]))))
+    table = read(COUNTS, ("module",))
+    for module in mutants:
+        survived = sum(key[0] == module and not noticed for key, _, noticed, _ in rows)
+        equivalent = sum(key[0] == module and bool(row[REASON]) for key, row in found.items())
+        before = int(table[(module,)]["killed"]) if again and (module,) in table else 0
+        killed = before + tried[module] - survived
+        row = {"module": module, "mutants": mutants[module], "equivalent": equivalent, "tried": killed + survived}
+        score = killed / max(killed + survived, 1)
+        table[(module,)] = {**row, "killed": killed, "survived": survived, "score": f"{score:.3f}"}
     write(COUNTS, [table[key] for key in sorted(table)])
-    return counts
-
-
-def count(module, mutants, survived, equivalent):
-    killed = mutants - survived - equivalent
-    row = {"module": module, "mutants": mutants, "killed": killed, "survived": survived, "equivalent": equivalent}
-    return {**row, "score": f"{killed / max(killed + survived, 1):.3f}"}
-
-
-def sampled(rows):
-    """The counts of a sample, which no table keeps."""
-    mutants, survived = (
-        Counter(key[0] for key, *_ in rows),
-        Counter(key[0] for key, _, noticed, _ in rows if not noticed),
-    )
-    return [count(module, mutants[module], survived[module], 0) for module in mutants]
+    return [table[(module,)] for module in sorted(mutants)]
 
 
 def read(path, key):
@@ -325,9 +342,9 @@ def write(path, rows):
 
 def report(counts):
     """Print a line for each module and one for all; whether the goal is reached."""
-    names = ("mutants", "killed", "survived", "equivalent")
+    names = ("mutants", "equivalent", "tried", "killed", "survived")
     total = {name: sum(int(row[name]) for row in counts) for name in names}
-    share = total["killed"] / max(total["killed"] + total["survived"], 1)
+    share = total["killed"] / max(total["tried"], 1)
     print(f"{'module':42}{''.join(f'{name:>12}' for name in names)}{'score':>8}")
     for row in [*counts, {"module": "all", **total, "score": share}]:
         print(f"{row['module']:42}{''.join(f'{row[name]:>12}' for name in names)}{float(row['score']):>8.1%}")
@@ -337,23 +354,26 @@ def report(counts):
 def main():
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("modules", nargs="*", help="rooms or modules; all without any")
-    options.add_argument("--survivors", action="store_true", help="run again what survived, alone")
-    options.add_argument("--every", type=int, default=1, help="one in so many mutants, for a look: no table is written")
+    which = options.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_const", dest="wanted", const="all", help="every mutant")
+    which.add_argument(
+        "--survivors", action="store_const", dest="wanted", const="survivors", help="what survived before"
+    )
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="rooms at a time")
     options.add_argument("--results", type=Path, help=argparse.SUPPRESS)
     options = options.parse_args()
     rooms = chosen(options.modules)
     if options.results:
         [(room, modules)] = rooms.items()
-        run_room(room, modules, options.survivors, options.every, options.results)
+        choose = {"all": all_of, "survivors": survivors_of, None: some_of}[options.wanted]
+        run_room(room, modules, choose, options.results)
         return
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         jobs = {}
         for number, modules in enumerate(rooms.values()):
             results = Path(folder, f"{number}.json")
-            words = [*modules, *(["--survivors"] if options.survivors else []), "--every", str(options.every)]
-            words += ["--results", results]
+            words = [*modules, *([f"--{options.wanted}"] if options.wanted else []), "--results", results]
             jobs[pool.submit(subprocess.run, [sys.executable, __file__, *words])] = results
         counts = []
         for job in as_completed(jobs):
@@ -362,7 +382,7 @@ def main():
                 sys.exit(job.result().returncode)
             rows, existing = json.loads(jobs[job].read_text())
             rows = [(tuple(key), *rest) for key, *rest in rows]
-            counts += sampled(rows) if options.every > 1 else record(rows, {tuple(key) for key in existing})
+            counts += record(rows, {tuple(key) for key in existing}, options.wanted == "survivors")
     reached = report(sorted(counts, key=lambda row: row["module"]))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
     sys.exit(not reached)
