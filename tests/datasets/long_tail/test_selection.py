@@ -63,6 +63,13 @@ def test_order_is_by_summed_conditional_probability(labels):
     assert all(total[a] >= total[b] - 1e-12 for a, b in itertools.pairwise(order))
 
 
+def test_classes_that_tie_keep_their_order_however_many_they_are():
+    # Each class has an image of its own, so its sum is 1; one holds class 40 too: sums of 1 + 1 and, for 50, 1 + 1/2.
+    labels = np.eye(80, dtype=np.uint8)
+    labels[50, 40] = 1
+    assert head_to_tail_order(labels) == [40, 50, *(c for c in range(80) if c not in (40, 50))]
+
+
 @steady
 @given(label_matrices(), st.integers(1, 50), st.integers(0, 2**32))
 def test_selected_rows_are_unique_valid_and_repeatable(labels, largest, seed):
