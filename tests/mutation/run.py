@@ -95,11 +95,11 @@ class FirstPass:
             raise pytest.UsageError("tests that pass fail in a fork of the process, without any mutant")
         functions = live_functions({file_of(module) for module in modules})
         for mutant in self.mutants:
-            tests = self._tests_of(mutant, reached[mutant.module], items)
-            chosen, noticed = [items[test] for test in tests], False
+            reaching = self._tests_of(mutant, reached[mutant.module], items)
+            tests, noticed = [items[test] for test in reaching], False
             if tests and not mutant.on_import:
-                noticed = noticed_in_fork(self._limit(tests), self._fails, chosen, mutant, functions)
-            self.found.append((noticed, tests, self._limit(tests)))
+                noticed = noticed_in_fork(self._limit(reaching), self._fails, tests, mutant, functions)
+            self.found.append((noticed, reaching, self._limit(reaching)))
             self.progress(len(self.found))
         run_item(session.items[0], None)
         return True
@@ -125,7 +125,7 @@ class FirstPass:
     def _tests_of(self, mutant, lines, items):
         """Tests that may notice: those of the module's own file first, then the fast ones."""
         tests = {test for line in mutant.lines for test in lines.get(line, ())} & items.keys()
-        if mutant.on_import:  # any test may read what a module defines
+        if mutant.on_import or not tests:  # any test may read what a module defines, and what it called for that
             tests = items.keys()
         name = Path(mutant.module).stem
         return sorted(tests, key=lambda test: (name not in test.partition("::")[0], self.seconds[test], test))
