@@ -65,6 +65,21 @@ def test_a_range_holds_its_ends_and_nothing_beyond():
         assert [value in searched for value in (0.999, 1, 3, 3.001, "2")] == [False, True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [(-math.inf, 1), (0, math.inf), (math.nan, 1), (0, math.nan), (1, 1), (2, 1)],
+    ids=str,
+)
+def test_an_interval_has_two_finite_ends_in_their_order(bounds):
+    with pytest.raises(InputError, match="finite low < high"):
+        Interval(low=bounds[0], high=bounds[1])
+
+
+def test_a_hyper_parameter_that_a_method_lacks_is_refused():
+    with pytest.raises(InputError, match=r"hyper-parameter of erm.*gamma"):
+        get_method("erm").with_parameters(gamma=1)
+
+
 def test_a_range_is_whole_in_its_json():
     ranges = [searched for part in SUITE_PARTS for searched in part.search_space.values()]
     assert {searched.kind for searched in ranges} == {"int", "float", "choice"}
