@@ -3,7 +3,7 @@
 # make test       the tests, on every core
 # make test-fast  four fifths of them in a sixth of the time: those that start no process, server or browser
 # make soak       the long tests of what must survive
-# make mutants    do the fast tests notice small faults in the code that decides numbers? half an hour
+# make mutants    do the fast tests notice small faults in the code that decides numbers?
 # make lint       formatter, linter, type checker, import direction
 # make format     what make lint asks for
 

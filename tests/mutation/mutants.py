@@ -42,7 +42,7 @@ KEYWORDS_LEFT_ALONE = {
     *("strict", "frozen", "kw_only", "slots", "weights_only", "legacy"),
     *("encoding", "newline", "lineterminator", "indent", "errors", "summary", "reference", "title"),
 }
-PARTS_LEFT_ALONE = {"annotation", "returns", "exc", "cause", "decorator_list", "format_spec", "handlers_type", "msg"}
+PARTS_LEFT_ALONE = {"annotation", "returns", "exc", "cause", "decorator_list", "msg"}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -85,11 +85,11 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
         if (begin, end, became) in found or became in (was, f"({was})"):
             continue
         equal[was, became] += 1
-        filled = f"({text}{chr(10) * (len(lines) - 1)})" if isinstance(node, ast.expr) and len(lines) > 1 else text
+        blank = "\n" * (len(lines) - 1)
+        filled = f"({text}{blank})" if isinstance(node, ast.expr) and blank else text + blank
         found[begin, end, became] = Mutant(
             module=module, lines=lines, was=was, became=became, number=equal[was, became], on_import=node not in inside,
-            source=(data[:begin] + filled.encode() + data[end:]).decode() if isinstance(node, ast.expr) else (
-                data[:begin] + text.encode() + b"\n" * (len(lines) - 1) + data[end:]).decode(),
+            source=(data[:begin] + filled.encode() + data[end:]).decode(),
         )  # fmt: skip
     return list(found.values())
 

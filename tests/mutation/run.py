@@ -285,11 +285,13 @@ def chosen(words):
 
 
 def survivors_of(mutants):
+    """What is listed without a reason."""
     listed = read_survivors()
     return [mutant for mutant in mutants if mutant.key in listed and not listed[mutant.key][REASON]]
 
 
 def all_of(mutants):
+    """All but those that are equivalent."""
     listed = read_survivors()
     return [mutant for mutant in mutants if mutant.key not in listed or not listed[mutant.key][REASON]]
 
@@ -336,7 +338,7 @@ def read_survivors():
 
 def write(path, rows):
     with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, rows[0] if rows else [*KEY, REASON], lineterminator="\n")
+        table = csv.DictWriter(file, rows[0] if rows else [*KEY, "line", "tests", REASON], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
