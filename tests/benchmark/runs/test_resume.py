@@ -24,7 +24,6 @@ from mltbench.benchmark.runs.verification import compare_runs, train_again, veri
 from mltbench.benchmark.training import checkpoint
 from mltbench.benchmark.training.checkpoint import DamagedCheckpointError, read_checkpoint, write_checkpoint
 from mltbench.benchmark.training.execution import ExecutionChangedError
-from mltbench.benchmark.training.generators import GeneratorTurns, generator_states
 from mltbench.benchmark.training.learner import Learner
 from mltbench.errors import InputError
 from mltbench.files import DiskFullError, write_durably
@@ -211,13 +210,6 @@ def test_every_truncation_and_500_flips_of_a_checkpoint_are_noticed(tmp_path):
     assert number == len(content) + 500
 
 
-def test_a_checkpoint_of_another_run_is_none(tmp_path):
-    write_checkpoint(tmp_path, small_header(1), {})
-    assert len(checkpoints_of(tmp_path)) == 1
-    assert checkpoints_of(tmp_path, experiment="4567") == []
-    assert checkpoints_of(tmp_path, attempt=8) == [], "of an earlier try"
-
-
 @pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.soak)])
 def test_damaged_checkpoints_resume_from_the_previous_one(number, killed, expected, tmp_path):
     """Damage the newest checkpoint in so many ways, half of them cuts; each resumes to what it would have been."""
@@ -284,28 +276,6 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_durably(tmp_path / "file", b"new", b"er")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
-
-
-def test_all_generators_are_kept_and_put_back():
-    def draw():
-        return random.random(), np.random.random(), torch.rand(()).item()
-
-    outside = generator_states(torch.device("cpu"))
-    with (turns := GeneratorTurns(torch.device("cpu"))):
-        for name in ("first", "second"):
-            turns.begin(name, 5)
-        drawn = {"first": [], "second": []}
-        for name in ("first", "first", "second", "first", "second", "second"):
-            with turns.of(name):
-                drawn[name].append(draw())
-        assert drawn["first"] == drawn["second"], "each draws from its own, from the seed on"
-        kept = turns.state("first")
-        with turns.of("first"):
-            later = draw()
-        turns.load("second", kept)
-        with turns.of("second"):
-            assert draw() == later
-    assert str(generator_states(torch.device("cpu"))) == str(outside)
 
 
 def test_a_finished_run_is_verified(dataset, monkeypatch, tmp_path):
