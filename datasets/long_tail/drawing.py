@@ -135,7 +135,7 @@ class _Draw:
                 self._change(dropped)
                 cost, added = self._best_addition()
                 self._change(dropped)
-                if cost < IMPOSSIBLE and of_dropping + cost < best:
+                if of_dropping + cost < best:
                     best, exchange = of_dropping + cost, (dropped, added)
             if not best:
                 return

@@ -122,7 +122,7 @@ def _work(name: str, storage: StudyStorage, settings: RunSettings, deadline: flo
 
 
 def _run_next(study: OpenStudy, arm: Arm, settings: RunSettings) -> None:
-    optuna_study, begun = study.arms[arm.name], list[int]()
+    optuna_study, begun, wrong = study.arms[arm.name], list[int](), list[ValueError]()
 
     def frozen() -> FrozenTrial:
         return optuna_study.get_trials(deepcopy=False)[begun[0]]
@@ -131,7 +131,11 @@ def _run_next(study: OpenStudy, arm: Arm, settings: RunSettings) -> None:
         begun.append(trial.number)
         if study.is_surplus(arm, trial.number):
             return (math.nan,) * len(study.definition.values)  # which fails it
-        return _run_trial(trial, study, arm, settings)
+        try:
+            return _run_trial(trial, study, arm, settings)
+        except ValueError as error:
+            wrong.append(error)
+            raise
 
     try:
         with quiet():
@@ -143,7 +147,7 @@ def _run_next(study: OpenStudy, arm: Arm, settings: RunSettings) -> None:
         raise
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
         # Silent for longer than the grace, this worker lost its trial to another, whose result counts.
-        if not begun or frozen().state != TrialState.FAIL:
+        if wrong or not begun or frozen().state != TrialState.FAIL:
             raise
 
 

@@ -46,6 +46,8 @@ def test_what_agrees_in_all_but_loss_and_head_may_be_trained_together():
     assert {cohort_key(experiment) for experiment in resampled} == {cohort_key(RESAMPLED)}
     assert {cohort_key(experiment) for experiment in [*every_image, *vectors]} == {cohort_key(PLAIN)}
     assert cohort_key(PLAIN) != cohort_key(RESAMPLED)
+    turned = replace(RESAMPLED, training=dict(reversed(RESAMPLED.training.items())))
+    assert (turned.id, cohort_key(turned)) == (RESAMPLED.id, cohort_key(RESAMPLED)), "of one id, of one key"
 
 
 def test_all_else_sets_experiments_apart():
@@ -278,6 +280,17 @@ def test_a_plan_that_has_nothing_left_opens_nothing(quick, store, settings):
     assert (Uploads.made, list(store.root.iterdir())) == ((), [])
 
 
+def test_what_is_finished_in_folders_alone_is_uploaded_though_nothing_is_left_to_train(quick, store, settings):
+    plan = plan_of(*SEEDS[:2])
+    first, second = plan.experiments
+    quick((first.experiment.id, "FINISHED", ""))
+    ended(folder_of(second, plan, store), "finished")
+    executor = Writes()
+    summary = run_plan(plan, store, settings, executor=executor)
+    assert (summary.skipped, executor.jobs) == ([first, second], [])
+    assert Uploads.made[0].asked == [second]
+
+
 def test_the_experiments_of_a_search_never_score_the_test_split(quick, store, settings):
     executor = Writes()
     for execution in (Execution(), Execution(evaluate_every=2, threads=3)):
@@ -324,6 +337,28 @@ def test_members_of_a_cohort_end_when_they_are_finished_not_when_all_are(quick, 
     assert [len(job.members) for job in executor.jobs] == [2, 1]
     assert seen == summary.trained == [first, second, third]
     assert Uploads.made[0].asked == seen
+
+
+def test_a_member_that_has_ended_and_is_held_for_its_upload_is_not_waited_for(quick, store, settings):
+    plan = plan_of(PLAIN, GRAPH)
+    first, second = plan.experiments
+    seen = []
+    with ExitStack() as upload:
+
+        def end(folder):
+            ended(folder, "finished")
+            if folder.name == second.experiment.id:
+                deadline = time.monotonic() + 20
+                while len(seen) < 2:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.005)
+                upload.enter_context(folder_of(first, plan, store).hold())
+
+        summary = run_plan(
+            plan, store, replace(settings, cohort=True), executor=Writes({0: end}), on_end=seen.append,
+            on_wait=lambda busy: pytest.fail(f"waits for {busy}"),
+        )  # fmt: skip
+    assert summary.trained == seen == [first, second]
 
 
 def test_what_another_process_trains_or_ended_in_the_meantime_is_not_trained_here(quick, store, settings):

@@ -8,6 +8,7 @@ from mltbench.benchmark.experiments.plan import Plan, build_plan, choose_methods
 from mltbench.benchmark.experiments.recipe import RECIPES, Schedule
 from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.datasets import registry
+from mltbench.datasets.dataset import Dataset
 from mltbench.datasets.prepared.dataset_folder import StartingWeights
 from mltbench.errors import InputError
 from mltbench.methods.catalogue import CATALOGUE, TABLES, get_method
@@ -87,6 +88,21 @@ def test_unknown_names_are_refused(dataset):
         choose_methods([3], [])
     with pytest.raises(InputError, match="nothing to run"):
         choose_methods([], [])
+
+
+def test_a_loss_that_cannot_take_the_labels_is_refused_before_anything_runs(dataset, plugin):
+    plugin("mine", PLAIN)
+    unknown = dataset.split("train").labels.copy()
+    unknown[0, 0] = 255
+    incomplete = Dataset.in_memory(
+        "tiny",
+        dataset.classes,
+        {"train": replace(dataset.split("train"), labels=unknown), "test": dataset.split("test")},
+    )
+    assert len(build_plan(dataset, ["erm", "mine"], seeds=[0]).experiments) == 2
+    assert len(build_plan(incomplete, ["erm"], seeds=[0]).experiments) == 1
+    with pytest.raises(InputError, match="takes_unknown = True"):
+        build_plan(incomplete, ["erm", "mine"], seeds=[0])
 
 
 def test_word_vectors_decide_where_a_head_reads_them_and_there_alone(dataset, tmp_path):

@@ -278,6 +278,19 @@ def test_an_interrupted_trial_is_queued_again_with_its_values(begin, made_up, se
     assert [result_of(trial)["settings"] for trial in finished(study)] == [{"method.mu": 0.3}]
 
 
+def test_an_error_of_the_training_ends_the_worker_and_is_no_lost_trial(begin, settings, monkeypatch):
+    calls = []
+
+    def fail(job, *, on_epoch):
+        calls.append(job)
+        assert len(calls) == 1, "it begins another trial"
+        raise ValueError("shapes do not fit")
+
+    monkeypatch.setattr(module, "run_cohort", fail)
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        run_trials(begin(2), settings)
+
+
 def test_methods_of_a_study_are_trained_in_turn(begin, made_up, settings):
     study = begin(2, methods=("r-bce", "db"))
     methods = []
