@@ -1,6 +1,7 @@
 """Which value is logged under which name, at which step, with a client that only keeps what it is told."""
 
 import json
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -166,7 +167,9 @@ def test_what_an_earlier_upload_left_is_completed_and_nothing_is_there_twice(sto
         f"tags.`mltbench.attempt` LIKE '{planned.experiment.id}/%'",
         ["attributes.run_id ASC"],
     )
-    earlier.info.lifecycle_stage = "deleted"
+    earlier.info.lifecycle_stage, copy.info.lifecycle_stage = "deleted", "active"
+    assert upload(store, planned, "a plan") == "later", "one that is there, before a deleted one"
+    copy.info.lifecycle_stage = "deleted"
     assert upload(store, planned, "a plan") == "earlier"
     assert (earlier.info.lifecycle_stage, len(client.runs)) == ("active", 3), "the last of the attempt comes back"
     assert attempt("id", read_journal(folder.path), {"study": "s", "trial": "t", "role": "x"}) == "id/1000/s/t"
@@ -222,6 +225,13 @@ def test_tags_say_what_a_run_is(store, client, planned, write):
         }.items()},
     }  # fmt: skip
     assert len({experiment.id, experiment.configuration_id, experiment.dataset_digest, experiment.weights_digest}) == 4
+
+
+def test_a_run_whose_job_no_worker_could_begin_has_no_provenance(store, client, planned, write):
+    write(*ENTRIES)
+    tags = client.run(upload(store, planned, "a plan")).data.tags
+    assert tags["mlflow.source.git.commit"] == "unknown"
+    assert not [name for name in tags if "provenance" in name]
 
 
 def test_parameters_are_all_that_decides(store, client, planned, write):
@@ -375,6 +385,41 @@ def test_at_the_end_a_server_is_asked_once_more_and_what_it_does_not_take_is_nam
     reasons = uploads.finish(patience=20)
     assert reasons == [(plan.experiments[0], "the server is away"), (plan.experiments[1], "not tried")]
     assert {title for title, *_ in answers.asked} == {"ERM"}
+
+
+def test_tries_are_ever_further_apart_up_to_a_limit_and_begin_anew_with_the_next_run(store, dataset, monkeypatch):
+    waits = []
+
+    class Recording(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return False
+
+    monkeypatch.setattr(module, "threading", SimpleNamespace(Event=Recording, Thread=threading.Thread))
+    monkeypatch.setattr(module, "upload", Answers(*(gone() for _ in range(7)), InputError("no"), gone()))
+    plan = tiny_plan(["erm", "rs"])
+    uploads = UploadThread(store, plan)
+    for planned in plan.experiments:
+        uploads.put(planned)
+    deadline = time.monotonic() + 20
+    while len(waits) < 8:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert uploads.finish(patience=20) == [(plan.experiments[0], "no")]
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 2]
+
+
+def test_an_upload_that_does_not_end_is_left_after_some_patience(store, dataset, monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(module, "upload", lambda *_, **__: let_go.wait(30))
+    (planned,) = tiny_plan(["erm"]).experiments
+    uploads = UploadThread(store, tiny_plan(["erm"]))
+    uploads.put(planned)
+    try:
+        assert uploads.finish(patience=0.2) == [(planned, "not tried")]
+        assert not let_go.is_set()
+    finally:
+        let_go.set()
 
 
 def test_another_backbone_and_its_weights_have_their_names(store, client, planned, write):

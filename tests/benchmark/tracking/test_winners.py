@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from mltbench.benchmark.networks.initial_weights import BackboneChoice
+from mltbench.benchmark.tracking import winners as module
 from mltbench.benchmark.tracking.store import Store
 from mltbench.benchmark.tracking.winners import Winner, studies_with_winners, winners_plan
 from mltbench.errors import InputError
@@ -81,7 +82,12 @@ def test_device_and_word_vectors_are_those_of_the_command(store, dataset, monkey
         asked.append((dataset.name, methods, options))
         return SimpleNamespace(experiments=())
 
-    monkeypatch.setattr("mltbench.benchmark.tracking.winners.build_plan", seen)
+    def load(name, *, data_root):
+        assert data_root == store.root
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(module, "build_plan", seen)
+    monkeypatch.setattr(module, "load_dataset", load)
     plan_of(store, "other", device_type="cuda", word_vectors=tmp_path / "glove.txt")
     (name, methods, options), _ = asked
     assert (name, methods, options["device_type"]) == ("tiny", ["erm"], "cuda")

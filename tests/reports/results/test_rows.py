@@ -118,9 +118,10 @@ def test_a_configuration_leads_with_the_most_seeds_and_of_equals_the_newest():
         *of("one seed twice", "A", [(0, 90), (0, 91)]), *of("two seeds", "A", [(0, 1), (5, 2)]),
         *of("older", "B", [(0, 70), (1, 50)]), *of("newer", "B", [(0, 10), (1, 80)]),
         *of("failed", "B", [(0, 98), (1, 98), (2, 99)], "failed"), *of("nobody beside", "C", [(0, 5)], "failed"),
+        *of("last of all", "D", [(0, 1)]), *of("failed beside it", "D", [(0, 99)], "failed"),
     )  # fmt: skip
     leading = frame[is_leading(frame, "title")]
-    assert leading.configuration_id.unique().tolist() == ["two seeds", "newer", "nobody beside"]
+    assert leading.configuration_id.unique().tolist() == ["two seeds", "newer", "nobody beside", "last of all"]
 
 
 USUAL = {"dataset_digest": "d" * 64, "numerics_version": "1", "started": 10}
