@@ -48,7 +48,7 @@ def rescore(path: Path, dataset: Dataset) -> Rescored:
         if places != sorted(places):
             remarks.append(f"{kind}; their order is not that of the dataset")
     scores = scores[np.ix_(rows, columns)]
-    if scores.dtype.kind == "f" and not (finite := np.isfinite(scores)).all():
+    if not (finite := np.isfinite(scores)).all():
         row, column = np.argwhere(~finite)[0].tolist()
         number = int((~finite).sum())
         raise InputError(

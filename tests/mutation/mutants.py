@@ -37,10 +37,10 @@ FUNCTIONS = {
 FORGOTTEN = {"abs", "sorted", "reversed", "round", "set", "sqrt", "exp", "log1p", "expm1", "sigmoid", "copy", "clone"}
 # What is called for its message or its page, not for a number.
 PRESENTED = {"InputError", "warn", "print", "debug", "info", "warning", "write", "echo", "Parameter", "unknown_name"}
-# Keywords that only refuse what does not happen, or say how a file is laid out or what is shown.
+# Keywords that only refuse what does not happen, repeat a default, or say how a file is laid out or what is shown.
 KEYWORDS_LEFT_ALONE = {
-    *("strict", "frozen", "kw_only", "slots", "weights_only", "legacy"),
-    *("encoding", "newline", "lineterminator", "indent", "errors", "summary", "reference", "title"),
+    *("strict", "frozen", "kw_only", "slots", "weights_only", "allow_pickle", "legacy"),
+    *("encoding", "newline", "lineterminator", "indent", "errors", "summary", "reference", "title", "caption"),
 }
 PARTS_LEFT_ALONE = {"annotation", "returns", "exc", "cause", "decorator_list", "msg"}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
