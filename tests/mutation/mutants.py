@@ -41,6 +41,7 @@ PRESENTED = {"InputError", "warn", "print", "debug", "info", "warning", "write",
 KEYWORDS_LEFT_ALONE = {
     *("strict", "frozen", "kw_only", "slots", "weights_only", "allow_pickle", "legacy"),
     *("encoding", "newline", "lineterminator", "indent", "errors", "summary", "reference", "title", "caption"),
+    *("optional", "prose"),
 }
 PARTS_LEFT_ALONE = {"annotation", "returns", "exc", "cause", "decorator_list", "msg"}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
@@ -82,7 +83,7 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
         begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         old, lines = data[begin:end].decode(), range(node.lineno, node.end_lineno + 1)
         was, became = " ".join(old.split()), " ".join(text.split())
-        if (begin, end, became) in found or became in (was, f"({was})"):
+        if (begin, end, became) in found or became in (was, f"({was})", ast.unparse(node)):
             continue
         equal[was, became] += 1
         blank = "\n" * (len(lines) - 1)

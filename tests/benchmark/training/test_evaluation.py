@@ -77,7 +77,10 @@ def test_an_evaluation_in_pieces_from_a_file_is_that_in_memory(monkeypatch, tmp_
     expected, logits = learner.evaluate("test")
     monkeypatch.setattr(evaluation, "EVALUATED_AT_ONCE", 8)
     monkeypatch.setattr(evaluation, "BYTES_IN_MEMORY", 0)
+    folders, make = [], evaluation.tempfile.TemporaryFile
+    monkeypatch.setattr(evaluation.tempfile, "TemporaryFile", lambda dir: folders.append(dir) or make(dir=dir))
     found, mapped = learner.evaluate("test", folder=tmp_path)
+    assert folders == [tmp_path]
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, logits)
     assert found.per_class.tolist() == expected.per_class.tolist()

@@ -49,6 +49,11 @@ def test_trials_are_trained_on_seeds_that_no_table_has(setting):
     assert tune(setting, seeds_per_trial=3).seeds == (1000, 1001, 1002)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_each_sampler_can_be_asked_for(setting, sampler):
+    assert tune(setting, sampler=sampler).sampler == sampler
+
+
 def test_what_a_tuning_is_follows_from_the_dataset_the_methods_and_their_defaults(setting):
     study = tune(setting, ("erm", "r-bce"), objective="both", sampler="random", prune=False)
     erm, rebalanced = study.arms
@@ -151,6 +156,13 @@ def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp
     own = replace(
         own, settings=replace(own.settings, execution=Execution(device="cuda:1"), word_vectors=Path("vectors"))
     )
+    opened = []
+    monkeypatch.setattr(
+        module, "open_dataset", lambda name, *, data_root: opened.append((name, data_root)) or tiny_dataset()
+    )
+    own.experiments(["erm"], overrides=["method.mu=1"], seeds=[5])
+    own.experiments(["erm"], overrides=[], seeds=[5], dataset="a variant")
+    assert opened == [("tiny", own.settings.data_root), ("a variant", own.settings.data_root)]
     own.experiments(["erm"], overrides=["method.mu=1"], seeds=[5])
     assert given == {
         "seeds": [5], "recipe": "digits", "backbone": own.backbone, "overrides": ["method.mu=1"],

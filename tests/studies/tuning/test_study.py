@@ -1,6 +1,7 @@
 """How a study begins, continues and is joined; whose numbers are drawn; when trials are stopped or queued again."""
 
 import multiprocessing
+import re
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
@@ -21,7 +22,8 @@ from mltbench.studies.tuning.study import (
     scored_every,
     studies_in,
 )
-from optuna.storages import InMemoryStorage
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 
@@ -185,6 +187,8 @@ def test_a_lost_trial_is_queued_again_three_times_at_most(opened, tmp_path):
         f"sqlite:///{tmp_path / 'studies.db'}", *["postgresql+psycopg://user@host/studies"] * 2,
     ]  # fmt: skip
     assert [(one["grace_period"], one["heartbeat_interval"]) for one in opened] == [(60, 10), (30, 5), (3, 1)]
+    # A server that was started anew has closed the connections that are kept.
+    assert [one["engine_kwargs"].get("pool_pre_ping") for one in opened] == [None, True, True]
     for lost_before, queued in ((0, True), (2, True), (3, False)):
         study = optuna.create_study()
         history = {"system_attrs": {"retry_history": list(range(lost_before))}} if lost_before else {}
@@ -203,3 +207,42 @@ def test_a_study_is_made_in_a_file_by_its_beginning_alone(opened, tmp_path):
     assert len(opened) == 1
     StudyStorage(root=tmp_path / "nowhere", url="postgresql://host/studies").open_existing()
     assert (len(opened), (tmp_path / "nowhere").exists()) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [(None, "studies.db"), ("postgresql://user:secret@host/studies", "postgresql://user:***@host/studies")],
+)
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(url, place, monkeypatch, tmp_path):
+    def refuse(url, **options):
+        raise OSError(f"no route to {url}\nmore")
+
+    monkeypatch.setattr(module, "RDBStorage", refuse)
+    with pytest.raises(InputError, match=f"the studies in .*{re.escape(place)} cannot be opened: no route") as caught:
+        StudyStorage(root=tmp_path, url=url).open()
+    assert "secret" not in str(caught.value)
+    assert "more" not in str(caught.value)
+
+
+def test_every_tuning_in_a_journal_file_is_copied_once_and_what_ran_there_waits(monkeypatch, tmp_path):
+    database = InMemoryStorage()
+    database.engine = sqlalchemy.create_engine("sqlite://")
+    monkeypatch.setattr(module, "RDBStorage", lambda url, **options: database)
+    (tmp_path / "studies" / "s").mkdir(parents=True)
+    file = tmp_path / "studies" / "s" / "journal.log"
+    journal = JournalStorage(JournalFileBackend(str(file)))
+    for name, purpose in (("s/erm", "tune"), ("s/db", "tune"), ("a sweep", "sweep")):
+        study = optuna.create_study(storage=journal, study_name=name, direction="maximize")
+        study.set_user_attr("definition", {"purpose": purpose})
+        study.add_trial(create_trial(value=0.5, user_attrs={"of": name}))
+        study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={"of": name}))
+    optuna.create_study(storage=database, study_name="s/db")  # left by a process that was killed here
+    StudyStorage(root=tmp_path).open()
+    assert sorted(study.study_name for study in database.get_all_studies()) == ["s/db", "s/erm"]
+    for name in ("s/erm", "s/db"):
+        trials = optuna.load_study(study_name=name, storage=database).trials
+        assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "WAITING"]
+        assert {trial.user_attrs["of"] for trial in trials} == {name}
+    assert [path.name for path in file.parent.iterdir()] == ["journal.log.copied"]
+    StudyStorage(root=tmp_path).open()
+    assert len(database.get_all_studies()) == 2

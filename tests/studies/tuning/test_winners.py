@@ -165,7 +165,9 @@ def test_winners_are_read_back_from_mlflow_and_a_study_has_one_run(tuned, settin
     assert [(winner.objective, winner.trial) for winner in after] == [("total", 2), ("tail", 0)]
     assert studies_with_winners(store) == {"t": after}
     (run,) = store.runs_of("tiny", kind="study")
-    assert (run.info.status, run.data.tags[f"{TAG}study"], run.data.tags[f"{TAG}purpose"]) == ("FINISHED", "t", "tune")
+    named = ("kind", "study", "purpose", "sweep", "dataset", "study_dataset")
+    tags = [run.data.tags[f"{TAG}{name}"] for name in named]
+    assert (run.info.status, tags) == ("FINISHED", ["study", "t", "tune", "", "tiny", "tiny"])
     assert "total 60.00 (trial 2): method.mu=0.9" in run.data.tags["mlflow.note.content"]
     other = made_up_study(tuning("u", ["db"], setting, **BOTH), root=tuned.storage.root)
     upload_winners(other, store, settings)
