@@ -22,7 +22,6 @@ import importlib.util
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -241,7 +240,7 @@ def run_room(room, modules, wanted, results):
     if not mutants:
         results.write_text(json.dumps([[], existing]))
         return
-    folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+    folder = results.with_suffix("")
     sessions = [folder / name / "session" for name in ("first", "second")]
     for session in sessions:
         session.mkdir(parents=True)
@@ -271,7 +270,6 @@ def run_room(room, modules, wanted, results):
         rows.append((mutant.key, mutant.lines[0], noticed, len(reaching)))
         progress("second pass")(len(rows))
     results.write_text(json.dumps([rows, existing]))
-    shutil.rmtree(folder)
 
 
 def chosen(words):
@@ -378,17 +376,17 @@ def main():
             results = Path(folder, f"{number}.json")
             words = [*modules, *([f"--{options.wanted}"] if options.wanted else []), "--results", results]
             jobs[pool.submit(subprocess.run, [sys.executable, __file__, *words])] = results
-        counts = []
+        counts, broken = [], False
         for job in as_completed(jobs):
             if job.result().returncode:
-                pool.shutdown(cancel_futures=True)
-                sys.exit(job.result().returncode)
+                broken = True  # as it has said; what the other rooms find is kept
+                continue
             rows, existing = json.loads(jobs[job].read_text())
             rows = [(tuple(key), *rest) for key, *rest in rows]
             counts += record(rows, {tuple(key) for key in existing}, options.wanted == "survivors")
     reached = report(sorted(counts, key=lambda row: row["module"]))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
-    sys.exit(not reached)
+    sys.exit(broken or not reached)
 
 
 if __name__ == "__main__":

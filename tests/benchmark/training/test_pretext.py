@@ -25,7 +25,6 @@ def test_scenes_are_those_of_the_shipped_weights(scenes):
     assert (len(CLASSES), pretext.SCENES, pretext.EPOCHS, pretext.BATCH) == (60, 16000, 80, 128)
 
 
-@pytest.mark.slow
 def test_training_has_the_recorded_losses(scenes, monkeypatch, capsys):
     # Two steps per epoch; the ninth scene is left out.
     monkeypatch.setattr(pretext, "BATCH", 4)
