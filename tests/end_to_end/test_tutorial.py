@@ -27,8 +27,8 @@ def shape(line):
 
 def test_the_tutorial_runs_and_prints_what_it_shows(monkeypatch, tmp_path):
     monkeypatch.setenv("MLTBENCH_DATA", str(tmp_path / "data"))
-    # Two epochs instead of 26 and 8: what is printed has the same shape.
-    short = Schedule(epochs=2, decay_after=(1,))
+    # One epoch instead of 26 and 8: what is printed has the same shape.
+    short = Schedule(epochs=1, decay_after=())
     monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], plain=short, resampled=short))
     # Workers would import torch for every command; tests/benchmark/executors starts them.
     monkeypatch.setattr(RunSettings, "make_executor", lambda settings: InProcess())

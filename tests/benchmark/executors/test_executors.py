@@ -15,7 +15,6 @@ from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.executors.ray_cluster import RayCluster
 from mltbench.benchmark.executors.run_plan import run_plan, split_plan
 from mltbench.benchmark.executors.settings import RunSettings
-from mltbench.benchmark.experiments.plan import choose_methods
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.benchmark.runs.journal import read_journal
 from mltbench.benchmark.tracking.store import open_store
@@ -73,8 +72,9 @@ def test_a_failure_is_recorded_stops_nothing_and_is_tried_again(mood, reason, mo
     assert split_plan(plan, store)[1] == []
 
 
-def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
-    plan, settings = make_plan(data_root, ["erm", "db-focal"]), RunSettings(data_root=data_root)
+def test_processes_give_the_bits_that_this_process_gives(dataset, plugin, tmp_path):
+    file = plugin("plain", PLAIN, TINY)
+    plan, settings = tiny_plan(["erm", "db-focal"]), RunSettings(data_root=tmp_path / "data", plugins=(str(file),))
     for executor, side in ((InProcess(), "here"), (Processes(2), "there")):
         assert len(list(executor.run(settings.job(plan.experiments, tmp_path / side).one_by_one()))) == 2
     for name in (planned.experiment.id for planned in plan.experiments):
@@ -82,11 +82,12 @@ def test_processes_give_the_bits_that_this_process_gives(data_root, tmp_path):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_a_worker_that_dies_fails_one_experiment_alone(together, moody, data_root, tmp_path):
+def test_a_worker_that_dies_fails_one_experiment_alone(together, dataset, plugin, tmp_path):
     """A cohort whose worker dies continues one by one."""
+    moody = plugin("moody", MOODY, TINY, like="erm")
     moody.with_name("mood").write_text("killed")
-    settings = RunSettings(data_root=data_root, plugins=(str(moody),))
-    job = settings.job(make_plan(data_root, ["moody", "erm"]).experiments, tmp_path / "runs")
+    settings = RunSettings(data_root=tmp_path / "data", plugins=(str(moody),))
+    job = settings.job(tiny_plan(["moody", "erm"]).experiments, tmp_path / "runs")
     ended = list(Processes(1, retries=0).run([job] if together else job.one_by_one()))
     assert ended == list(job.one_by_one())
     found = [RunFolder(one.members[0].folder).state() for one in ended]
@@ -103,7 +104,7 @@ from mltbench.benchmark.executors.processes import Processes
 from mltbench.benchmark.runs.job import Job, Member
 
 jobs = [Job(members=(Member(experiment_json="", folder=sys.argv[1]),), data_root="", execution=Execution())]
-print(len(list(Processes(1).run(jobs))))
+print(len(list(Processes(1, retries=0).run(jobs))))
 """
 
 
@@ -148,11 +149,10 @@ def cluster(monkeypatch):
 def test_a_plan_survives_workers_that_are_killed_and_equals_the_serial_one(
     cluster, deadly, store, tmp_path, empty_database, capfd
 ):
-    plan = tiny_plan([*choose_methods([1, 2], []), "deadly"])
-    assert len(plan.experiments) == 15
+    plan = tiny_plan(["erm", "rs", "rw", "ml-gcn", "db-focal", "deadly"])
     settings = {"data_root": tmp_path / "data", "plugins": (str(deadly),)}
     summary = run_plan(plan, store, RunSettings(**settings, **cluster))
-    assert (len(summary.trained), summary.failed, summary.not_uploaded) == (15, [], [])
+    assert (len(summary.trained), summary.failed, summary.not_uploaded) == (6, [], [])
     assert deadly.with_name("deaths").read_text() == "xx"
     for planned in plan.experiments:
         events = Counter(entry.event for entry in read_journal(store.runs / planned.experiment.id))
