@@ -106,7 +106,7 @@ def test_every_command_takes_the_name_and_a_report_needs_no_data_root(import_pho
     status, out, error = call("run", *words, "--out", tmp_path / "results")
     assert status == 0, out + error
     monkeypatch.setattr("mltbench.datasets.registry._IMPORTED", {})
-    status, out, error = call("report", "--out", tmp_path / "results")
+    status, out, error = call("report", "--out", tmp_path / "results", "--no-figures")
     assert (status, error, "DB" in out) == (0, "", True)
 
 
