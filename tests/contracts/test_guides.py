@@ -3,7 +3,7 @@
 import importlib
 import re
 import subprocess
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 import cyclopts
@@ -59,7 +59,13 @@ OURS = [shown for shown in SHOWN if shown.words[0] == "mltbench"]
 def parse(words):
     """Refuse unknown commands, options and values; the name of a command alone only has to exist."""
     if " ".join(words) not in {*COMMANDS, *GROUPS}:
-        command_line(words, COMMANDS, GROUPS).parse_args(words, exit_on_error=False, print_error=False)
+        parser = parser_of(*words[: 1 + (words[0] in GROUPS)])
+        parser.parse_args(words, exit_on_error=False, print_error=False)
+
+
+@cache
+def parser_of(*name):
+    return command_line(name, COMMANDS, GROUPS)
 
 
 def require_none(wrong):
