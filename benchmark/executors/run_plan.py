@@ -153,9 +153,7 @@ class _Work:
             jobs = self._jobs(form_cohorts(missing, largest=largest), busy)
             with self._watching(), closing(executor.run(jobs)) as ended:
                 for planned in (by_id[Path(member.folder).name] for job in ended for member in job.members):
-                    # One that has ended is held while it is uploaded.
-                    held = self._folder(planned).state().state is State.RUNNING
-                    if held and planned.experiment.id not in self._ended:
+                    if self._folder(planned).state().state is State.RUNNING:
                         busy.append(planned)  # by a process that was quicker
                     else:
                         self._end(planned, self.summary.trained)

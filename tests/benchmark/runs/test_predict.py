@@ -239,6 +239,11 @@ def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(tmp_path):
         (alike,) = write_images(tmp_path, [(dark >> shift).astype(np.uint8)])
         one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "dark.png"), str(alike)])
         assert one.scores == other.scores, recorded
+    # Where 8 of them are in use, they are taken as they are.
+    Image.fromarray(dark >> 2).save(tmp_path / "darker.png")
+    (alike,) = write_images(tmp_path, [(dark >> 2).astype(np.uint8)])
+    one, other = Predictor(tmp_path / "run").predict([str(tmp_path / "darker.png"), str(alike)])
+    assert one.scores == other.scores
 
 
 @pytest.mark.parametrize("bits", [0, 12])
