@@ -227,6 +227,17 @@ def test_of_a_folder_foreign_formats_are_named_with_their_cure_and_an_empty_one_
     assert "empty holds no images" in told
 
 
+def test_a_file_whose_name_looks_like_a_pattern_is_taken_as_it_is(tmp_path):
+    training = finished_run(tmp_path / "run")
+    (good,) = write_images(tmp_path, training.dataset.split("test").images[:1])
+    good, bad = good.rename(tmp_path / "scan [1].png"), tmp_path / "scan [2].png"
+    bad.write_text("no image")
+    files = [str(path) for path in (good, bad, tmp_path / "scan [3].png")]
+    found = list(Predictor(tmp_path / "run").predict(files))
+    assert [len(each.scores) for each in found] == [len(CLASSES), 0, 0]
+    assert ["a pattern is" in each.problem for each in found] == [False, False, True]
+
+
 def test_16_bits_are_scaled_as_the_dataset_of_the_run_was(tmp_path):
     finished_run(tmp_path / "run", backbone="resnet18", image_size=32, trained=False)
     file = tmp_path / "run" / "per_class.json"

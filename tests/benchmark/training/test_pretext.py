@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+import sys
 
 import numpy as np
 import pytest
+import torch
 from mltbench.benchmark.networks.backbones import get_backbone
 from mltbench.benchmark.training import pretext
 from mltbench.benchmark.training.pretext import CLASSES, pretext_scenes, pretrain
@@ -39,3 +41,14 @@ def test_training_has_the_recorded_losses(scenes, monkeypatch, capsys):
     assert state.keys() == {f"{part}.{name}" for part, module in parts.items() for name in module.state_dict()}
     assert not body.training
     assert state["trunk.0.1.running_var"].sum().item() == pytest.approx(10.0798, abs=0.02)
+
+
+def test_the_weights_are_written_in_half_precision_to_the_file_that_is_named(monkeypatch, tmp_path):
+    body = torch.nn.Linear(2, 3)
+    monkeypatch.setattr(pretext, "pretext_scenes", lambda: "scenes")
+    monkeypatch.setattr(pretext, "pretrain", lambda scenes: {"scenes": body}[scenes])
+    monkeypatch.setattr(sys, "argv", ["pretext", str(tmp_path / "weights.npz")])
+    pretext.main()
+    with np.load(tmp_path / "weights.npz", allow_pickle=False) as found:
+        assert {name: found[name].dtype for name in found} == {"weight": np.float16, "bias": np.float16}
+        np.testing.assert_allclose(found["weight"], body.weight.detach(), atol=1e-3)

@@ -81,6 +81,9 @@ def test_one_score_in_twenty_may_not_be_tied(rescored, labels):
     few[:4, 0], few[4:8, 1] = 1.0, 2.0
     many[:5, 0], many[4:8, 1] = 1.0, 2.0
     assert [len(rescored(scores).remarks) for scores in (few, many)] == [0, 1]
+    largest = logits(labels)
+    largest[:9, 0] = 99.0
+    assert len(rescored(largest).remarks) == 1
     # A score that another class has too is no tie.
     many[:5, 0] = 3.0 + np.arange(5)
     many[:4, 2] = 3.0 + np.arange(4)
