@@ -388,6 +388,21 @@ def test_what_another_process_trains_or_ended_in_the_meantime_is_not_trained_her
     assert summary.failed == [(fourth, "in another process")]
 
 
+def test_a_run_that_another_process_took_first_is_waited_for(quick, store, settings):
+    plan, waited = plan_of(SEEDS[0]), []
+    (planned,) = plan.experiments
+    with ExitStack() as other:
+
+        def wait(busy):
+            waited.append([one for one, _ in busy])
+            ended(folder_of(planned, plan, store), "finished")
+            other.close()
+
+        executor = Writes({0: lambda folder: other.enter_context(folder.hold())})
+        summary = run_plan(plan, store, settings, executor=executor, on_wait=wait)
+    assert (waited, summary.trained, summary.elsewhere, summary.failed) == ([[planned]], [], [planned], [])
+
+
 def test_a_plan_that_is_interrupted_uploads_what_has_ended_and_soon_gives_up(quick, store, settings):
     def interrupt(folder):
         raise KeyboardInterrupt
