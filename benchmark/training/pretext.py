@@ -1,6 +1,7 @@
 """Pre-training for Digits-MLT: a balanced task over other inks, as ImageNet stands to VOC (other labels, same world).
 
-Only training digit images are used. `python -m mltbench.benchmark.pretext FILE` makes the weights that the suite ships.
+Only training digit images are used. `python -m mltbench.benchmark.training.pretext FILE` makes the weights that the
+suite ships.
 """
 
 import sys

@@ -124,6 +124,13 @@ def test_a_configuration_leads_with_the_most_seeds_and_of_equals_the_newest():
     assert leading.configuration_id.unique().tolist() == ["two seeds", "newer", "nobody beside", "last of all"]
 
 
+def test_results_of_one_finished_run_alone_are_loaded(monkeypatch):
+    runs = frame_of(record("erm", 3, state="failed"), record("rs", 5, (51, 62, 53, 44)))
+    monkeypatch.setattr(rows, "load_runs", lambda out, tracking_uri: runs)
+    found = rows.load_results()
+    assert {index: row.tolist() for index, row in found.iterrows()} == {("RS", 5): [51, 62, 53, 44]}
+
+
 USUAL = {"dataset_digest": "d" * 64, "numerics_version": "1", "started": 10}
 PRECISE = json.dumps({"recipe.precision": "bfloat16"})
 
