@@ -1,7 +1,7 @@
 # make demo       Tables 1 and 2 on Digits-MLT, from nothing
 # make install    the environment, in .venv
 # make test       the tests, on every core
-# make test-fast  four fifths of them in a sixth of the time: those that start no process, server or browser
+# make test-fast  most of them: those that start no process, server or browser
 # make soak       the long tests of what must survive
 # make mutants    do the fast tests notice small faults in the code that decides numbers?
 # make lint       formatter, linter, type checker, import direction

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Files that start processes, servers or a browser, train, draw, or render every variant: six sevenths of the time.
+# Files that start processes, servers or a browser, train, draw, or render every variant: four fifths of the time.
 # `make test-fast` does without.
 SLOW = """
     benchmark/commands/test_command_line benchmark/commands/test_command_line_errors benchmark/commands/test_runs

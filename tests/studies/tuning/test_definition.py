@@ -160,10 +160,9 @@ def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp
     monkeypatch.setattr(
         module, "open_dataset", lambda name, *, data_root: opened.append((name, data_root)) or tiny_dataset()
     )
-    own.experiments(["erm"], overrides=["method.mu=1"], seeds=[5])
     own.experiments(["erm"], overrides=[], seeds=[5], dataset="a variant")
-    assert opened == [("tiny", own.settings.data_root), ("a variant", own.settings.data_root)]
     own.experiments(["erm"], overrides=["method.mu=1"], seeds=[5])
+    assert opened == [("a variant", own.settings.data_root), ("tiny", own.settings.data_root)]
     assert given == {
         "seeds": [5], "recipe": "digits", "backbone": own.backbone, "overrides": ["method.mu=1"],
         "device_type": "cuda", "word_vectors": Path("vectors"),
