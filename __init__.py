@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .methods.catalogue import create_loss as create_loss
     from .methods.catalogue import get_method as get_method
     from .methods.catalogue import list_methods as list_methods
+    from .methods.context import Context as Context
     from .methods.plugins import register_loss as register_loss
     from .methods.search_space import Choice as Choice
     from .methods.search_space import Interval as Interval
@@ -35,6 +36,7 @@ _NAMES = {
     "datasets.registry": ("load_dataset", "register_dataset"),
     "errors": ("InputError",),
     "methods.catalogue": ("create_loss", "get_method", "list_methods"),
+    "methods.context": ("Context",),
     "methods.plugins": ("register_loss",),
     "methods.search_space": ("Choice", "Interval"),
 }

@@ -1,18 +1,31 @@
-"""The catalogue: every row of Tables 1 and 2 as a composition of parts, with the paper's values per dataset."""
+"""The catalogue: every row of Tables 1 to 3 as a composition of parts, with the paper's values per dataset."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from ..datasets.long_tail.statistics import ClassStatistics
 from ..errors import InputError, require_known
-from .adjustments import LabelMargin, NegativeTolerant, SymmetricTolerant
+from .adjustments import LabelMargin, LargestMargin, NegativeTolerant, PriorLogOdds, SymmetricTolerant
 from .heads import LabelGraph
-from .loss import Focal
+from .loss import AlphaFocal, Focal
+from .losses.asymmetric import AsymmetricLoss
+from .losses.asymmetric_polynomial import AsymmetricPolynomialLoss
+from .losses.balanced_asymmetric import BalancedAsymmetric
+from .losses.equalization import EqualizationV2
+from .losses.hill import HillLoss
+from .losses.map_surrogate import MapSurrogate
+from .losses.multi_focal_modifier import MultiFocalModifier
+from .losses.multi_grained import MultiGrained
+from .losses.robust_asymmetric import RobustAsymmetricLoss
+from .losses.self_paced_correction import SelfPacedCorrection
+from .losses.two_way import TwoWay
+from .losses.zlpr import Zlpr
 from .method import METHODS, Method
-from .samplers import ClassAware
-from .weights import EffectiveNumber, InverseSquareRoot, Rebalanced
+from .samplers import ClassAware, PositivesAndNegatives
+from .weights import DeferredEffectiveNumber, EffectiveNumber, InverseSquareRoot, Prevalence, Rebalanced
 
 logger = logging.getLogger("mltbench")
 
@@ -20,7 +33,7 @@ logger = logging.getLogger("mltbench")
 RESAMPLED: dict[str, Any] = {"sampler": ClassAware(), "schedule": "re-sampled"}
 
 # fmt: off
-CATALOGUE: tuple[Method, ...] = (
+PAPER: tuple[Method, ...] = (
     Method(name="erm", title="ERM", reference="Sec. 4.2 (1)",
            summary="binary cross-entropy, every image equally often"),
     Method(name="rw", title="RW", reference="Sec. 4.2 (2)", weights=InverseSquareRoot(),
@@ -57,10 +70,72 @@ CATALOGUE: tuple[Method, ...] = (
            summary="distribution-balanced loss with the regularization on positive logits too, the paper's ablation"),
 )
 
-# Rows of the paper's tables, in its order.
+# Losses published since 2020, every image equally often, as their authors trained them.
+SINCE_2020: tuple[Method, ...] = (
+    Method(name="focal-alpha", title="Focal-alpha", reference="Lin et al. 2017", focal=AlphaFocal(),
+           summary="focal loss with another share for positives than for negatives"),
+    Method(name="cb-focal-sum", title="CB-Focal-sum", reference="Ju et al. 2023", focal=Focal(focal_scale=1),
+           weights=EffectiveNumber(cb_beta=.9999, cb_mode="sum_w"),
+           summary="effective numbers, an image weighed by the sum over its labels"),
+    Method(name="cb-focal-positives", title="CB-Focal-positives", reference="CXR-LT 2026 entry",
+           weights=EffectiveNumber(cb_beta=.9999, cb_mode="positives"), focal=Focal(focal_scale=1),
+           summary="effective numbers on positives alone"),
+    Method(name="cb-focal-class", title="CB-Focal-class", reference="Huang et al. 2021",
+           weights=EffectiveNumber(cb_mode="by_class"), focal=AlphaFocal(focal_alpha=.5, focal_scale=10),
+           summary="effective numbers by class, as in multi-label text classification"),
+    Method(name="ldam-drw", title="LDAM-DRW", reference="Cao et al. 2019", adjustment=LargestMargin(),
+           weights=DeferredEffectiveNumber(), summary="larger margins for rarer classes, weights late in training"),
+    Method(name="eql-v2", title="EQL v2", reference="Tan et al. 2021", loss=EqualizationV2(),
+           summary="positives and negatives balanced by the gradients of each class so far"),
+    Method(name="logit-adjusted", title="Logit-adjusted", reference="Menon et al. 2021", adjustment=PriorLogOdds(),
+           summary="log odds of the training set added to logits in training"),
+    Method(name="asl", title="ASL", reference="Ridnik et al. 2021", loss=AsymmetricLoss(),
+           summary="asymmetric focusing, and very easy negatives left out"),
+    Method(name="hill", title="Hill", reference="Zhang et al. 2021", loss=HillLoss(),
+           summary="negatives whose gradient vanishes at both ends, for missing labels"),
+    Method(name="splc", title="SPLC", reference="Zhang et al. 2021", loss=SelfPacedCorrection(),
+           summary="negatives that the network is sure of become positives"),
+    Method(name="zlpr", title="ZLPR", reference="Su et al. 2022", loss=Zlpr(),
+           summary="an image's positives ranked above 0 and its negatives"),
+    Method(name="apl", title="APL", reference="Huang et al. 2023", loss=AsymmetricPolynomialLoss(),
+           summary="ASL with other coefficients in the series of its logarithms"),
+    Method(name="ral", title="RAL", reference="Park et al. 2023", loss=RobustAsymmetricLoss(),
+           summary="APL with Hill's factors on negatives"),
+    Method(name="two-way", title="Two-way", reference="Kobayashi 2023", loss=TwoWay(),
+           summary="positives ranked above negatives by image and by class"),
+    Method(name="weighted-bce", title="Weighted-BCE", reference="Kim 2023", weights=Prevalence(),
+           summary="cross-entropy with weights up to e for rare positives and frequent negatives"),
+    Method(name="weighted-asl", title="Weighted-ASL", reference="Kim 2023", weights=Prevalence(),
+           loss=AsymmetricLoss(gamma_positive=1, focus_gradient="through"),
+           summary="ASL with weights up to e for rare positives and frequent negatives"),
+    Method(name="multi-grained", title="Multi-Grained", reference="Zhang et al. 2023", loss=MultiGrained(),
+           summary="ASL with more weight and focus for rarer classes"),
+    Method(name="mfm", title="MFM", reference="Zhang et al. 2023", loss=MultiFocalModifier(),
+           summary="multi-grained focal loss that knows which classes occur together"),
+    Method(name="bal", title="BAL", reference="Timmermann et al. 2025", loss=BalancedAsymmetric(),
+           summary="ASL of logits by their largest, for similarities of CLIP"),
+)
+
+# Those of them that do not make up for class frequency already, after class-aware re-sampling.
+AFTER_RESAMPLING = ("focal-alpha", "asl", "hill", "splc", "zlpr", "apl", "ral", "two-way", "multi-grained", "mfm",
+                    "bal")
+RESAMPLED_SINCE_2020: tuple[Method, ...] = (
+    *(replace(method, name=f"rs-{method.name}", title=f"RS-{method.title}", summary=f"{method.summary}; re-sampled",
+              **RESAMPLED) for method in SINCE_2020 if method.name in AFTER_RESAMPLING),
+    Method(name="db-focal-alpha", title="DB-Focal-alpha", reference="Huang et al. 2021", weights=Rebalanced(),
+           adjustment=NegativeTolerant(nu="paper"), focal=AlphaFocal(focal_alpha=.5), **RESAMPLED,
+           summary="DB-Focal as in multi-label text classification: the paper's bias, a quarter of the loss"),
+    Method(name="map-surrogate", title="mAP-surrogate", reference="Qi et al. 2021", loss=MapSurrogate(),
+           sampler=PositivesAndNegatives(), summary="the gradient of average precision by moving averages"),
+)
+CATALOGUE: tuple[Method, ...] = (*PAPER, *SINCE_2020, *RESAMPLED_SINCE_2020)
+
+# Rows of the paper's tables, in its order, and of a third one, since 2020: anchors, then two blocks by sampler.
 TABLES: dict[int, tuple[str, ...]] = {
     1: ("erm", "rw", "focal", "rs", "rs-focal", "ml-gcn", "ldam", "cb-focal", "r-bce", "r-bce-focal", "db", "db-focal"),
     2: ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal"),
+    3: ("erm", *(method.name for method in SINCE_2020),
+        "rs", "db-focal", *(method.name for method in RESAMPLED_SINCE_2020)),
 }
 # fmt: on
 
@@ -139,5 +214,5 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
 
 
 def _paper_parameters(method: Method) -> dict[str, Any]:
-    """Hyper-parameters of the suite's own parts; the `mu` of your own loss is not the paper's."""
-    return {} if method.loss is not None else method.parameters
+    """Hyper-parameters of the paper's own parts; the `mu` of your own loss is not the paper's."""
+    return method.parameters if method.loss is None else {}

@@ -1,10 +1,11 @@
-"""The loss of every method of the paper: one composition of a logit adjustment, a focal term and weights."""
+"""Losses as modules: a composition of a logit adjustment, a loss of cells and weights, and losses of whole batches."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,13 +13,57 @@ from torch import Tensor, nn
 from ..datasets.long_tail.statistics import ClassStatistics, cure_for_label
 from ..errors import InputError
 from .adjustments import LogitAdjustment
-from .part import Part, hyper_parameter
+from .context import Context
+from .part import Arrays, Part, hyper_parameter
 from .search_space import Interval
 from .weights import Weights
 
 
+@runtime_checkable
+class CellLoss(Protocol):
+    """What may stand in place of the cross-entropy: constants of the training set, and the loss of each cell.
+
+    A part with `takes_context` gets `context=` as well; one with `hard_labels_only` is asked about hard labels alone.
+    """
+
+    kind: ClassVar[str]
+    takes_context: ClassVar[bool]
+
+    @property
+    def hard_labels_only(self) -> bool:
+        """Whether a cell's loss depends on other labels of its image, so that none may be soft."""
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return arrays that the loss keeps as buffers and hands to `cells`."""
+
+    def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
+        """Loss of each cell `(N, C)`, before the mean; `labels` `(N, C)` are 0 and 1."""
+
+
+@runtime_checkable
+class WholeLoss(Protocol):
+    """What a loss of a whole batch must be, whose value is no mean over cells; `BatchLoss` makes a module of it."""
+
+    kind: ClassVar[str]
+    takes_context: ClassVar[bool]
+
+    @property
+    def hard_labels_only(self) -> bool:
+        """Whether labels must be 0, 1 or unknown."""
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return arrays that the loss keeps as buffers and hands to `value`; what it remembers is among them."""
+
+    def value(self, logits: Tensor, present: Tensor, absent: Tensor, **buffers: Any) -> Tensor:
+        """The loss of a batch: `present` `(N, C)` is 1 where a label is 1, `absent` where it is 0; both 0: unknown.
+
+        What it remembers it changes in the buffers themselves, and only with `remember=True`.
+        """
+
+
+@runtime_checkable
 class OwnLoss(Protocol):
-    """What a loss must be that is no composition of the parts below: a value that builds its module."""
+    """What a loss of your own must be: a value that builds its module."""
 
     kind: ClassVar[str]
 
@@ -44,7 +89,9 @@ class Focal(Part, slot="focal", kind="focal"):
         2.0, allowed=(0, 1e3), search=Interval(low=0.5, high=8, scale="log", paper=2.0, tuned=False)
     )
 
-    def modulate(self, loss: Tensor) -> Tensor:
+    equation: ClassVar[str] = "focal_scale (1 - p_t)^gamma BCE, p_t = exp(-BCE)"
+
+    def modulate(self, loss: Tensor, labels: Tensor) -> Tensor:
         """Focal loss from cross-entropy `(N, C)`: s (1 - p_t)^gamma L, p_t = exp(-L) (Lin et al. 2017; Sec. 4.2).
 
         p_t comes from the adjusted logit (bias and slope included), the gradient flows through it, and the scale
@@ -54,12 +101,92 @@ class Focal(Part, slot="focal", kind="focal"):
         return self.focal_scale * (1 - (-loss).exp()).clamp(min=1.2e-38) ** self.gamma * loss
 
 
-class ComposedLoss(nn.Module):
-    """mean( focal( BCE(logits', labels) ) x scale x weights(labels) ), with (logits', scale) = adjust(logits, labels).
+@dataclass(frozen=True, kw_only=True)
+class AlphaFocal(Focal, slot="focal", kind="alpha-focal"):
+    """Focal loss with another share for positives than for negatives (Lin et al. 2017; torchvision's function).
 
-    The mean runs over images and classes. Constants of the training set are buffers: `.to(device)` moves them. Inputs
-    are never edited; half-precision logits are scored in float32. A non-finite logit gives a non-finite loss: checking
-    for it here would stop the device at every step.
+    The form of the multi-label text losses too (Huang et al. 2021), with a factor of the whole loss in `focal_scale`.
+
+    Attributes:
+        focal_alpha: share of positives; negatives have the rest.
+    """
+
+    equation: ClassVar[str] = "focal_scale a_t (1 - p_t)^gamma BCE, a_t = focal_alpha on positives, 1 - it on negatives"
+
+    focal_scale: float = hyper_parameter(
+        1.0, allowed=(0, 1e3), search=Interval(low=0.5, high=8, scale="log", paper=1.0, tuned=False)
+    )
+    focal_alpha: float = hyper_parameter(0.25, allowed=(0, 1), search=Interval(low=0.05, high=0.95, paper=0.25))
+
+    def modulate(self, loss: Tensor, labels: Tensor) -> Tensor:
+        """Weighted focal loss `(N, C)`: s a_t (1 - p_t)^gamma L."""
+        share = labels * self.focal_alpha + (1 - labels) * (1 - self.focal_alpha)
+        return share * super().modulate(loss, labels)
+
+
+class _PartsLoss(nn.Module):
+    """What all losses that are made of parts have in common: buffers of their constants, and what labels may be."""
+
+    takes_unknown = True
+
+    def __init__(self, statistics: ClassStatistics, parts: Mapping[str, Any], *, counted: bool) -> None:
+        super().__init__()
+        self.num_classes = statistics.num_classes
+        self.parts = {slot: part for slot, part in parts.items() if part is not None}
+        self.unchecked = Kinds(soft=not counted, unknown=not counted or not statistics.is_complete)
+        # Modules of torch are made in its default type too; in float64 constants lose nothing.
+        dtype = np.dtype(np.float64 if torch.get_default_dtype() is torch.float64 else np.float32)
+        self._names: dict[str, dict[str, str]] = {}
+        for slot, part in self.parts.items():
+            found = part.constants(statistics, dtype) if hasattr(part, "constants") else {}
+            self._names[slot] = {name: f"{slot}_{name}" for name in found}
+            for name, array in found.items():
+                self.register_buffer(f"{slot}_{name}", torch.from_numpy(array.astype(dtype, copy=False)))
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it must be called as `loss(logits, labels, context)`."""
+        return any(part.takes_context for part in self.parts.values())
+
+    def extra_repr(self) -> str:
+        """Name the parts with their hyper-parameters."""
+        return ", ".join(map(repr, self.parts.values())) or "binary cross-entropy"
+
+    def _given(self, slot: str, context: Context | None) -> dict[str, Any]:
+        """What a part is handed besides the batch."""
+        given: dict[str, Any] = {name: self.get_buffer(buffer) for name, buffer in self._names[slot].items()}
+        if self.parts[slot].takes_context:
+            given["context"] = Context() if context is None else context
+        return given
+
+    def _batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+        """Logits in float32 or float64, targets in 0..1, which are known (None: all), and whether some may be soft."""
+        require_batch(logits, labels, self.num_classes)
+        labels = labels.view(torch.int8) if labels.dtype == torch.uint8 else labels
+        seen = kinds_of(labels)
+        kinds = seen or self.unchecked
+        if seen and seen.soft and (picky := [part for part in self.parts.values() if part.hard_labels_only]):
+            raise InputError(
+                f"{picky[0]!r} asks which labels an image has, so that none may be soft. Of mixup, mix "
+                "the losses: share * loss(logits, one) + (1 - share) * loss(logits, other); else take a method that "
+                "weighs by class or not at all"
+            )
+        logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+        targets = labels.to(logits.dtype)
+        if not kinds.unknown:
+            return logits, targets, None, kinds.soft
+        known = (targets != -1).to(logits.dtype)
+        # A logit that does not count may be infinite.
+        return logits.where(known > 0, 0), targets * known, known, kinds.soft
+
+
+class ComposedLoss(_PartsLoss):
+    """mean( L(logits', labels) x scale x weights(labels) ), with (logits', scale) = adjust(logits, labels).
+
+    L is the binary cross-entropy, its focal form, or another loss of cells. The mean runs over images and classes.
+    Constants of the training set are buffers: `.to(device)` moves them. Inputs are never edited; half-precision logits
+    are scored in float32. A non-finite logit gives a non-finite loss: checking for it here would stop the device at
+    every step.
 
     A label of -1 is unknown: its cell costs nothing, has no gradient, and the mean runs over the known cells, as if
     they alone were there; weights of an image are those of its known labels. Without a known cell the loss is 0.
@@ -71,7 +198,8 @@ class ComposedLoss(nn.Module):
         statistics: of the training set.
         weights: how much each cell counts.
         adjustment: of the logits.
-        focal: the focal term.
+        focal: the focal term of the cross-entropy.
+        loss: a loss of cells in place of the cross-entropy.
         counted: batches hold labels that `statistics` were counted from: hard, and none unknown unless some were. On a
             GPU, which is never asked, all labels are else taken as if they were soft and some unknown.
 
@@ -90,93 +218,90 @@ class ComposedLoss(nn.Module):
         weights: Weights | None = None,
         adjustment: LogitAdjustment | None = None,
         focal: Focal | None = None,
+        loss: CellLoss | None = None,
         counted: bool = False,
     ) -> None:
-        super().__init__()
-        self.num_classes = statistics.num_classes
-        self.weights, self.adjustment, self.focal = weights, adjustment, focal
-        self.unchecked = Kinds(soft=not counted, unknown=not counted or not statistics.is_complete)
-        self._weight_constants = self._keep("weights", weights, statistics)
-        self._adjustment_constants = self._keep("adjustment", adjustment, statistics)
+        super().__init__(
+            statistics, {"adjustment": adjustment, "focal": focal, "loss": loss, "weights": weights}, counted=counted
+        )
+        self.weights, self.adjustment, self.focal, self.cell_loss = weights, adjustment, focal, loss
+        self.hard_labels_only = any(part.hard_labels_only for part in self.parts.values())
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, context: Context | None = None) -> Tensor:
         """Mean loss of a batch.
 
         Args:
             logits: `(N, C)`, any floating type.
             labels: `(N, C)` of 0, 1, -1 for unknown (or 255 in uint8), or soft in 0..1; any type.
+            context: how far training has come, for losses with `takes_context`.
 
         Raises:
-            InputError: if the shapes differ, or (on the CPU, where checking is free) a label is none of these, or soft
-                where there are weights by image.
+            InputError: if the shapes differ, a context is needed and lacking, or (on the CPU, where checking is free) a
+                label is none of these, or soft where there are weights by image.
         """
-        cells, known = self._cells(logits, labels)
+        cells, known = self._cells(logits, labels, context)
         mean = cells.mean()
         return mean if known is None else mean / known.mean().clamp(min=1 / known.numel())
 
-    def elementwise(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def elementwise(self, logits: Tensor, labels: Tensor, context: Context | None = None) -> Tensor:
         """Loss of each cell `(N, C)`, before the mean; 0 where the label is unknown."""
-        return self._cells(logits, labels)[0]
+        return self._cells(logits, labels, context)[0]
 
-    def _cells(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _cells(self, logits: Tensor, labels: Tensor, context: Context | None) -> tuple[Tensor, Tensor | None]:
         """Loss of each cell, and which are known as 0 and 1, None if all are."""
-        require_batch(logits, labels, self.num_classes)
-        labels = labels.view(torch.int8) if labels.dtype == torch.uint8 else labels
-        kinds = kinds_of(labels) or self.unchecked
-        logits = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        targets, known, weights = labels.to(logits.dtype), None, None
-        if kinds.unknown:
-            known = (targets != -1).to(logits.dtype)
-            # A logit that does not count may be infinite.
-            logits, targets = logits.where(known > 0, 0), targets * known
-        if self.weights is not None:
-            constants = self._buffers_of(self._weight_constants)
-            weights = self.weights.weigh(targets, **constants, **({} if known is None else {"known": known}))
-            if kinds.soft and weights.ndim > 1:
-                weights = self._require_hard(targets, weights, checked=kinds is not self.unchecked)
-        if kinds.soft:
-            one, zero = (self._terms(logits, torch.full_like(targets, value), weights) for value in (1, 0))
+        logits, targets, known, soft = self._batch(logits, labels)
+        if soft and not self.hard_labels_only:
+            one, zero = (self._terms(logits, torch.full_like(targets, value), known, context) for value in (1, 0))
             cells = targets * one + (1 - targets) * zero
         else:
-            cells = self._terms(logits, targets, weights)
+            cells = self._terms(logits, targets, known, context)
+            cells = _or_nan(cells, targets) if soft else cells
         return (cells, None) if known is None else (cells * known, known)
 
-    def _terms(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    def _terms(self, logits: Tensor, targets: Tensor, known: Tensor | None, context: Context | None) -> Tensor:
         """Loss of each cell of hard targets."""
         scale: Tensor | float = 1.0
         if self.adjustment is not None:
-            logits, scale = self.adjustment.adjust(logits, targets, **self._buffers_of(self._adjustment_constants))
-        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+            logits, scale = self.adjustment.adjust(logits, targets, **self._given("adjustment", context))
+        if self.cell_loss is not None:
+            loss = self.cell_loss.cells(logits, targets, **self._given("loss", context))
+        else:
+            loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.focal is not None:
-            loss = self.focal.modulate(loss)
-        if weights is not None:
-            loss = loss * weights
+            loss = self.focal.modulate(loss, targets)
+        if self.weights is not None:
+            of_known = {} if known is None else {"known": known}
+            loss = loss * self.weights.weigh(targets, **self._given("weights", context), **of_known)
         return loss * scale
 
-    def _require_hard(self, targets: Tensor, weights: Tensor, *, checked: bool) -> Tensor:
-        """Weights by image, NaN if there are soft labels and nobody has looked yet."""
-        if checked:
-            raise InputError(
-                f"{self.weights!r} weighs an image by the labels that it has, so that none may be soft. Of mixup, mix "
-                "the losses: share * loss(logits, one) + (1 - share) * loss(logits, other); else take a method that "
-                "weighs by class or not at all"
-            )
-        return weights.where(((targets == 0) | (targets == 1)).all(), math.nan)
 
-    def extra_repr(self) -> str:
-        """Name the parts with their hyper-parameters."""
-        parts = [part for part in (self.adjustment, self.focal, self.weights) if part is not None]
-        return ", ".join(map(repr, parts)) or "binary cross-entropy"
+class BatchLoss(_PartsLoss):
+    """A loss whose value is no mean over cells, such as one that ranks the labels of an image.
 
-    def _keep(self, prefix: str, part: Weights | LogitAdjustment | None, statistics: ClassStatistics) -> dict[str, str]:
-        names = {}
-        for name, array in (part.constants(statistics) if part is not None else {}).items():
-            names[name] = f"{prefix}_{name}"
-            self.register_buffer(names[name], torch.from_numpy(array))
-        return names
+    Inputs, labels and buffers are those of `ComposedLoss`; an unknown label takes part in nothing. What the loss
+    remembers from batch to batch is in its buffers, and hence in `state_dict`; after `.eval()` it changes no more.
 
-    def _buffers_of(self, names: dict[str, str]) -> dict[str, Tensor]:
-        return {name: self.get_buffer(buffer) for name, buffer in names.items()}
+    Args:
+        loss: the equation.
+        statistics: of the training set.
+        counted: as for `ComposedLoss`.
+    """
+
+    def __init__(self, loss: WholeLoss, statistics: ClassStatistics, *, counted: bool = False) -> None:
+        super().__init__(statistics, {"loss": loss}, counted=counted)
+        self.whole = loss
+
+    def forward(self, logits: Tensor, labels: Tensor, context: Context | None = None) -> Tensor:
+        """Loss of a batch; arguments and errors as those of `ComposedLoss`."""
+        logits, targets, known, soft = self._batch(logits, labels)
+        absent = 1 - targets if known is None else known - targets
+        value = self.whole.value(logits, targets, absent, remember=self.training, **self._given("loss", context))
+        return _or_nan(value, targets) if soft and self.whole.hard_labels_only else value
+
+
+def _or_nan(values: Tensor, targets: Tensor) -> Tensor:
+    """Values that are of hard labels alone, NaN if there are soft ones and nobody has looked yet."""
+    return values.where(((targets == 0) | (targets == 1)).all(), math.nan)
 
 
 class Kinds(NamedTuple):

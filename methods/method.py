@@ -13,7 +13,7 @@ from ..errors import InputError, unknown_name
 from ..registry import NamedEntries
 from .adjustments import LogitAdjustment
 from .heads import Head, Linear
-from .loss import ComposedLoss, Focal, OwnLoss
+from .loss import BatchLoss, CellLoss, ComposedLoss, Focal, OwnLoss, WholeLoss
 from .part import PARTS, SLOTS
 from .samplers import InstanceBalanced, Sampler
 from .search_space import SearchSpace
@@ -36,9 +36,15 @@ class Method:
     weights: Weights | None = None
     adjustment: LogitAdjustment | None = None
     focal: Focal | None = None
-    loss: OwnLoss | None = None  # a loss of its own instead of weights, adjustment and focal term, or None
+    # In place of the cross-entropy a loss of cells; or, in place of all four, one of whole batches or your own.
+    loss: CellLoss | WholeLoss | OwnLoss | None = None
     head: Head = ONE_LAYER
     schedule: Literal["plain", "re-sampled"] = "plain"  # `plain` (80 epochs in the paper) or `re-sampled` (8 epochs)
+
+    def __post_init__(self) -> None:
+        others = [self.focal] if isinstance(self.loss, CellLoss) else [self.weights, self.adjustment, self.focal]
+        if self.loss is not None and (beside := [part for part in others if part is not None]):
+            raise InputError(f"{self.name}: the loss {self.loss.kind} cannot be combined with {beside[0]!r}")
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -80,10 +86,17 @@ class Method:
 
         `counted` says that batches will hold the labels that the statistics were counted from; see `ComposedLoss`.
         """
-        if self.loss is not None:
+        if isinstance(self.loss, WholeLoss):
+            return BatchLoss(self.loss, statistics, counted=counted)
+        if isinstance(self.loss, OwnLoss):
             return self.loss.build(statistics)
         return ComposedLoss(
-            statistics, weights=self.weights, adjustment=self.adjustment, focal=self.focal, counted=counted
+            statistics,
+            weights=self.weights,
+            adjustment=self.adjustment,
+            focal=self.focal,
+            loss=self.loss,
+            counted=counted,
         )
 
     def as_json(self) -> dict[str, Any]:

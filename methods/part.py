@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import field, fields, replace
 from numbers import Real
-from typing import Any, ClassVar, Self, get_args, get_type_hints
+from typing import Any, ClassVar, Self, TypeAlias, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from .search_space import Range, SearchSpace
@@ -15,12 +18,20 @@ SLOTS = ("sampler", "weights", "adjustment", "focal", "loss", "head")
 PARTS: dict[str, dict[str, Any]] = {slot: {} for slot in SLOTS}
 
 
-def hyper_parameter(default: Any, *, search: Range, allowed: tuple[float, float] | None = None) -> Any:
+# Constants of a training set by name.
+Arrays: TypeAlias = Mapping[str, NDArray[np.floating[Any]]]
+
+
+def hyper_parameter(
+    default: Any, *, search: Range, allowed: tuple[float, float] | None = None, added: bool = False
+) -> Any:
     """Declare a field of a part.
 
     Its default is the paper's value, VOC-MLT's where datasets differ; `allowed` are the lowest and the highest number.
+    A field that was `added` to a part after experiments had ids with it stays out of JSON at its default, which gives
+    the numbers of before.
     """
-    return field(default=default, metadata={"search": search, "allowed": allowed})
+    return field(default=default, metadata={"search": search, "allowed": allowed, "added": added})
 
 
 class Part:
@@ -32,6 +43,13 @@ class Part:
     """
 
     kind: ClassVar[str]
+    equation: ClassVar[str] = ""  # in plain text, for people to read
+    takes_context: ClassVar[bool] = False  # whether its functions get `context=`, see `Context`
+
+    @property
+    def hard_labels_only(self) -> bool:
+        """Whether what it computes of a cell depends on other labels of the image, so that none may be soft."""
+        return False
 
     def __init_subclass__(cls, *, slot: str, kind: str) -> None:
         cls.kind = kind
@@ -70,7 +88,8 @@ class Part:
 
     def as_json(self) -> dict[str, Any]:
         """Return the part as plain JSON: its kind and its hyper-parameters."""
-        return {"kind": self.kind, **self.parameters}
+        added = {f.name for f in fields(self) if f.metadata["added"] and getattr(self, f.name) == f.default}  # type: ignore[arg-type]
+        return {"kind": self.kind, **{name: value for name, value in self.parameters.items() if name not in added}}
 
 
 def as_type_of(default: Any, value: Any, name: str) -> Any:

@@ -34,7 +34,8 @@ def register_loss(
 ) -> Callable[[LossClass], LossClass]:
     """Decorate an `nn.Module` class to make a method of it, which trains `like` another method but for its loss.
 
-    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`.
+    The class is built as `Loss(statistics, *, hyper-parameters)` and called as `loss(logits, labels) -> scalar`; with
+    the attribute `takes_context = True` as `loss(logits, labels, context)`, see `Context`.
     `search_space` gives the ranges that `mltbench study tune` may search, by hyper-parameter. Where training labels are
     unknown, and -1 in `labels`, the class is refused unless it has the attribute `takes_unknown = True`.
 
@@ -55,9 +56,9 @@ def register_loss(
         shared = sorted(loss.parameters.keys() & (model.parameters.keys() - model.loss_parameters.keys()))
         if shared:
             raise InputError(f"{name}: hyper-parameter {shared[0]!r} is one of {like}'s sampler or head; rename it")
-        method = replace(model, name=name, title=title or name, reference=reference, loss=loss)
-        summary_line = summary or (loss_class.__doc__ or "").strip().split("\n")[0]
-        register_method(replace(method, summary=summary_line, weights=None, adjustment=None, focal=None))
+        labels = {"name": name, "title": title or name, "reference": reference}
+        labels["summary"] = summary or (loss_class.__doc__ or "").strip().split("\n")[0]
+        register_method(replace(model, **labels, loss=loss, weights=None, adjustment=None, focal=None))
         return loss_class
 
     return decorate

@@ -87,6 +87,33 @@ class ClassAware(Part, slot="sampler", kind="class-aware"):
         return int(largest * labels.shape[1] * self.epoch_fraction)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PositivesAndNegatives(Part, slot="sampler", kind="positives-and-negatives"):
+    """As many images with a class as without it, class by class: for losses that rank images.
+
+    Classes come in a shuffled cycle; each visit takes the next images with the class and as many without it, from
+    shuffled cycles that persist across epochs. An epoch has as many draws as there are images; of its last batch only a
+    whole one is used. Images in which a class is unknown count as neither.
+
+    Attributes:
+        images_per_side: images with the class, and without it, of one visit.
+    """
+
+    drop_last: ClassVar[bool] = True
+
+    images_per_side: int = hyper_parameter(
+        2, allowed=(1, 1000), search=Interval(low=1, high=8, scale="log", whole=True)
+    )
+
+    def open(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> EpochStream:
+        """Start drawing class visits."""
+        return _ClassVisits(labels, self.images_per_side, len(labels), generator, sides=(1, 0))
+
+    def epoch_length(self, labels: NDArray[np.uint8]) -> int:
+        """Return N."""
+        return len(labels)
+
+
 class _Permutations:
     def __init__(self, length: int, generator: np.random.Generator) -> None:
         self._length, self._generator = length, generator
@@ -116,12 +143,23 @@ class _Cycle:
 
 
 class _ClassVisits:
+    """Visits to classes, each of which takes images from a cycle for each of its `sides`, labels of 1 and 0."""
+
     def __init__(
-        self, labels: NDArray[np.uint8], images_per_visit: int, length: int, generator: np.random.Generator
+        self,
+        labels: NDArray[np.uint8],
+        images_per_side: int,
+        length: int,
+        generator: np.random.Generator,
+        *,
+        sides: tuple[int, ...] = (1,),
     ) -> None:
-        self._per_visit, self._length, self._generator = images_per_visit, length, generator
+        self._per_side, self._length, self._generator = images_per_side, length, generator
         self._classes = _Cycle(np.arange(labels.shape[1]), generator)
-        self._images = [_Cycle(np.flatnonzero(column == 1).astype(np.int32), generator) for column in labels.T]
+        self._images = [
+            [_Cycle(np.flatnonzero(column == side).astype(np.int32), generator) for side in sides]
+            for column in labels.T
+        ]
 
     def next_epoch(self) -> NDArray[np.int64]:
         # Straight into the array: a list of a million numbers takes 40 MB.
@@ -129,11 +167,12 @@ class _ClassVisits:
 
     def _visits(self) -> Iterator[int]:
         while True:
-            cycle = self._images[self._classes.take()]
-            yield from (cycle.take() for _ in range(self._per_visit))
+            for cycle in self._images[self._classes.take()]:
+                # A class in every image has none without it.
+                yield from (cycle.take() for _ in range(self._per_side if len(cycle.items) else 0))
 
     def state(self) -> dict[str, Any]:
-        cycles = [self._classes, *self._images]
+        cycles = self._cycles()
         return {
             "generator": self._generator.bit_generator.state,
             "items": [cycle.items.copy() for cycle in cycles],
@@ -142,6 +181,8 @@ class _ClassVisits:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._generator.bit_generator.state = state["generator"]
-        cycles = [self._classes, *self._images]
-        for cycle, items, position in zip(cycles, state["items"], state["positions"], strict=True):
+        for cycle, items, position in zip(self._cycles(), state["items"], state["positions"], strict=True):
             cycle.items, cycle.position = np.array(items), int(position)
+
+    def _cycles(self) -> list[_Cycle]:
+        return [self._classes, *(cycle for cycles in self._images for cycle in cycles)]

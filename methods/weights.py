@@ -1,51 +1,60 @@
 """Loss weights: how much each cell `(image, class)` of the loss counts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..datasets.long_tail.statistics import ClassStatistics
-from .part import Part, hyper_parameter
+from .context import Context
+from .part import Arrays, Part, hyper_parameter
 from .search_space import Choice, Interval
+
+SINGLE: np.dtype[Any] = np.dtype(np.float32)
 
 
 class Weights(Protocol):
     """What a weighting must be: constants of the training set, and weights of a batch."""
 
     kind: ClassVar[str]
+    takes_context: ClassVar[bool]
 
-    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+    @property
+    def hard_labels_only(self) -> bool:
+        """Whether it weighs an image by the labels that it has, so that none may be soft."""
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
         """Return arrays that the loss keeps as buffers and hands to `weigh`."""
 
-    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Weights of a batch of labels `(N, C)`: by class, `(C,)`, or by image, of a shape that broadcasts to `(N, C)`.
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
+        """Weights of a batch of hard labels `(N, C)`, of a shape that broadcasts to it.
 
-        Of unknown cells `labels` are 0, and the constant `known` says which cells are known, `(N, C)` of 0 and 1. Only
-        weights by class are asked about soft labels.
+        Of unknown cells `labels` are 0, and the constant `known` says which cells are known, `(N, C)` of 0 and 1. A
+        soft label is asked about as a 1 and as a 0, in a batch of nothing else.
         """
 
 
-def inverse_square_root_weights(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+def inverse_square_root_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Smoothed inverse frequencies `(C,)` in 0..1: sqrt(N/n_i) over its largest, which is sqrt(n_min/n_i) (Sec. 4.2).
 
     The paper normalises "to be between 0 and 1 in a mini-batch". Every class stands in every batch (as a negative at
     least), so that the largest weight of a batch is always that of the rarest class.
     """
-    return np.asarray(np.sqrt(counts.min() / counts), dtype=np.float32)
+    return np.asarray(np.sqrt(counts.min() / counts))
 
 
-def effective_number_weights(counts: NDArray[np.int64], *, cb_beta: float) -> NDArray[np.float32]:
+def effective_number_weights(
+    counts: NDArray[np.int64], *, cb_beta: float, dtype: np.dtype[Any] = SINGLE
+) -> NDArray[np.floating[Any]]:
     """Inverse effective numbers `(C,)`: (1 - beta) / (1 - beta^n_i) (Cui et al. 2019; Sec. 4.2).
 
-    beta^n_i is rounded to float32 before it leaves 1, as published: float64 throughout differs by 2e-5 at beta .999.
+    In float32 beta^n_i is rounded before it leaves 1, as published: float64 throughout differs by 2e-5 at beta .999.
     The power itself is taken in float64, for NumPy's float32 power is an ulp off (6e-6 in the weight of n_i = 6).
     """
-    effective = 1 - (np.float64(np.float32(cb_beta)) ** counts).astype(np.float32)
-    return np.asarray(np.float32(1 - cb_beta) / effective, dtype=np.float32)
+    effective = 1 - (np.float64(dtype.type(cb_beta)) ** counts).astype(dtype)
+    return np.asarray(dtype.type(1 - cb_beta) / effective, dtype=dtype)
 
 
 def image_mean_weights(labels: Tensor, class_weights: Tensor, known: Tensor | None = None) -> Tensor:
@@ -68,11 +77,13 @@ def image_mean_weights(labels: Tensor, class_weights: Tensor, known: Tensor | No
 class InverseSquareRoot(Part, slot="weights", kind="inverse-square-root"):
     """RW: weights by the inverse square root of class frequency."""
 
-    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
+    equation: ClassVar[str] = "sqrt(n_min / n_c)"
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
         """Return the class weights."""
         return {"class_weights": inverse_square_root_weights(statistics.counts)}
 
-    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per class `(C,)`."""
         return constants["class_weights"]
 
@@ -81,27 +92,93 @@ class InverseSquareRoot(Part, slot="weights", kind="inverse-square-root"):
 class EffectiveNumber(Part, slot="weights", kind="effective-number"):
     """CB: weights by the inverse effective number of images.
 
-    Soft labels have no such mean over an image's labels: `by_class` alone takes them.
+    Soft labels have no mean or sum over an image's labels: the two modes by class alone take them. The loss stays the
+    mean over cells; `sum_w` was published as the sum over cells by the number of positive cells of the batch.
 
     Attributes:
         cb_beta: beta of the effective number, .9 by default as published (the paper does not give its value). On
             Digits-MLT's validation split (seed 0, total mAP) .9 gave 77.3, .99 72.8, .999 70.0.
-        cb_mode: `average_w`, one weight per image as published; or `by_class`, one weight per class, not divided.
+        cb_mode: `average_w`, one weight per image as published; `by_class`, one weight per class, not divided. Of
+            weights with sum C: `sum_w`, the sum of an image's labels' weights, 0 without labels (Ju et al. 2023);
+            `positives`, one weight per class on positives alone, 1 on negatives.
     """
 
+    equation: ClassVar[str] = "w_c = (1 - cb_beta) / (1 - cb_beta^n_c); by image or class, see cb_mode"
+
     cb_beta: float = hyper_parameter(0.9, allowed=(0, 0.999999), search=Choice(options=(0.9, 0.99, 0.999, 0.9999)))
-    cb_mode: Literal["average_w", "by_class"] = hyper_parameter(
-        "average_w", search=Choice(options=("average_w", "by_class"))
+    cb_mode: Literal["average_w", "by_class", "sum_w", "positives"] = hyper_parameter(
+        "average_w", search=Choice(options=("average_w", "by_class", "sum_w", "positives"), tuned=False)
     )
 
-    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
-        """Return the class weights."""
-        return {"class_weights": effective_number_weights(statistics.counts, cb_beta=self.cb_beta)}
+    @property
+    def hard_labels_only(self) -> bool:
+        """Whether an image is weighed by its labels."""
+        return self.cb_mode in ("average_w", "sum_w")
 
-    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Return one weight per image `(N, 1)` or per class `(C,)`, by mode."""
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return the class weights."""
+        if self.cb_mode in ("average_w", "by_class"):
+            return {"class_weights": effective_number_weights(statistics.counts, cb_beta=self.cb_beta, dtype=dtype)}
+        # Originals take these in float32 too, which at beta .9999 shows in the fifth digit.
+        weights = effective_number_weights(statistics.counts, cb_beta=self.cb_beta, dtype=np.dtype(np.float64))
+        return {"class_weights": weights * (len(weights) / weights.sum())}
+
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
+        """Return one weight per image `(N, 1)`, per class `(C,)` or per cell `(N, C)`, by mode."""
         weights = constants["class_weights"]
-        return image_mean_weights(labels, weights, constants.get("known")) if self.cb_mode == "average_w" else weights
+        if self.cb_mode == "average_w":
+            return image_mean_weights(labels, weights, constants.get("known"))
+        if self.cb_mode == "sum_w":
+            return (labels * weights).sum(dim=1, keepdim=True)
+        return weights if self.cb_mode == "by_class" else labels * (weights - 1) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeferredEffectiveNumber(Part, slot="weights", kind="deferred-effective-number"):
+    """DRW: weights by the inverse effective number on positives, from late in training on (Cao et al. 2019).
+
+    Multi-label forms differ: this one weighs positives alone, others every cell of a class.
+
+    Attributes:
+        deferred_until: share of all epochs that are trained without weights; .8 in the original, 160 of 200.
+    """
+
+    equation: ClassVar[str] = "y w_c + 1 - y after deferred_until of the epochs, w_c of effective numbers with sum C"
+    takes_context: ClassVar[bool] = True
+
+    cb_beta: float = hyper_parameter(
+        0.9999, allowed=(0, 0.999999), search=Choice(options=(0.9, 0.99, 0.999, 0.9999), paper=0.9999)
+    )
+    deferred_until: float = hyper_parameter(0.8, allowed=(0, 1), search=Interval(low=0, high=1, paper=0.8))
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return the class weights."""
+        return EffectiveNumber(cb_beta=self.cb_beta, cb_mode="positives").constants(statistics, dtype)
+
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
+        """Return one weight per cell `(N, C)`."""
+        context: Context = constants["context"]
+        return labels * (constants["class_weights"] - 1) * context.reached(self.deferred_until) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prevalence(Part, slot="weights", kind="prevalence"):
+    """Positives of rare and negatives of frequent classes count up to e times (CheXFusion; Kim 2023).
+
+    Weights lie in 1..e: near e on a rare class's positives and near 1 on its negatives, the reverse for a class in
+    nearly every image. The mean is over cells, as in the original, not over weights.
+    """
+
+    equation: ClassVar[str] = "e^(1 - n_c/N) on positives, e^(n_c/N) on negatives"
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return the share of images that hold each class, of those in which it is known."""
+        return {"share": statistics.counts / statistics.known_images}
+
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
+        """Return one weight per cell `(N, C)`."""
+        share = constants["share"]
+        return (labels * (1 - share) + (1 - labels) * share).exp()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +194,22 @@ class Rebalanced(Part, slot="weights", kind="rebalanced"):
         mu: its centre: .3 for VOC-MLT, .2 for COCO-MLT.
     """
 
+    equation: ClassVar[str] = "alpha + sigmoid(beta (r - mu)), r = (1/n_c) / sum of 1/n_j over the image's labels"
+
     alpha: float = hyper_parameter(0.1, allowed=(0, 100), search=Interval(low=0.01, high=1, scale="log", paper=0.1))
     beta: float = hyper_parameter(10.0, allowed=(0, 1e4), search=Interval(low=0.1, high=100, scale="log", paper=10.0))
     mu: float = hyper_parameter(0.3, allowed=(0, 1), search=Interval(low=0, high=1, paper=0.3))
 
-    def constants(self, statistics: ClassStatistics) -> Mapping[str, NDArray[np.float32]]:
-        """Return 1/n_i."""
-        return {"inverse_counts": (1.0 / statistics.counts).astype(np.float32)}
+    @property
+    def hard_labels_only(self) -> bool:
+        """Eq. 2 asks which labels an image has."""
+        return True
 
-    def weigh(self, labels: Tensor, **constants: Tensor) -> Tensor:
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return 1/n_i."""
+        return {"inverse_counts": 1.0 / statistics.counts}
+
+    def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per cell `(N, C)`: alpha + sigmoid(beta (r - mu)), r = (1/n_i) / sum of 1/n_j over labels.
 
         Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite and

@@ -71,6 +71,7 @@ def _steps(feed: Feed, learner: Learner, clock: _Clock) -> Iterator[dict[str, fl
         for place, prepared in feed.prepared_batches():
             clock("augmentation")
             images, targets = feed.data.batch(order[place]), feed.data.targets(order[place])
+            beside = learner.place(epoch, order[place])
             clock("data")
             pixels = augment_prepared(images, prepared, feed.augmentation)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -80,7 +81,7 @@ def _steps(feed: Feed, learner: Learner, clock: _Clock) -> Iterator[dict[str, fl
                 clock("frozen forward")
                 logits = learner.network.learning_part(features)
                 clock("learning forward")
-            loss = learner.loss(logits, targets)
+            loss = learner.loss_of(logits, targets, *beside)
             clock("loss")
             learner.optimiser.clear_gradients()
             clock("optimiser")

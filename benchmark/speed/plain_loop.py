@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ...datasets.dataset import Dataset as LongTailedDataset
+from ...methods.context import Context
 from ...methods.samplers import EpochStream
 from ..experiments.experiment import Experiment
 from ..experiments.network import build_network
@@ -89,8 +90,8 @@ def write_images(images: NDArray[np.uint8], folder: Path) -> tuple[Path, ...]:
     return paths
 
 
-class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
-    """Image files with labels `(N, C)`; each image is decoded and transformed when asked for."""
+class ImageFiles(Dataset[tuple[Tensor, Tensor, int]]):
+    """Image files with labels `(N, C)`; each image is decoded and transformed when asked for, with its row."""
 
     def __init__(self, paths: Sequence[Path], labels: NDArray[np.uint8], transform: Transform) -> None:
         self.paths, self.transform = paths, transform
@@ -100,10 +101,10 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         with Image.open(self.paths[index]) as file:
             image = file.convert("RGB")
-        return self.transform(image), self.labels[index]
+        return self.transform(image), self.labels[index], index
 
 
 class EpochIndices(Sampler[int]):
@@ -160,19 +161,22 @@ class PlainLoop:
 
     def train_epoch(self, epoch: int) -> Iterator[int]:
         """Train one epoch; yield the number of images of each step when it is done."""
-        for images, labels in self.loader:
+        for images, labels, rows in self.loader:
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(len(self.losses), epoch, self.training)
-            self.losses.append(self.train_step(images, labels))
+            epochs, step = self.training["schedule"]["epochs"], len(self.losses)
+            context = Context(epoch=epoch, epochs=epochs, step=step, indices=rows.to(self.device))
+            self.losses.append(self.train_step(images, labels, context))
             yield len(images)
 
-    def train_step(self, images: Tensor, labels: Tensor) -> float:
+    def train_step(self, images: Tensor, labels: Tensor, context: Context) -> float:
         """Train on one batch of normalised images `(N, 3, H, W)` and labels `(N, C)`; return its loss."""
         images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         labels = labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training["precision"] == "bfloat16"):
             logits = self.network(images)
-        loss: Tensor = self.loss(logits, labels)
+        beside = (context,) if getattr(self.loss, "takes_context", False) else ()
+        loss: Tensor = self.loss(logits, labels, *beside)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.trained_parameters(), self.training["clip_norm"])

@@ -71,6 +71,7 @@ class Batch:
     epoch: int  # epochs before this one
     features: Tensor  # the trunk's feature map of the augmented images, without a gradient
     targets: Tensor  # `(n, C)` float32 of 0 and 1, -1 where unknown
+    indices: Tensor  # `(n,)` rows of the images in the training split
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -118,10 +119,16 @@ class Feed:
         order, on_device = (self.order.to(data.device) for data in (self.data.images, self.data.labels))
         for number, (batch, prepared) in enumerate(self.prepared_batches()):
             if number >= self.batches_done:
-                targets = self.data.targets(on_device[batch])
+                indices = on_device[batch]
+                targets = self.data.targets(indices)
                 self.batches_done, self.images = number + 1, self.images + len(targets)
                 # Held by nobody here: two feature maps at once would be memory for nothing.
-                yield Batch(epoch=self.epoch, features=self.features(order[batch], prepared), targets=targets)
+                yield Batch(
+                    epoch=self.epoch,
+                    features=self.features(order[batch], prepared),
+                    targets=targets,
+                    indices=indices,
+                )
 
     def prepared_batches(self) -> Iterator[tuple[slice, Prepared]]:
         """Every batch of the epoch with its augmentation, drawn and worked out for many batches at once.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...datasets.dataset import Dataset
 from ...errors import some_of
+from ...methods.context import Context
 from ..experiments.experiment import Experiment
 from ..experiments.network import build_network
 from ..experiments.streams import stream_seed
@@ -52,6 +53,7 @@ class Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(experiment.seed, "loss"))
             self.loss = experiment.method.build_loss(dataset.statistics, counted=True).to(self.device)
+        self.takes_context = bool(getattr(self.loss, "takes_context", False))
         network = build_network(experiment, dataset.statistics, word_vectors=word_vectors, weights=weights)
         self.network = network.to(self.device)
         self.parameters = self.network.trained_parameters()
@@ -65,11 +67,18 @@ class Learner:
     def learn(self, batch: Batch) -> None:
         """Take one step at the learning rate that the recipe has for it."""
         self.optimiser.learning_rate = learning_rate(self.steps, batch.epoch, self.training)
-        loss = self.graphs(self._steps, (batch.features, batch.targets), self._without_trace)
-        self.meter.add(self.step(batch.features, batch.targets) if loss is None else loss.clone())
+        inputs = (batch.features, batch.targets, *self.place(batch.epoch, batch.indices))
+        loss = self.graphs(self._steps, inputs, self._without_trace)
+        self.meter.add(self.step(*inputs) if loss is None else loss.clone())
         self.steps += 1
 
-    def _steps(self, size: int) -> list[Callable[[Tensor, Tensor], Tensor]]:
+    def place(self, epoch: int, indices: Tensor) -> tuple[Tensor, ...]:
+        """Rows, epoch and step for a loss that asks for them, all on the device, where a graph reads them."""
+        if not self.takes_context:
+            return ()
+        return (indices, *(torch.full((), number, device=self.device) for number in (epoch, self.steps)))
+
+    def _steps(self, size: int) -> list[Callable[..., Tensor]]:
         # For the smaller last batch everything would be compiled once more.
         fuses = self.for_photographs and size == self.training["batch_size"]
         return [self._fused_step, self.step] if fuses else [self.step]
@@ -78,15 +87,26 @@ class Learner:
         state = [*self.network.state_dict().values(), *self.loss.state_dict().values()]
         return without_trace(self.optimiser, state, self.loss)
 
-    def _fused_step(self, features: Tensor, targets: Tensor) -> Tensor:
+    def _fused_step(self, features: Tensor, targets: Tensor, *place: Tensor) -> Tensor:
         with fused(self.network.upper):
-            return self.step(features, targets)
+            return self.step(features, targets, *place)
 
-    def step(self, features: Tensor, targets: Tensor) -> Tensor:
+    def loss_of(self, logits: Tensor, targets: Tensor, *place: Tensor) -> Tensor:
+        """The loss of a batch; of `place` there are rows, epoch and step if the loss asks for its context."""
+        if not place:
+            loss: Tensor = self.loss(logits, targets)
+            return loss
+        indices, epoch, step = place
+        epochs, images = self.training["schedule"]["epochs"], len(self.dataset.labels("train"))
+        context = Context(epoch=epoch, epochs=epochs, step=step, indices=indices, images=images)
+        with_context: Tensor = self.loss(logits, targets, context)
+        return with_context
+
+    def step(self, features: Tensor, targets: Tensor, *place: Tensor) -> Tensor:
         """Step from the trunk's features; return the detached loss without waiting for the device."""
         with autocast(self.training["precision"], self.device):
             logits = self.network.learning_part(features)
-        loss: Tensor = self.loss(logits, targets)
+        loss = self.loss_of(logits, targets, *place)
         self.optimiser.clear_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.clip_and_step()
