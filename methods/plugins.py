@@ -56,9 +56,9 @@ def register_loss(
         shared = sorted(loss.parameters.keys() & (model.parameters.keys() - model.loss_parameters.keys()))
         if shared:
             raise InputError(f"{name}: hyper-parameter {shared[0]!r} is one of {like}'s sampler or head; rename it")
-        labels = {"name": name, "title": title or name, "reference": reference}
-        labels["summary"] = summary or (loss_class.__doc__ or "").strip().split("\n")[0]
-        register_method(replace(model, **labels, loss=loss, weights=None, adjustment=None, focal=None))
+        summary_line = summary or (loss_class.__doc__ or "").strip().split("\n")[0]
+        labelled = replace(model, name=name, title=title or name, reference=reference, summary=summary_line)
+        register_method(replace(labelled, loss=loss, weights=None, adjustment=None, focal=None))
         return loss_class
 
     return decorate

@@ -85,7 +85,8 @@ class InverseSquareRoot(Part, slot="weights", kind="inverse-square-root"):
 
     def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per class `(C,)`."""
-        return constants["class_weights"]
+        weights: Tensor = constants["class_weights"]
+        return weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class EffectiveNumber(Part, slot="weights", kind="effective-number"):
 
     def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per image `(N, 1)`, per class `(C,)` or per cell `(N, C)`, by mode."""
-        weights = constants["class_weights"]
+        weights: Tensor = constants["class_weights"]
         if self.cb_mode == "average_w":
             return image_mean_weights(labels, weights, constants.get("known"))
         if self.cb_mode == "sum_w":
@@ -158,7 +159,8 @@ class DeferredEffectiveNumber(Part, slot="weights", kind="deferred-effective-num
     def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per cell `(N, C)`."""
         context: Context = constants["context"]
-        return labels * (constants["class_weights"] - 1) * context.reached(self.deferred_until) + 1
+        weights: Tensor = constants["class_weights"]
+        return labels * (weights - 1) * context.reached(self.deferred_until) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,7 @@ class Prevalence(Part, slot="weights", kind="prevalence"):
 
     def weigh(self, labels: Tensor, **constants: Any) -> Tensor:
         """Return one weight per cell `(N, C)`."""
-        share = constants["share"]
+        share: Tensor = constants["share"]
         return (labels * (1 - share) + (1 - labels) * share).exp()
 
 
@@ -215,7 +217,7 @@ class Rebalanced(Part, slot="weights", kind="rebalanced"):
         Used for positive and negative cells alike, as the paper does. For an image without labels r is infinite and
         every weight alpha + 1 (unless beta is 0) (the paper has no such image).
         """
-        inverse_counts = constants["inverse_counts"]
+        inverse_counts: Tensor = constants["inverse_counts"]
         # The largest float32 stands for infinity, which beta = 0 would turn into NaN.
         ratio = (inverse_counts / (labels * inverse_counts).sum(dim=1, keepdim=True)).clamp(max=3.4e38)
         return self.alpha + (self.beta * (ratio - self.mu)).sigmoid()

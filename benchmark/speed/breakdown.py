@@ -85,7 +85,7 @@ def _steps(feed: Feed, learner: Learner, clock: _Clock) -> Iterator[dict[str, fl
             clock("loss")
             learner.optimiser.clear_gradients()
             clock("optimiser")
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             clock("backward")
             learner.optimiser.clip_and_step()
             clock("optimiser")

@@ -93,14 +93,13 @@ class Learner:
 
     def loss_of(self, logits: Tensor, targets: Tensor, *place: Tensor) -> Tensor:
         """The loss of a batch; of `place` there are rows, epoch and step if the loss asks for its context."""
-        if not place:
-            loss: Tensor = self.loss(logits, targets)
-            return loss
-        indices, epoch, step = place
-        epochs, images = self.training["schedule"]["epochs"], len(self.dataset.labels("train"))
-        context = Context(epoch=epoch, epochs=epochs, step=step, indices=indices, images=images)
-        with_context: Tensor = self.loss(logits, targets, context)
-        return with_context
+        context: tuple[Context, ...] = ()
+        if place:
+            indices, epoch, step = place
+            epochs, images = self.training["schedule"]["epochs"], len(self.dataset.labels("train"))
+            context = (Context(epoch=epoch, epochs=epochs, step=step, indices=indices, images=images),)
+        loss: Tensor = self.loss(logits, targets, *context)
+        return loss
 
     def step(self, features: Tensor, targets: Tensor, *place: Tensor) -> Tensor:
         """Step from the trunk's features; return the detached loss without waiting for the device."""

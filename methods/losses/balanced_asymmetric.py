@@ -69,6 +69,7 @@ class BalancedAsymmetric(Part, slot="loss", kind="bal"):
         p, absent = scaled.sigmoid(), 1 - labels
         q = (scaled.neg().sigmoid() + self.clip).clamp(max=1)
         target = (1 - self.smoothing) * labels + self.smoothing / labels.shape[1]
-        logs = target * (1 + buffers["class_weights"]) * p.clamp(min=FLOOR).log() + absent * q.clamp(min=FLOOR).log()
+        weights: Tensor = 1 + buffers["class_weights"]
+        logs = target * weights * p.clamp(min=FLOOR).log() + absent * q.clamp(min=FLOOR).log()
         base = (1 - p * target - q * absent).clamp(min=SMALLEST)
         return -logs * base ** (self.gamma_positive * target + self.gamma_negative * absent)

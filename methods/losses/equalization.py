@@ -56,7 +56,8 @@ class EqualizationV2(Part, slot="loss", kind="eql-v2"):
 
     def weights(self, present: Tensor, absent: Tensor, **buffers: Any) -> Tensor:
         """Weight of each cell `(N, C)`, 0 where it is unknown."""
-        positive, negative = buffers["positive_gradients"], buffers["negative_gradients"]
+        positive: Tensor = buffers["positive_gradients"]
+        negative: Tensor = buffers["negative_gradients"]
         # The tiny number is the original's, and keeps a class without negatives finite.
         ratio = (positive / (negative + 1e-10)).where(positive + negative > 0, FIRST_RATIO)
         share = (self.eql_gamma * (ratio - self.eql_mu)).sigmoid()

@@ -73,7 +73,7 @@ class MapSurrogate(Part, slot="loss", kind="map-surrogate"):
                 for name, averages in zip(("average_all", "average_positive"), both, strict=True):
                     buffers[name][:, rows] = averages[last].T
             every, positive = (averages[:, None] for averages in both)
-            factors = (positive - every * present[None, :]) / every.where(present[:, None] > 0, 1) ** 2
+            factors: Tensor = (positive - every * present[None, :]) / every.where(present[:, None] > 0, 1) ** 2
         return (factors * lags * known[None, :] * present[:, None]).sum(dim=(0, 1)) / (
             present.sum(dim=0).clamp(min=1) * images
         )
