@@ -1,7 +1,11 @@
 """The catalogue: every row of Tables 1 to 3 as a composition of parts, with the paper's values per dataset."""
 
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -139,14 +143,15 @@ TABLES: dict[int, tuple[str, ...]] = {
 }
 # fmt: on
 
-# Hyper-parameters that differ between datasets (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT has as
-# many classes as VOC-MLT, about as many images, and keeps its values.
-VALUES: dict[str, dict[str, float]] = {
+# Hyper-parameters in which the paper's datasets differ (Sec. 4.3). The parts' own defaults are VOC-MLT's.
+PAPER_VALUES: dict[str, dict[str, float]] = {
     "voc-mlt": {"mu": 0.3, "negative_scale": 5.0},
     "coco-mlt": {"mu": 0.2, "negative_scale": 2.0},
-    "digits-mlt": {"mu": 0.3, "negative_scale": 5.0},
 }
 DEFAULT_VALUES = "voc-mlt"
+# Datasets whose methods were tuned, each with its study as `mltbench study show NAME --json` prints it.
+TUNED = {file.stem: file for file in sorted(Path(__file__).with_name("values").glob("*.json"))}
+VALUES = (*PAPER_VALUES, *TUNED)
 
 
 # Adds a method; raises `InputError` if the name is taken.
@@ -162,7 +167,9 @@ def list_methods() -> list[Method]:
 
 
 def get_method(name: str, *, dataset: str | None = None) -> Method:
-    """Return a method with the paper's hyper-parameters for a dataset (VOC-MLT's where the paper has none for it).
+    """Return a method with its hyper-parameters for a dataset: the paper's, or those that were tuned on it.
+
+    A dataset that the paper does not have, and that nothing was tuned on, gets VOC-MLT's.
 
     Raises:
         InputError: if there is no method of that name.
@@ -171,8 +178,33 @@ def get_method(name: str, *, dataset: str | None = None) -> Method:
     0.2
     """
     method = METHODS.get(name)
-    values = VALUES.get(dataset or DEFAULT_VALUES, VALUES[DEFAULT_VALUES])
-    return method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
+    values = PAPER_VALUES.get(dataset or DEFAULT_VALUES, PAPER_VALUES[DEFAULT_VALUES])
+    paper = method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
+    if dataset not in TUNED or name not in (winners := tuned_settings(TUNED[dataset])):
+        return paper
+    recipe, settings = winners[name]
+    own, training = (
+        {key.removeprefix(owner): value for key, value in settings.items() if key.startswith(owner)}
+        for owner in ("method.", "recipe.")
+    )
+    return replace(paper.with_parameters(**own), recipes={recipe: training})
+
+
+@cache
+def tuned_settings(study: Path) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The recipe of a tuning and the settings that it found best on the validation split, by method.
+
+    `study` is a file of `mltbench study show NAME --json`; of equal trials the first is the best.
+    """
+    found = json.loads(study.read_text(encoding="utf-8"))
+    recipe, objective = found["definition"]["recipe"], found["definition"]["objective"]
+    winners = {}
+    for arm, trials in found["trials"].items():
+        complete = [trial for trial in trials if trial["outcome"] == "complete"]
+        if complete:
+            best = max(complete, key=lambda trial: float(trial["validation"][objective]))
+            winners[arm.partition("@")[0]] = (recipe, best["settings"])
+    return winners
 
 
 def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None = None, **parameters: Any) -> nn.Module:
@@ -183,7 +215,7 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
     Args:
         name: a method's name; see `list_methods`.
         statistics: of the training set.
-        dataset: the dataset whose values in the paper are taken: `voc-mlt`, `coco-mlt` or `digits-mlt`.
+        dataset: the dataset whose values are taken: `voc-mlt` or `coco-mlt` (the paper's), or `digits-mlt` (tuned).
         parameters: hyper-parameters to override.
 
     Raises:
@@ -204,7 +236,9 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
     method = get_method(name, dataset=dataset)
     for key in parameters:
         require_known(f"hyper-parameter of the {name} loss", key, method.loss_parameters)
-    assumed = [key for key in VALUES[DEFAULT_VALUES] if key in _paper_parameters(method) and key not in parameters]
+    assumed = [
+        key for key in PAPER_VALUES[DEFAULT_VALUES] if key in _paper_parameters(method) and key not in parameters
+    ]
     if dataset is None and assumed:
         chosen = ", ".join(f"{key}={method.parameters[key]:g}" for key in assumed)
         logger.warning(

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ..errors import require_known
-from ..terminal import Json, console, print_json, table_of
-from .catalogue import DEFAULT_VALUES, VALUES, get_method, list_methods
+from ..terminal import Json, print_json, print_line, print_tables, table_of
+from .catalogue import DEFAULT_VALUES, PAPER_VALUES, TABLES, VALUES, get_method, list_methods
 from .method import Method
+
+# What `mltbench methods` calls tables besides their numbers.
+TITLES = {1: ", the paper's", 2: ", its steps", 3: ", since 2020"}
 
 
 def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: Json = False) -> None:
-    """List the methods with their sources, or show one with its hyper-parameters and its search space.
+    """List the methods by table with their sources, or show one with its equation, values and search space.
 
     For example:
 
@@ -20,7 +23,7 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
 
     Args:
         name: Show one method with its parts and hyper-parameters.
-        dataset: Whose hyper-parameters of the paper to show.
+        dataset: Whose hyper-parameters to show: voc-mlt or coco-mlt are the paper's, digits-mlt was tuned.
     """
     if dataset is not None:
         require_known("dataset with hyper-parameters of its own", dataset, VALUES)
@@ -34,19 +37,35 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
         ]
         print_json(rows)
         return
-    console().print(_parameters(chosen[0], dataset) if name else _overview(chosen))
+    if name is None:
+        print_tables(_overview(chosen))
+        print_line("mltbench methods NAME shows equation and hyper-parameters; mltbench run --table N runs a table")
+    else:
+        for line in _heading(chosen[0]):
+            print_line(line)
+        print_tables([_parameters(chosen[0], dataset)])
 
 
-def _overview(chosen: Sequence[Method]) -> Table:
-    rows = [(m.name, m.summary, m.reference, m.sampler.kind) for m in chosen]
-    columns = ("name", "what it is", "equation or source", "sampler")
-    caption = "mltbench methods NAME shows hyper-parameters"
-    return table_of(columns, rows, prose=columns[1:3], optional=columns[3:], caption=caption)
+def _overview(chosen: Sequence[Method]) -> list[Table]:
+    """A table of methods for each table of results, each method once, and one of those in none."""
+    columns, left = ("name", "what it is", "equation or source", "sampler"), {method.name: method for method in chosen}
+    names = {f"Table {number}{TITLES.get(number, '')}": table for number, table in TABLES.items()}
+    tables = []
+    for title, table in {**names, "In no table": tuple(left)}.items():
+        rows = [(m.name, m.summary, m.reference, m.sampler.kind) for name in table if (m := left.pop(name, None))]
+        tables.append(table_of(columns, rows, prose=columns[1:3], optional=columns[3:], title=title))
+    return tables
+
+
+def _heading(method: Method) -> list[str]:
+    """What a method is, its parts, and their equations."""
+    kinds = "; ".join(slot if slot == part.kind else f"{slot} {part.kind}" for slot, part in method.parts.items())
+    equations = [f"{slot}: {part.equation}" for slot, part in method.parts.items() if getattr(part, "equation", "")]
+    first = f"{method.title}: {method.summary} ({method.reference})"
+    return [first, f"{kinds}; schedule {method.schedule}", *equations]
 
 
 def _parameters(method: Method, dataset: str | None) -> Table:
-    kinds = "; ".join(slot if slot == part.kind else f"{slot} {part.kind}" for slot, part in method.parts.items())
-    title = f"{method.title}: {method.summary} ({method.reference})\n{kinds}; schedule {method.schedule}\n"
     caption = (
         f"values for {dataset or DEFAULT_VALUES}; change one with --override method.NAME=VALUE\n"
         "searched by mltbench study tune; (in brackets: only if asked for with --parameter)"
@@ -59,8 +78,15 @@ def _parameters(method: Method, dataset: str | None) -> Table:
             allowed = "" if low is None else f"{low:g} to {high:g}"
             paper, searched = "-", ""
             if found := part.search_space.get(name):
-                paper = "-" if found.paper is None else str(VALUES[dataset or DEFAULT_VALUES].get(name, found.paper))
+                of_paper = PAPER_VALUES.get(dataset or DEFAULT_VALUES, PAPER_VALUES[DEFAULT_VALUES])
+                paper = "-" if found.paper is None else _text(of_paper.get(name, found.paper))
                 searched = found.text if found.tuned else f"({found.text})"
-            rows.append((slot, name, str(value), paper, allowed, searched))
+            rows.append((slot, name, _text(value), paper, allowed, searched))
+    for recipe, settings in method.recipes.items():
+        rows += [("recipe", name, _text(value), "-", "", f"with {recipe}") for name, value in settings.items()]
     columns = ("part", "hyper-parameter", "value", "paper", "allowed", "searched")
-    return table_of(columns, rows, prose=("searched",), optional=("part", "paper"), title=title, caption=caption)
+    return table_of(columns, rows, prose=("searched",), optional=("part", "paper"), caption=caption)
+
+
+def _text(value: object) -> str:
+    return str(round(value, 6)) if isinstance(value, float) else str(value)

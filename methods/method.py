@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -40,6 +40,8 @@ class Method:
     loss: CellLoss | WholeLoss | OwnLoss | None = None
     head: Head = ONE_LAYER
     schedule: Literal["plain", "re-sampled"] = "plain"  # `plain` (80 epochs in the paper) or `re-sampled` (8 epochs)
+    # Settings by recipe that its hyper-parameters were tuned with, such as a learning rate; a label, as the name is.
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         others = [self.focal] if isinstance(self.loss, CellLoss) else [self.weights, self.adjustment, self.focal]

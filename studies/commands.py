@@ -102,6 +102,7 @@ class StudyOptions:
             recipe=self.setting.recipe,
             overrides=self.setting.override,
             backbone=self.setting.backbone_choice,
+            values=self.setting.values,
         )
 
 

@@ -70,6 +70,7 @@ class TrainedOptions(SettingOptions, DataOptions):
         """The dataset, a plan of one experiment on it, and the file of its initial weights."""
         opened = load_dataset(self.dataset, data_root=self.root)
         choice: dict[str, Any] = {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
+        choice["values"] = self.values
         plan = build_plan(opened, [method], seeds=[0], device_type=device.kind, **choice)
         planned, experiment = plan.experiments[0], plan.experiments[0].experiment
         file = planned.weights.file

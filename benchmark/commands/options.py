@@ -89,7 +89,7 @@ class MethodOptions:
     """Which methods."""
 
     table: tuple[int, ...] = ()
-    """Methods of the paper's Table 1 or 2; repeatable."""
+    """Methods of the paper's Table 1 or 2, or of Table 3, since 2020; repeatable."""
     method: tuple[str, ...] = ()
     """A method by name; repeatable."""
 
@@ -104,6 +104,9 @@ class SettingOptions:
     override: Annotated[tuple[str, ...], Parameter(alias="--overrides")] = ()
     """method.KEY=VALUE or recipe.KEY=VALUE, several with commas between; repeatable. `mltbench methods NAME` and
     `mltbench recipes NAME` show the keys; method. or recipe. may be left out where only one of them has the key."""
+    values: str | None = None
+    """Whose hyper-parameters to take: voc-mlt or coco-mlt are the paper's, digits-mlt was tuned [default: the dataset's
+    own, else voc-mlt's]."""
     backbone: str | None = None
     """Network below the head, such as resnet50 or mobilenet_v2 [default: the dataset's own]."""
     weights: str | None = None
@@ -182,6 +185,7 @@ class PlanOptions(FileOptions, SettingOptions, MethodOptions):
             return [winners_plan(open_results(), self.from_study, data_root=data_root, **common)]
         methods = choose_methods(self.table, self.method)
         common |= {"recipe": self.recipe, "backbone": self.backbone_choice, "overrides": self.override}
+        common["values"] = self.values
         title = " and ".join([*(f"Table {number}" for number in self.table), *self.method])
         return [
             build_plan(load_dataset(name, data_root=data_root), methods, name=f"{title} on {name}", **common)

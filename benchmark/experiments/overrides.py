@@ -71,8 +71,12 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> list[tuple[Method, dict[str, Any]]]:
-    """Apply each value to the methods that have such a hyper-parameter; return each method with what changed in it.
+def override_methods(
+    methods: Sequence[Method], values: Mapping[str, Any], usual: Sequence[Method] = ()
+) -> list[tuple[Method, dict[str, Any]]]:
+    """Apply each value to the methods that have such a hyper-parameter; return each with what is not as usual in it.
+
+    Usual is each method as it was, or one of `usual` in its place.
 
     Raises:
         InputError: if no method has a key, or a value is out of range.
@@ -82,13 +86,12 @@ def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> li
             known = sorted({key for method in methods for key in method.parameters})
             raise unknown_name("key", f"method.{name}", [f"method.{key}" for key in known])
     result = []
-    for method in methods:
-        before = method.parameters
-        changed = method.with_parameters(**{name: value for name, value in values.items() if name in before})
+    for method, before in zip(methods, usual or methods, strict=True):
+        own = {name: value for name, value in values.items() if name in method.parameters}
+        changed = method.with_parameters(**own)
         after = changed.parameters
-        result.append(
-            (changed, {name: after[name] for name in values if name in before and after[name] != before[name]})
-        )
+        names = dict.fromkeys([*own, *after])
+        result.append((changed, {name: after[name] for name in names if after[name] != before.parameters[name]}))
     return result
 
 

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Literal
 
 from ...datasets.dataset import SPLITS, Dataset
 from ...datasets.registry import get_dataset_entry
 from ...datasets.word_vectors import hashed_word_vectors, read_word_vectors
-from ...errors import InputError, unknown_name
-from ...methods.catalogue import TABLES, get_method, list_methods
+from ...errors import InputError, require_known, unknown_name
+from ...methods.catalogue import TABLES, VALUES, get_method, list_methods
 from ...methods.method import Method
 from ..networks.initial_weights import AS_THE_DATASET, BackboneChoice, InitialWeights, choose_weights
 from .experiment import Experiment
 from .overrides import changed_settings, override_methods, parse_overrides, settings_text
-from .recipe import Recipe, get_recipe, with_setting
+from .recipe import Recipe, get_recipe, with_settings
 
 Kind = Literal["experiment", "trial"]
 
@@ -98,7 +97,8 @@ def choose_methods(tables: Sequence[int], names: Sequence[str]) -> list[str]:
     chosen = [*(name for table in tables for name in TABLES[table]), *names]
     if not chosen:
         known = ", ".join(method.name for method in list_methods())
-        raise InputError(f"nothing to run: give --table 1, --table 2, or --method NAME; known methods: {known}")
+        tables_text = ", ".join(f"--table {number}" for number in TABLES)
+        raise InputError(f"nothing to run: give {tables_text}, or --method NAME; known methods: {known}")
     return list(dict.fromkeys(chosen))
 
 
@@ -110,6 +110,7 @@ def build_plan(
     recipe: str | None = None,
     backbone: BackboneChoice = AS_THE_DATASET,
     overrides: Sequence[str] = (),
+    values: str | None = None,
     device_type: str = "cpu",
     word_vectors: Path | None = None,
     name: str | None = None,
@@ -118,6 +119,7 @@ def build_plan(
 
     The recipe is the dataset's where none is named; overrides read `method.KEY=VALUE` or `recipe.KEY=VALUE`. The type
     of device, `cpu` or `cuda`, decides the precision of `auto`. Word vectors are for heads that need them.
+    Hyper-parameters are the dataset's own, or those of the dataset that `values` names.
 
     Raises:
         InputError: if a name, key or value is unknown; nothing is run then.
@@ -125,32 +127,45 @@ def build_plan(
     entry = get_dataset_entry(dataset.name)
     settings = parse_overrides(overrides)
     weights = choose_weights(backbone, default=entry.backbone, starting=entry.weights)
-    standard = get_recipe(recipe or entry.recipe)
-    training = reduce(lambda recipe, setting: with_setting(recipe, *setting), settings["recipe"].items(), standard)
-    chosen = override_methods([get_method(m, dataset=dataset.name) for m in methods], settings["method"])
-    for method, _ in chosen:
+    recipe_name = recipe or entry.recipe
+    standard = get_recipe(recipe_name)
+    if values is not None:
+        require_known("dataset with hyper-parameters of its own", values, VALUES)
+    own = [get_method(name, dataset=dataset.name) for name in methods]
+    taken = [get_method(name, dataset=values or dataset.name) for name in methods]
+    planned = []
+    for usual, (method, changed) in zip(own, override_methods(taken, settings["method"], own), strict=True):
         if method.loss is not None:
             method.build_loss(dataset.statistics)  # one that cannot take these labels says so before anything runs
-    planned = [
-        PlannedExperiment(
-            experiment=Experiment.of(
-                dataset,
-                method,
-                training,
-                weights,
-                seed=seed,
-                device_type=device_type,
-                word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
-            ),
-            title=method.title,
-            recipe=recipe or entry.recipe,
-            settings=settings_text(method=changed, recipe=changed_settings(standard, settings["recipe"], method)),
-            images=training_images(method, training, dataset),
-            weights=weights,
+        tuned = usual.recipes.get(recipe_name, {})
+        asked = {
+            **{key: getattr(standard, key) for key in tuned},
+            **method.recipes.get(recipe_name, {}),
+            **settings["recipe"],
+        }
+        training, others = (
+            with_settings(standard, asked),
+            changed_settings(with_settings(standard, tuned), asked, method),
         )
-        for method, changed in chosen
-        for seed in seeds
-    ]
+        planned += [
+            PlannedExperiment(
+                experiment=Experiment.of(
+                    dataset,
+                    method,
+                    training,
+                    weights,
+                    seed=seed,
+                    device_type=device_type,
+                    word_vectors_digest=_vectors_digest(method, dataset, word_vectors),
+                ),
+                title=method.title,
+                recipe=recipe_name,
+                settings=settings_text(method=changed, recipe=others),
+                images=training_images(method, training, dataset),
+                weights=weights,
+            )
+            for seed in seeds
+        ]
     unique = {item.experiment.id: item for item in planned}
     title = name or f"{', '.join(methods)} on {dataset.name}"
     return Plan(name=title, dataset=dataset.name, experiments=tuple(unique.values()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import reduce
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from ...errors import InputError, require_known, unknown_name
@@ -152,6 +154,11 @@ def get_recipe(name: str) -> Recipe:
     """
     require_known("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with several settings changed, each as `with_setting` does it."""
+    return reduce(lambda changed, setting: with_setting(changed, *setting), settings.items(), recipe)
 
 
 def with_setting(owner: Settings, path: str, value: Any, *, prefix: str = "recipe") -> Settings:

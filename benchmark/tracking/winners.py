@@ -29,6 +29,7 @@ class Winner:
     seeds: Sequence[int]  # on which it was chosen; it must be compared on others
     default_configuration: str  # configuration id of the method's defaults, as `tuned_configuration` is the winner's
     tuned_configuration: str
+    values: str | None = None  # dataset whose hyper-parameters are the defaults; None takes its own
 
 
 def studies_with_winners(store: Store) -> dict[str, list[Winner]]:
@@ -65,6 +66,7 @@ def winners_plan(
         common |= {"backbone": BackboneChoice(**winner.weights), "word_vectors": word_vectors}
         for role, overrides in (("default", winner.fixed), ("tuned", (*winner.fixed, *winner.settings))):
             tags = {"from_study": name, "role": role}
-            for item in build_plan(dataset, [winner.method], overrides=overrides, **common).experiments:
+            planned_ones = build_plan(dataset, [winner.method], overrides=overrides, values=winner.values, **common)
+            for item in planned_ones.experiments:
                 planned.setdefault(item.experiment.id, replace(item, tags=tags))
     return Plan(name=f"winners of {name}", dataset=winners[0].dataset, experiments=tuple(planned.values()))

@@ -16,6 +16,7 @@ from ...benchmark.executors.settings import RunSettings
 from ...benchmark.experiments.experiment import NUMERICS_VERSION
 from ...benchmark.experiments.overrides import by_dotted_name, parse_overrides, split_overrides
 from ...benchmark.experiments.plan import PlannedExperiment, build_plan
+from ...benchmark.experiments.recipe import get_recipe
 from ...benchmark.networks.initial_weights import AS_THE_DATASET, BackboneChoice
 from ...datasets.registry import get_dataset_entry, load_dataset
 from ...errors import InputError, require_known
@@ -50,6 +51,7 @@ class Setting:
     recipe: str | None = None  # its name; None takes the dataset's
     overrides: tuple[str, ...] = ()
     backbone: BackboneChoice = AS_THE_DATASET
+    values: str | None = None  # dataset whose hyper-parameters are the defaults; None takes the setting's own
 
     def experiments(
         self, methods: Sequence[str], *, overrides: Sequence[str], seeds: Sequence[int], dataset: str | None = None
@@ -68,13 +70,14 @@ class Setting:
             recipe=self.recipe or get_dataset_entry(self.dataset).recipe,
             backbone=self.backbone,
             overrides=overrides,
+            values=self.values,
             device_type=self.settings.execution.device.partition(":")[0],
             word_vectors=self.settings.word_vectors,
         ).experiments
 
     def fixed(self, method: str) -> list[str]:
         """Those of the overrides that a method has a use for."""
-        known = get_method(method, dataset=self.dataset).parameters
+        known = get_method(method).parameters
         keys = [(override, *override.partition("=")[0].partition(".")) for override in split_overrides(self.overrides)]
         return [override for override, owner, _, name in keys if owner != "method" or name in known]
 
@@ -117,6 +120,7 @@ class StudyDefinition:
     sampler: str = "tpe"  # one of `SAMPLERS`
     sampler_seed: int = 0
     prune: bool = True  # whether trials that fall behind are stopped early; see `prunes`
+    defaults_of: str | None = None  # dataset whose hyper-parameters are the defaults; None takes its own
     seeds: tuple[int, ...]  # of each trial's trainings
     arms: tuple[Arm, ...]
 
@@ -137,7 +141,8 @@ class StudyDefinition:
     def experiments(self, arm: Arm, values: Mapping[str, Any], settings: RunSettings) -> tuple[PlannedExperiment, ...]:
         """The experiments of a trial with these values of what is searched, one per seed."""
         backbone = BackboneChoice(**self.weights)
-        setting = Setting(dataset=arm.dataset, settings=settings, recipe=self.recipe, backbone=backbone)
+        shared: dict[str, Any] = {"recipe": self.recipe, "backbone": backbone, "values": self.defaults_of}
+        setting = Setting(dataset=arm.dataset, settings=settings, **shared)
         return setting.experiments([arm.method], overrides=[*arm.fixed, *as_overrides(values)], seeds=self.seeds)
 
     def as_json(self) -> dict[str, Any]:
@@ -197,6 +202,7 @@ def tuning(
         objective=objective,
         sampler=sampler,
         prune=prune,
+        defaults_of=setting.values,
         seeds=tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds_per_trial)),
         arms=tuple(_arm(experiment, setting, parameters) for experiment in planned),
     )
@@ -297,7 +303,8 @@ def _arm(planned: PlannedExperiment, setting: Setting, chosen: Sequence[str]) ->
 
 def _whole_space(planned: PlannedExperiment) -> SearchSpace:
     """All that may be searched: the method's own, the learning rate around the recipe's, and weight decay."""
-    rate = planned.experiment.training["learning_rate"]
+    asked = any(setting.startswith("recipe.learning_rate=") for setting in planned.settings)
+    rate = planned.experiment.training["learning_rate"] if asked else get_recipe(planned.recipe).learning_rate
     low, high = rounded(rate * LOWEST_RATE), rounded(rate * HIGHEST_RATE)
     return {
         **{f"method.{key}": searched for key, searched in planned.experiment.method.search_space.items()},
@@ -307,7 +314,8 @@ def _whole_space(planned: PlannedExperiment) -> SearchSpace:
 
 
 def _fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: data[field.name] for field in fields(kind)}
+    """Those of the fields that there are: what was added later has its default."""
+    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
 
 
 def _flat(definition: StudyDefinition) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def study_tables(study: OpenStudy) -> list[Table]:
 
 
 def study_as_json(study: OpenStudy) -> dict[str, Any]:
-    """The definition of a study, and its finished trials by method."""
+    """The definition of a study, its budget, and its finished trials by method; the catalogue reads it as it is."""
     trials = {
         arm.name: [
             {"trial": trial.number, "default": bool(trial.user_attrs.get("default")), **result_of(trial)}
@@ -149,7 +149,8 @@ def study_as_json(study: OpenStudy) -> dict[str, Any]:
         ]
         for arm in study.definition.arms
     }
-    return {"definition": study.definition.as_json(), "trials": trials}
+    budget = {"trials": study.trials, "images": study.budget}
+    return {"definition": study.definition.as_json(), "budget": budget, "trials": trials}
 
 
 def summary_tables(study: OpenStudy) -> list[Table]:

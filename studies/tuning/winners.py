@@ -55,6 +55,7 @@ def winners_of(study: OpenStudy, settings: RunSettings) -> list[Winner]:
                 seeds=list(definition.seeds),
                 default_configuration=default.configuration_id,
                 tuned_configuration=tuned.configuration_id,
+                values=definition.defaults_of,
             )
             winners.append(winner)
     return winners

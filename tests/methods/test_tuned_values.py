@@ -1,0 +1,94 @@
+"""Hyper-parameters that were tuned on a dataset: from a study's file to the experiments of a plan."""
+
+import json
+
+import pytest
+from mltbench import create_loss, get_method
+from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.methods import catalogue
+from mltbench.methods.catalogue import TUNED, tuned_settings
+
+
+def trial(total, outcome="complete", **settings):
+    named = {f"{'recipe' if name == 'learning_rate' else 'method'}.{name}": value for name, value in settings.items()}
+    return {"outcome": outcome, "validation": {"total": total, "tail": 1 - total}, "settings": named}
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """A study whose best complete trial of `db` is neither the first nor the last, nor the best of those pruned."""
+    trials = {
+        "db@tiny": [
+            trial(0.5, mu=0.1),
+            trial(0.9, "pruned", mu=0.2),
+            trial(0.7, mu=0.4, learning_rate=0.05),
+            trial(0.7, mu=0.5),
+            trial(0.6, mu=0.6),
+        ],
+        "erm@tiny": [trial(0.3, learning_rate=0.3)],
+        "rs@tiny": [trial(0.8, "failed", learning_rate=0.4)],
+    }
+    file = tmp_path / "tiny.json"
+    file.write_text(json.dumps({"definition": {"recipe": "digits", "objective": "total"}, "trials": trials}))
+    return file
+
+
+@pytest.fixture
+def tuned(monkeypatch, study_file):
+    monkeypatch.setattr(catalogue, "TUNED", {"tiny": study_file})
+
+
+def test_the_first_of_the_best_complete_trials_wins(study_file):
+    assert tuned_settings(study_file) == {
+        "db": ("digits", {"method.mu": 0.4, "recipe.learning_rate": 0.05}),
+        "erm": ("digits", {"recipe.learning_rate": 0.3}),
+    }
+
+
+def test_the_objective_of_the_study_says_which_is_best(study_file):
+    found = json.loads(study_file.read_text())
+    found["definition"]["objective"] = "tail"
+    other = study_file.with_name("other.json")
+    other.write_text(json.dumps(found))
+    assert tuned_settings(other)["db"][1] == {"method.mu": 0.1}
+
+
+@pytest.mark.usefixtures("tuned")
+def test_a_method_has_the_values_that_were_tuned_on_its_dataset_and_the_papers_elsewhere():
+    assert get_method("db", dataset="tiny").parameters == get_method("db").parameters | {"mu": 0.4}
+    assert get_method("db", dataset="tiny").recipes == {"digits": {"learning_rate": 0.05}}
+    assert get_method("rs", dataset="tiny") == get_method("rs")
+    assert get_method("db", dataset="coco-mlt").parameters["mu"] == 0.2
+
+
+@pytest.mark.usefixtures("tuned")
+def test_a_plan_trains_with_them_by_the_recipe_that_they_were_tuned_with(dataset):
+    def planned(**more):
+        (one,) = build_plan(dataset, ["db"], seeds=[0], **more).experiments
+        return one
+
+    own = planned()
+    assert (own.experiment.training["learning_rate"], own.experiment.method.parameters["mu"]) == (0.05, 0.4)
+    assert (own.settings, own.label) == ((), "DB")
+    other = planned(recipe="digits-paper")
+    assert (other.experiment.training["learning_rate"], other.experiment.method.parameters["mu"]) == (0.02, 0.4)
+    # The paper's, by name and by overrides, are one experiment, whose label says in what it differs.
+    paper = planned(values="voc-mlt")
+    assert paper.settings == ("method.mu=0.3", "recipe.learning_rate=0.2")
+    assert paper.label == "DB (mu=0.3, learning_rate=0.2)"
+    assert planned(overrides=paper.settings).experiment.id == paper.experiment.id != own.experiment.id
+    assert planned(overrides=["mu=0.4", "learning_rate=0.05"]) == own
+    assert planned(values="voc-mlt", overrides=["learning_rate=0.05"]).settings == ("method.mu=0.3",)
+
+
+def test_every_tuned_method_is_in_the_catalogue_with_what_was_found():
+    for name, file in TUNED.items():
+        for method, (_, settings) in tuned_settings(file).items():
+            found = {f"method.{key}": value for key, value in get_method(method, dataset=name).parameters.items()}
+            assert {key: value for key, value in settings.items() if key in found}.items() <= found.items()
+
+
+@pytest.mark.usefixtures("tuned")
+def test_a_loss_alone_takes_them_too(monkeypatch, small_statistics):
+    monkeypatch.setattr(catalogue, "VALUES", ("tiny",))
+    assert create_loss("db", small_statistics, dataset="tiny").weights.mu == 0.4
