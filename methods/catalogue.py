@@ -134,12 +134,19 @@ RESAMPLED_SINCE_2020: tuple[Method, ...] = (
 )
 CATALOGUE: tuple[Method, ...] = (*PAPER, *SINCE_2020, *RESAMPLED_SINCE_2020)
 
-# Rows of the paper's tables, in its order, and of a third one, since 2020: anchors, then two blocks by sampler.
+# Rows of a table by sampler: methods since 2020 beside three anchors.
+BLOCKS: dict[int, dict[str, tuple[str, ...]]] = {
+    3: {
+        "every image equally often": ("erm", *(method.name for method in SINCE_2020)),
+        "re-sampled": ("rs", "db-focal", *(method.name for method in RESAMPLED_SINCE_2020)),
+    },
+}
+
+# Rows of the paper's tables, in its order, and of a third one, since 2020.
 TABLES: dict[int, tuple[str, ...]] = {
     1: ("erm", "rw", "focal", "rs", "rs-focal", "ml-gcn", "ldam", "cb-focal", "r-bce", "r-bce-focal", "db", "db-focal"),
     2: ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal"),
-    3: ("erm", *(method.name for method in SINCE_2020),
-        "rs", "db-focal", *(method.name for method in RESAMPLED_SINCE_2020)),
+    3: (*BLOCKS[3]["every image equally often"], *BLOCKS[3]["re-sampled"]),
 }
 # fmt: on
 
@@ -159,6 +166,11 @@ register_method = METHODS.add
 
 for row in CATALOGUE:
     register_method(row)
+
+
+def block_of(table: int, method: str) -> str:
+    """The block of a table's rows that a method belongs to; empty where a table has none, or not this method."""
+    return next((name for name, methods in BLOCKS.get(table, {}).items() if method in methods), "")
 
 
 def list_methods() -> list[Method]:

@@ -33,7 +33,7 @@ from ..results.quoted import QuotedRow, quoted_datasets, quoted_rows, read_quote
 from ..results.reference import agreement
 from ..results.rows import method_order, select_runs
 from ..results.runs import per_class_frame, runs_frame
-from ..tables.build import build_table, classes_frame, pairs_frame, runs_of_table
+from ..tables.build import build_table, classes_frame, pairs_frame, repeats, runs_of_table
 from ..tables.terminal import terminal
 from ..tables.tuned import tuned_frame, tuned_table
 
@@ -129,9 +129,9 @@ def report(
         reports: list[DatasetReport] = []
         for name, rows in chosen.items():
             sections = []
-            for number in shown.table or [1, 2]:
+            for number in shown.table or TABLES:
                 table = build_table(own, number, name, per_class=per_class, quoted=further, resampled=resampled, **rows)
-                if not (table.every_row or table.quoted):
+                if not (table.every_row or table.quoted) or (repeats(table) and not shown.table):
                     continue
                 classes = classes_frame(table, per_class)
                 sections.append(Section(table=table, pairs=pairs_frame(table, own, resampled), classes=classes))
@@ -170,7 +170,7 @@ def _chosen_datasets(runs: pd.DataFrame, asked: Sequence[str], studied: Set[str]
 
 def _has_rows(runs: pd.DataFrame, dataset: str, shown: ShownOptions, further: Sequence[QuotedRow]) -> bool:
     """Whether a table has a row of finished runs, or of published numbers where no recipe is asked for."""
-    finished, tables = runs[runs.state == "finished"], shown.table or (1, 2)
+    finished, tables = runs[runs.state == "finished"], shown.table or TABLES
     published = [] if shown.recipe else [row for row in (*quoted_rows(), *further) if row.dataset == dataset]
     return any(len(runs_of_table(finished, n)) or any(row.table == n for row in published) for n in tables)
 

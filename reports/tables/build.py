@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
-from ...methods.catalogue import TABLES, get_method, list_methods
+from ...methods.catalogue import TABLES, block_of, get_method, list_methods
 from ..results.bootstrap import Results, difference_over_images
 from ..results.comparison import SHOWN_OF_VALUE, differing, settings_of
 from ..results.quoted import QuotedRow, quoted_rows
@@ -37,14 +37,14 @@ def build_table(
     quoted: Sequence[QuotedRow] = (),
     resampled: Mapping[str, Results] | None = None,
 ) -> ResultTable:
-    """Build a table of the paper from runs.
+    """Build a table from runs: one of the paper's, or that of methods since 2020.
 
     Its rows are the paper's methods by one protocol, and those that `methods` names; other methods, overridden ones and
     other versions follow as rows that compete with nobody.
 
     Args:
         runs: as `load_runs` returns them.
-        number: 1 or 2.
+        number: that of the table, see `TABLES`.
         dataset: name of the dataset.
         recipe: of the runs; None takes the dataset's own if it has runs, else the one that most runs have.
         methods: only these, names of methods or labels of rows; all of them compete.
@@ -61,7 +61,7 @@ def build_table(
     named = own.method.isin(TABLES[number]) | own.method.isin(methods) | own.row.isin(methods)
     main, rest = own[own.standard & named], own[~(own.standard & named)]
     expected = expected_seeds(set(of_row.seed) for _, of_row in main[main.state == "finished"].groupby("row"))
-    rows = [_row(of_row, sorted(expected)) for of_row in _by_row(main, TABLES[number])]
+    rows = [_row(of_row, sorted(expected), number) for of_row in _by_row(main, TABLES[number])]
     further = [_row(of_row, ()) for of_row in _by_row(rest, ())]
     seeds = shared_seeds(row.seeds for row in rows)
     rows, further = _compare(rows, further, seeds, own, resampled or {})
@@ -143,6 +143,12 @@ def runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
     return runs[runs.method.isin(TABLES[number]) if number != 1 else ~runs.method.isin(elsewhere)]
 
 
+def repeats(table: ResultTable) -> bool:
+    """Whether all that a table shows stands in one before it, such as the anchors of Table 3 when nothing else ran."""
+    before = {name for number, names in TABLES.items() if number < table.number for name in names}
+    return not table.quoted and all(row.method in before for row in table.every_row)
+
+
 def _by_row(runs: pd.DataFrame, order: Sequence[str]) -> list[pd.DataFrame]:
     """The runs of each row, in this order of methods, then the catalogue's; a method's own row comes first."""
     methods = [*order, *method_order(runs.method)]
@@ -152,7 +158,7 @@ def _by_row(runs: pd.DataFrame, order: Sequence[str]) -> list[pd.DataFrame]:
     return sorted(groups, key=lambda g: (methods.index(g.method.iloc[0]), not g.standard.iloc[0], g.row.iloc[0]))
 
 
-def _row(runs: pd.DataFrame, expected: Sequence[int]) -> Row:
+def _row(runs: pd.DataFrame, expected: Sequence[int], table: int | None = None) -> Row:
     finished = runs[runs.state == "finished"].drop_duplicates("seed", keep="last").sort_values("seed")
     cells = {}
     for name in SCORE_NAMES:
@@ -174,6 +180,7 @@ def _row(runs: pd.DataFrame, expected: Sequence[int]) -> Row:
         experiments=tuple(finished.experiment_id),
         configuration=str(first.configuration_id),
         overrides=str(first.overrides),
+        block="" if table is None else block_of(table, str(first.method)),
     )
 
 

@@ -115,6 +115,7 @@ class Row:
         failed: how many runs failed and have no later success.
         experiments: ids of the averaged experiments, in order of seeds.
         configuration: their id without the seed, which they share.
+        block: of its table's rows, such as those with one sampler; empty where there are none.
     """
 
     label: str
@@ -126,6 +127,7 @@ class Row:
     experiments: tuple[str, ...]
     configuration: str = ""
     overrides: str = ""
+    block: str = ""
 
     @property
     def short(self) -> str:
@@ -157,7 +159,7 @@ class ResultTable:
     """A table of the paper, filled with measured numbers.
 
     Attributes:
-        number: 1 or 2.
+        number: that of the table, see `TABLES`.
         protocol: what its rows share.
         rows: the paper's methods in its order, and others that were asked for.
         further: other methods, overridden ones and other versions, which are compared with the best and never are it.
@@ -200,6 +202,15 @@ class ResultTable:
         if self.measures_quoted:
             return f"Table {self.number} beside published numbers on {self.dataset}: measured here, quoted, difference"
         return f"Quoted for Table {self.number} on {self.dataset}: mAP in percent as published, not measured here"
+
+    @property
+    def blocks(self) -> list[tuple[str, tuple[Row, ...]]]:
+        """The rows block by block, each with its caption: that of the table where there is but one."""
+        names = dict.fromkeys(row.block for row in self.rows)
+        return [
+            (f"{self.title}; {name}" if name else self.title, tuple(row for row in self.rows if row.block == name))
+            for name in names
+        ]
 
     @property
     def every_row(self) -> tuple[Row, ...]:
@@ -314,8 +325,9 @@ class ResultTable:
 def markdown(table: ResultTable) -> str:
     """A Markdown table with its caption and notes, one of further rows, and one of the quoted rows."""
     lines: list[str] = []
+    for title, rows in table.blocks:
+        lines += [f"**{markdown_text(title)}**", "", *_markdown_rows(table, rows), ""]
     if table.rows:
-        lines += [f"**{markdown_text(table.title)}**", "", *_markdown_rows(table, table.rows), ""]
         lines += [f"- {sentence}" for sentence in table.legend("Bold is the best mean")] + [""]
     if table.further:
         lines += [f"**{markdown_text(table.further_title)}**", "", *_markdown_rows(table, table.further), ""]
@@ -336,8 +348,10 @@ def latex(table: ResultTable) -> str:
     lines += [rf"\caption{{{latex_text(table.untitled)}}}", rf"\label{{tab:{table.number}-{label}}}"]
     lines += [r"\setlength{\tabcolsep}{3.5pt}", rf"\begin{{tabular}}{{@{{}}l{'r' * len(heads)}@{{}}}}", r"\toprule"]
     lines += ["method & " + " & ".join(heads) + r" \\"]
-    for rows in filter(None, (table.rows, table.further)):
+    for rows in filter(None, (*(rows for _, rows in table.blocks), table.further)):
         lines.append(r"\midrule")
+        if rows[0].block:
+            lines.append(rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{\emph{{{latex_text(rows[0].block)}}}}} \\")
         for row in rows:
             cells = [_latex_cell(row.cells[name]) for name in SCORE_NAMES]
             line = " & ".join([latex_text(row.label), *cells, row.seeds_of])

@@ -20,9 +20,10 @@ def terminal(table: ResultTable, *, width: int = 120) -> Group:
     """For `rich`: the best of each column in bold; standings and experiment ids where there is room for them."""
     parts: list[RenderableType] = []
     notes = table.numbered_notes
+    for title, rows in table.blocks:
+        parts += [*[""] * bool(parts), *_framed(title, _measured(table, rows, width), [])]
     if table.rows:
-        sentences = [*table.legend(), *([] if table.quoted else notes)]
-        parts += _framed(table.title, _measured(table, table.rows, width), sentences)
+        parts += [Text(sentence, style="dim") for sentence in (*table.legend(), *([] if table.quoted else notes))]
     if table.further:
         parts += ["", *_framed(table.further_title, _measured(table, table.further, width), [FURTHER])]
     if table.quoted:

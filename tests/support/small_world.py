@@ -23,7 +23,7 @@ from PIL import Image
 
 METHODS = ("erm", "rs", "db", "db-focal")
 # Of both published tables a part stands for all: what guides name, and the steps from ERM to DB.
-SMALL_TABLES = {1: ("erm", "rs", "ml-gcn", "r-bce", "db"), 2: ("rs", "db-focal")}
+SMALL_TABLES = {1: ("erm", "rs", "ml-gcn", "r-bce", "db"), 2: ("rs", "db-focal"), 3: ("erm", "asl", "rs", "rs-asl")}
 CLASSES = ("cat", "dog", "bird")
 SMALL_SETS = ("digits-mlt", "voc-mlt", "coco-mlt")
 IMAGES = 36
