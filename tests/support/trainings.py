@@ -113,7 +113,9 @@ def make_training(
 ):
     """A training on the tiny set of 18 images, with batches of 6."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
-    method = replace(get_method(name), loss=loss) if loss else get_method(name)
+    method = get_method(name)
+    if loss:
+        method = replace(method, loss=loss, weights=None, adjustment=None, focal=None)
     settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "neck_width": 8, **recipe}
     experiment = replace(tiny_experiment(method, seed=seed, **settings), backbone=backbone, weights_digest="random")
     vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
