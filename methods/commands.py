@@ -39,7 +39,7 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
         return
     if name is None:
         print_tables(_overview(chosen))
-        print_line("mltbench methods NAME shows equation and hyper-parameters; mltbench run --table N runs a table")
+        print_line("mltbench methods NAME shows equations and hyper-parameters")
     else:
         for line in _heading(chosen[0]):
             print_line(line)
