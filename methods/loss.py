@@ -127,8 +127,6 @@ class AlphaFocal(Focal, slot="focal", kind="alpha-focal"):
 class _PartsLoss(nn.Module):
     """What all losses that are made of parts have in common: buffers of their constants, and what labels may be."""
 
-    takes_unknown = True
-
     def __init__(self, statistics: ClassStatistics, parts: Mapping[str, Any], *, counted: bool) -> None:
         super().__init__()
         self.num_classes = statistics.num_classes
