@@ -37,10 +37,10 @@ class Training:
         """Train to the end; return the mean loss of each epoch."""
         return [self.epoch(number)[0] for number in range(self.learner.training["schedule"]["epochs"])]
 
-    def step(self, indices, draws):
+    def step(self, indices, draws, epoch=0):
         """Take a step on images by their indices, augmented by these uniform numbers; return the loss."""
-        features = self.feed.features(indices, self.feed.prepare(draws))
-        return self.learner.step(features, self.feed.data.targets(indices))
+        features, place = self.feed.features(indices, self.feed.prepare(draws)), self.learner.place(epoch, indices)
+        return self.learner.step(features, self.feed.data.targets(indices), *place)
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def test_what_is_asked_twice_is_planned_once(dataset):
 def test_unknown_names_are_refused(dataset):
     with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
         build_plan(dataset, ["erm", "rss"], seeds=[0])
-    with pytest.raises(InputError, match="unknown table '3'; known: 1, 2"):
-        choose_methods([3], [])
+    with pytest.raises(InputError, match="unknown table '4'; known: 1, 2, 3"):
+        choose_methods([4], [])
     with pytest.raises(InputError, match="nothing to run"):
         choose_methods([], [])
 
@@ -156,11 +156,11 @@ def affected(dataset, override):
 @pytest.mark.parametrize(
     ("override", "methods"),
     [
-        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}),
-        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce"}),
+        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric", "db-focal-alpha"}),
+        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce", "db-focal-alpha"}),
         ("method.nu=paper", {"db", "db-focal", "db-symmetric", "nt-bce"}),
-        ("method.gamma=1", {name for name in ALL if "focal" in name}),
-        ("method.cb_beta=.99", {"cb-focal", "rs+cb-focal"}),
+        ("method.gamma=1", {*(name for name in ALL if "focal" in name), "hill", "rs-hill", "splc", "rs-splc"}),
+        ("method.cb_beta=.99", {*(name for name in ALL if "cb-focal" in name), "ldam-drw"}),
         ("method.ldam_margin=.3", {"ldam"}),
         ("method.graph_width=64", {"ml-gcn"}),
         ("method.images_per_visit=1", RESAMPLED),
