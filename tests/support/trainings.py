@@ -109,11 +109,12 @@ def settled(module):
 
 
 def make_training(
-    name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", execution=None, **recipe
-):
-    """A training on the tiny set of 18 images, with batches of 6."""
+    name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", execution=None,
+    parameters=None, **recipe,
+):  # fmt: skip
+    """A training on the tiny set of 18 images, with batches of 6; `parameters` are the method's own where not given."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
-    method = replace(get_method(name), loss=loss) if loss else get_method(name)
+    method = replace(get_method(name), loss=loss) if loss else get_method(name).with_parameters(**parameters or {})
     settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "neck_width": 8, **recipe}
     experiment = replace(tiny_experiment(method, seed=seed, **settings), backbone=backbone, weights_digest="random")
     vectors = hashed_word_vectors(dataset.classes).vectors if method.head.needs_word_vectors else None
