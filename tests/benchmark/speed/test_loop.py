@@ -24,9 +24,9 @@ NO_AUGMENTATION = Augmentation(
 def both(tmp_path):
     """Make both loops for a method on the tiny set, without augmentation."""
 
-    def make(method_name, **settings):
-        dataset = tiny_dataset()
-        experiment = tiny_experiment(get_method(method_name), seed=3, **{"augmentation": NO_AUGMENTATION} | settings)
+    def make(method_name, parameters=None, **settings):
+        dataset, method = tiny_dataset(), get_method(method_name).with_parameters(**parameters or {})
+        experiment = tiny_experiment(method, seed=3, **{"augmentation": NO_AUGMENTATION} | settings)
         paths = write_images(dataset.split("train").images, tmp_path)
         return PlainLoop(experiment, dataset, paths, device="cpu"), Training(experiment, dataset)
 
@@ -43,13 +43,15 @@ def test_both_start_from_the_same_network_and_an_epoch_takes_the_same_number_of_
     assert len(plain.losses) == ours.learner.steps
 
 
+# From the second epoch on SPLC corrects, here what is about even already.
 @pytest.mark.parametrize(
-    ("method", "rate"), [("erm", 0.02), ("db-focal", 0.002), ("splc", 0.02), ("map-surrogate", 0.02)]
+    ("method", "rate", "parameters"),
+    [("erm", 0.02, {}), ("db-focal", 0.002, {}), ("splc", 0.02, {"threshold": 0.45}), ("map-surrogate", 0.02, {})],
 )
-def test_steps_of_three_epochs_give_the_same_losses_and_weights(both, method, rate):
+def test_steps_of_three_epochs_give_the_same_losses_and_weights(both, method, rate, parameters):
     """Measured: 1e-6 of the losses. On 18 images training is chaotic: after 60 steps of ERM rounding is 8 %."""
     three = Schedule(epochs=3, decay_after=())
-    plain, ours = both(method, learning_rate=rate, batch_size=6, plain=three, resampled=three)
+    plain, ours = both(method, parameters, learning_rate=rate, batch_size=6, plain=three, resampled=three)
     for epoch in range(3):
         order = torch.from_numpy(ours.feed.sampling.next_epoch())
         for indices, (images, labels, rows) in zip(order.split(6), plain.loader, strict=False):
