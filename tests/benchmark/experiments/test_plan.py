@@ -123,6 +123,7 @@ def test_word_vectors_decide_where_a_head_reads_them_and_there_alone(dataset, tm
     [
         ("erm", 6, 3 * 18), ("erm", 5, 3 * 18), ("erm", 17, 3 * 17), ("erm", 32, 3 * 18),
         ("rs", 6, 5 * 12), ("rs", 16, 5 * 16), ("rs", 15, 5 * 15), ("rs", 5, 5 * 15),
+        ("map-surrogate", 6, 3 * 18), ("map-surrogate", 5, 3 * 15),
     ],
 )  # fmt: skip
 def test_planned_images_are_those_of_whole_batches_in_all_epochs(name, batch_size, images, dataset):
@@ -138,7 +139,7 @@ def test_the_device_decides_the_precision_of_auto_alone(dataset):
     assert changed == {"precision"}
 
 
-@pytest.mark.parametrize(("name", "batch_size"), [("erm", 17), ("rs", 5)])
+@pytest.mark.parametrize(("name", "batch_size"), [("erm", 17), ("rs", 5), ("map-surrogate", 5)])
 def test_planned_images_are_those_that_training_takes(name, batch_size):
     training, schedule = make_training(name, batch_size=batch_size, image_size=16), Schedule(epochs=2, decay_after=())
     recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=batch_size)
