@@ -10,7 +10,8 @@ import pytest
 SLOW = """
     benchmark/commands/test_command_line benchmark/commands/test_command_line_errors benchmark/commands/test_runs
     benchmark/executors/test_executors benchmark/networks/test_backbones benchmark/networks/test_weight_files
-    benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_resume benchmark/speed/test_bench
+    benchmark/runs/test_cohort benchmark/runs/test_crashes benchmark/runs/test_losses_that_remember
+    benchmark/runs/test_resume benchmark/speed/test_bench
     benchmark/speed/test_estimate benchmark/speed/test_gpu_check benchmark/speed/test_loop
     benchmark/tracking/test_deleted_in_mlflow benchmark/tracking/test_moved_results benchmark/tracking/test_store
     benchmark/tracking/test_upload benchmark/training/test_fast_path benchmark/training/test_pretended_cuda

@@ -57,7 +57,7 @@ def paper_cohort(experiment: Experiment, *, presets: str) -> list[Experiment]:
 
     `presets` names the dataset whose hyper-parameters the methods take.
     """
-    names, own = dict.fromkeys(name for table in TABLES.values() for name in table), experiment.method
+    names, own = dict.fromkeys([*TABLES[1], *TABLES[2]]), experiment.method
     methods = [get_method(name, dataset=presets) for name in names]
     same = [method for method in methods if (method.sampler, method.schedule) == (own.sampler, own.schedule)]
     return [replace(experiment, method=method) for method in same]

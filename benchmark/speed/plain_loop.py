@@ -134,7 +134,7 @@ class PlainLoop:
         word_vectors: NDArray[np.float32] | None = None,
         weights: Path | None = None,
     ) -> None:
-        self.training, self.device = dict(experiment.training), torch.device(device)
+        self.training, self.device, self.images = dict(experiment.training), torch.device(device), len(paths)
         method, labels, size = experiment.method, dataset.split("train").labels, self.training["batch_size"]
         augmentation = Augmentation(**self.training["augmentation"])
         transform = plain_transform(augmentation, experiment.input_format, size=self.training["image_size"])
@@ -165,7 +165,8 @@ class PlainLoop:
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(len(self.losses), epoch, self.training)
             epochs, step = self.training["schedule"]["epochs"], len(self.losses)
-            context = Context(epoch=epoch, epochs=epochs, step=step, indices=rows.to(self.device))
+            rows = rows.to(self.device)
+            context = Context(epoch=epoch, epochs=epochs, step=step, indices=rows, images=self.images)
             self.losses.append(self.train_step(images, labels, context))
             yield len(images)
 

@@ -96,7 +96,7 @@ class Learner:
         context: tuple[Context, ...] = ()
         if place:
             indices, epoch, step = place
-            epochs, images = self.training["schedule"]["epochs"], len(self.dataset.labels("train"))
+            epochs, images = self.training["schedule"]["epochs"], self.dataset.statistics.num_images
             context = (Context(epoch=epoch, epochs=epochs, step=step, indices=indices, images=images),)
         loss: Tensor = self.loss(logits, targets, *context)
         return loss

@@ -112,7 +112,7 @@ class WatchedLearner(Learner):
     def __init__(self, experiment, *more, **named):
         super().__init__(experiment, *more, **named)
         self.seed, self.epochs = experiment.seed, self.training["schedule"]["epochs"]
-        self.draws_classes = experiment.method.sampler.kind == "class-aware"
+        self.sampler, self.schedule = experiment.method.sampler.kind, experiment.method.schedule
         self.made[experiment.method.name, experiment.seed, self.epochs] = self
         self.began = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.shown, self.dropped, self.rates = [], [], []
@@ -209,8 +209,13 @@ def marks(per_class):
     return [np.nanmean(per_class), *(np.nanmean([per_class[c] for c in GROUPS[group]]) for group in GROUPS)]
 
 
+# What a visit to a class takes: so many images with it, or with it and without it, until an epoch has its draws. An
+# epoch of class-aware sampling has a quarter as many as the largest class has images, for each class.
+VISITS = {"class-aware": ((1,), 3, 104 * 6 // 4), "positives-and-negatives": ((1, 0), 2, 131)}
+
+
 @cache
-def expected_batches(seed, epochs, *, draws_classes):
+def expected_batches(seed, epochs, sampler):
     """Training images of each batch by number, with the numbers that augment them, from streams by their names."""
     sampling = np.random.Generator(np.random.PCG64(stream(seed, "sampling")))
     augmentation = torch.Generator().manual_seed(stream(seed, "augmentation"))
@@ -221,18 +226,15 @@ def expected_batches(seed, epochs, *, draws_classes):
             sampling.shuffle(items)
             yield from items.tolist()
 
-    def visits():
-        images = [endless(np.flatnonzero(column == 1)) for column in split_of("train").labels.T]
-        for c in endless(np.arange(len(CLASSES))):
-            yield from islice(images[c], 3)
-
-    # An epoch of class-aware sampling has a quarter as many draws as the largest class has images, for each class.
-    visited, length = visits(), 104 * 6 // 4 if draws_classes else 131
+    sides, each, length = VISITS.get(sampler, ((), 0, 131))
+    images = [[endless(np.flatnonzero(column == side)) for side in sides] for column in split_of("train").labels.T]
+    classes = endless(np.arange(len(CLASSES)))
     for _ in range(epochs):
-        order = list(islice(visited, length)) if draws_classes else sampling.permutation(length).tolist()
+        visits = (row for c in classes for side in images[c] for row in islice(side, each))
+        order = list(islice(visits, length)) if sides else sampling.permutation(length).tolist()
         draws = torch.rand(length, 16, generator=augmentation)
-        # The last batch, of 3 images, is one; that of 28 draws of classes is left out.
-        starts = range(0, 128 if draws_classes else length, BATCH)
+        # The last batch, of 3 images, is one; that of 28 or 3 draws of classes is left out.
+        starts = range(0, 128 if sides else length, BATCH)
         batches += [(order[start : start + BATCH], draws[start : start + BATCH]) for start in starts]
     return batches
 
@@ -250,8 +252,8 @@ def test_learners_see_images_of_the_training_split_in_the_order_and_with_the_cro
     split, augmentation = split_of("train"), Augmentation()
     labels = torch.from_numpy(split.labels).view(torch.int8).float()
     for (method, *_), learner in world.learners.items():
-        expected = expected_batches(learner.seed, learner.epochs, draws_classes=learner.draws_classes)
-        assert len(learner.shown) == len(expected) == learner.epochs * (4 if learner.draws_classes else 5)
+        expected = expected_batches(learner.seed, learner.epochs, learner.sampler)
+        assert len(learner.shown) == len(expected) == learner.epochs * (4 if learner.sampler in VISITS else 5)
         for (features, targets), (rows, draws) in zip(learner.shown, expected, strict=True):
             assert torch.equal(targets, labels[rows])
             if method in ("erm", "rs"):
@@ -317,8 +319,10 @@ def test_losses_and_heads_know_the_training_split_alone(world):
 
 def test_learning_rates_follow_the_schedule_of_the_method(world):
     for (method, *_), learner in world.learners.items():
-        # Warm-up from a third of .1 in 5 steps. Of 5 steps a plain epoch is; a decay follows. Others have 4, and none.
-        rates = [0.1 * (1 + 2 * 3 / 5) / 3, 0.1] if learner.draws_classes else [0.1 * (1 + 2 * 4 / 5) / 3, 0.01]
+        # Warm-up from a third of .1 in 5 steps; an epoch that visits classes has 4 of them, others 5. The decay after
+        # the first epoch is of the plain schedule alone.
+        last = 3 if learner.sampler in VISITS else 4
+        rates = [0.1 * (1 + 2 * last / 5) / 3, 0.01 if learner.schedule == "plain" else 0.1]
         assert learner.rates == pytest.approx(rates[: learner.epochs]), method
 
 

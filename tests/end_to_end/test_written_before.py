@@ -12,6 +12,7 @@ from pathlib import Path
 
 import frozen_truth
 import pytest
+from mltbench.studies.tuning import definition
 from plans import TINY
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -64,11 +65,16 @@ def test_a_store_with_parent_runs_is_listed_and_reported(before, call):
     assert "48.1" in (before / "report" / "index.html").read_text()
 
 
-def test_a_study_in_a_journal_file_is_shown_and_continued(before, call):
+def test_a_study_in_a_journal_file_is_shown_and_continued(before, call, monkeypatch):
     status, shown, errors = call("study", "show", "tune-tiny", "--out", before)
     assert status == 0, errors
     assert [score in shown for score in ("44.75", "43.70", "43.91")] == [True] * 3
-    status, printed, errors = call("study", "tune", "--method", "erm", "--trials", 4, *SAME, "--out", before)
+    more = ["study", "tune", "--method", "erm", "--trials", 4, *SAME, "--out", before]
+    status, _, errors = call(*more)
+    assert (status, "learning_rate.low was 0.04, now is 0.01" in errors) == (2, True)
+    # A study has one range to the end: that of now begins lower.
+    monkeypatch.setattr(definition, "LOWEST_RATE", 1 / 5)
+    status, printed, errors = call(*more)
     assert status == 0, errors
     assert [line.split()[3] for line in printed.splitlines() if line.startswith("done")] == ["3"]
     (study,) = frozen_truth.studies(before).values()

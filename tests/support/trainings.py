@@ -37,10 +37,10 @@ class Training:
         """Train to the end; return the mean loss of each epoch."""
         return [self.epoch(number)[0] for number in range(self.learner.training["schedule"]["epochs"])]
 
-    def step(self, indices, draws):
+    def step(self, indices, draws, epoch=0):
         """Take a step on images by their indices, augmented by these uniform numbers; return the loss."""
-        features = self.feed.features(indices, self.feed.prepare(draws))
-        return self.learner.step(features, self.feed.data.targets(indices))
+        features, place = self.feed.features(indices, self.feed.prepare(draws)), self.learner.place(epoch, indices)
+        return self.learner.step(features, self.feed.data.targets(indices), *place)
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,12 @@ def settled(module):
 
 
 def make_training(
-    name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", execution=None, **recipe
-):
-    """A training on the tiny set of 18 images, with batches of 6."""
+    name="erm", *, epochs=2, decay_after=(), seed=0, loss=None, backbone="digits-resnet", execution=None,
+    parameters=None, **recipe,
+):  # fmt: skip
+    """A training on the tiny set of 18 images, with batches of 6; `parameters` are the method's own where not given."""
     dataset, schedule = tiny_dataset(), Schedule(epochs=epochs, decay_after=decay_after)
-    method = get_method(name)
+    method = get_method(name).with_parameters(**parameters or {})
     if loss:
         method = replace(method, loss=loss, weights=None, adjustment=None, focal=None)
     settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "neck_width": 8, **recipe}

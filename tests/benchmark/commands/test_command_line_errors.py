@@ -44,7 +44,7 @@ def _bad_files(own_folder, tmp_path, own_registrations, monkeypatch):
         ("runs show abc --out nowhere", ["nowhere"]),
         ("runs delete abc --yes --out nowhere", ["nowhere"]),
         ("report --out nowhere", ["nowhere", "mltbench run", "--out"]),
-        ("report --table 3", ["table '3'", "known: 1, 2"]),
+        ("report --table 4", ["table '4'", "known: 1, 2, 3"]),
         ("rnu", ["'rnu'", "did you mean 'run'", "leaderboard"]),
         ("study tuen", ["'tuen'", "did you mean 'tune'", "worker"]),
         ("run --methd erm", ["--methd", "Did you mean", "--method"]),

@@ -87,10 +87,12 @@ OTHER_PARTS = {
     "sampler": InstanceBalanced(), "weights": None, "adjustment": None, "focal": None, "loss": Mine(None),
     "head": LabelGraph(), "schedule": "plain",
 }  # fmt: skip
+# A loss of your own has nothing beside it.
+ALONE = {"loss": {"weights": None, "adjustment": None, "focal": None}}
 CHANGES = [
     {"dataset_digest": "ba" * 32},
     *({"method": METHOD.with_parameters(**{name: other})} for name, other in OTHER_PARAMETERS.items()),
-    *({"method": replace(METHOD, **{slot: other})} for slot, other in OTHER_PARTS.items()),
+    *({"method": replace(METHOD, **ALONE.get(slot, {}), **{slot: other})} for slot, other in OTHER_PARTS.items()),
     *({"training": with_leaf(EXPERIMENT.training, path, "other")} for path in leaves(EXPERIMENT.training)),
     {"backbone": "other"},
     {"weights_digest": "dc" * 32},

@@ -84,8 +84,8 @@ def test_what_is_asked_twice_is_planned_once(dataset):
 def test_unknown_names_are_refused(dataset):
     with pytest.raises(InputError, match="unknown method 'rss'; did you mean 'rs'"):
         build_plan(dataset, ["erm", "rss"], seeds=[0])
-    with pytest.raises(InputError, match="unknown table '3'; known: 1, 2"):
-        choose_methods([3], [])
+    with pytest.raises(InputError, match="unknown table '4'; known: 1, 2, 3"):
+        choose_methods([4], [])
     with pytest.raises(InputError, match="nothing to run"):
         choose_methods([], [])
 
@@ -123,6 +123,7 @@ def test_word_vectors_decide_where_a_head_reads_them_and_there_alone(dataset, tm
     [
         ("erm", 6, 3 * 18), ("erm", 5, 3 * 18), ("erm", 17, 3 * 17), ("erm", 32, 3 * 18),
         ("rs", 6, 5 * 12), ("rs", 16, 5 * 16), ("rs", 15, 5 * 15), ("rs", 5, 5 * 15),
+        ("map-surrogate", 6, 3 * 18), ("map-surrogate", 5, 3 * 15),
     ],
 )  # fmt: skip
 def test_planned_images_are_those_of_whole_batches_in_all_epochs(name, batch_size, images, dataset):
@@ -138,7 +139,7 @@ def test_the_device_decides_the_precision_of_auto_alone(dataset):
     assert changed == {"precision"}
 
 
-@pytest.mark.parametrize(("name", "batch_size"), [("erm", 17), ("rs", 5)])
+@pytest.mark.parametrize(("name", "batch_size"), [("erm", 17), ("rs", 5), ("map-surrogate", 5)])
 def test_planned_images_are_those_that_training_takes(name, batch_size):
     training, schedule = make_training(name, batch_size=batch_size, image_size=16), Schedule(epochs=2, decay_after=())
     recipe = replace(RECIPES["digits"], plain=schedule, resampled=schedule, batch_size=batch_size)
@@ -156,11 +157,11 @@ def affected(dataset, override):
 @pytest.mark.parametrize(
     ("override", "methods"),
     [
-        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric"}),
-        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce"}),
+        ("method.mu=.25", {"r-bce", "r-bce-focal", "db", "db-focal", "db-symmetric", "db-focal-alpha"}),
+        ("method.kappa=.1", {"db", "db-focal", "db-symmetric", "nt-bce", "db-focal-alpha"}),
         ("method.nu=paper", {"db", "db-focal", "db-symmetric", "nt-bce"}),
-        ("method.gamma=1", {name for name in ALL if "focal" in name}),
-        ("method.cb_beta=.99", {"cb-focal", "rs+cb-focal"}),
+        ("method.gamma=1", {*(name for name in ALL if "focal" in name), "hill", "rs-hill", "splc", "rs-splc"}),
+        ("method.cb_beta=.99", {*(name for name in ALL if "cb-focal" in name), "ldam-drw"}),
         ("method.ldam_margin=.3", {"ldam"}),
         ("method.graph_width=64", {"ml-gcn"}),
         ("method.images_per_visit=1", RESAMPLED),

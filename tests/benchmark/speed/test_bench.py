@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mltbench.benchmark.speed import loop, metrics, rehearsal, scale
+from mltbench.benchmark.speed import breakdown, loop, metrics, rehearsal, scale
 from mltbench.benchmark.speed.harness import (
     WARM_UP,
     Place,
@@ -32,6 +32,7 @@ from mltbench.benchmark.speed.scale import growth
 from mltbench.benchmark.speed.synthetic import long_tailed_labels
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.catalogue import get_method
+from plans import tiny_plan
 
 CPU = Place(device="cpu", presets="digits-mlt")
 
@@ -244,6 +245,19 @@ def test_the_breakdown_names_every_part_and_its_shares_are_one(measured):
     assert all(value > 0 for value in found["milliseconds"].values())
     # Digits-MLT: 800 images of the largest class x 20 classes / 4 draws in batches of 32, times 8 epochs.
     assert found["steps"] % 8 == 0
+
+
+def test_the_steps_of_a_breakdown_tell_a_loss_which_images_it_has(dataset, store, monkeypatch):
+    """An epoch of the tiny set has two steps of eight images."""
+    monkeypatch.setattr(breakdown, "open_store", lambda folder: store)
+    plan = tiny_plan(["map-surrogate"], overrides=("recipe.plain.epochs=3", "recipe.batch_size=8"))
+    apart, whole = (Training(plan.experiments[0].experiment, tiny_dataset(), Variant(name=""), CPU) for _ in range(2))
+    found = breakdown.break_down(plan, apart.feed, apart.learners[0], steps=1)
+    assert whole.take(0, least=2)[:2] == (16, 2)
+    seen, expected = (each.learners[0].loss.loss_average_all != 0 for each in (apart, whole))
+    assert torch.equal(seen, expected)
+    assert 0 < expected.sum() < expected.numel()
+    assert (found["batch"], found["steps"]) == (8, 3 * 2)
 
 
 def test_metrics_are_those_of_scikit_learn_with_ties(measured, monkeypatch):

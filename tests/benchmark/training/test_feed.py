@@ -100,11 +100,12 @@ def learnt(training, first=0, save_at=None):
         epochs.append((learner.end_epoch(feed), feed.images, feed.epoch, feed.crops.get_state().tolist()))
         feed.end_epoch()
         saved = states_of(training) if save_at == (epoch, "end") else saved
-    tensors = [*learner.network.state_dict().values(), learner.optimiser.momentum[0]]
+    kept = (learner.network, learner.loss)
+    tensors = [*(value for part in kept for value in part.state_dict().values()), learner.optimiser.momentum[0]]
     return epochs, [learner.steps, learner.optimiser.learning_rate, *(value.tolist() for value in tensors)], saved
 
 
-@pytest.mark.parametrize("name", ["erm", "rs"])
+@pytest.mark.parametrize("name", ["erm", "rs", "eql-v2", "map-surrogate"])
 @pytest.mark.parametrize("place", [(0, 1), (1, 0), (1, 1), (1, 3), (1, "end")])
 def test_training_goes_on_from_any_place_with_the_same_bits(name, place):
     recipe = {"warmup_iterations": 5, "learning_rate": 0.05, "batch_size": 3}

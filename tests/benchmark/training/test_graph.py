@@ -8,7 +8,12 @@ from mltbench.benchmark.experiments.recipe import Augmentation
 from mltbench.benchmark.training import graph as graph_module
 from mltbench.benchmark.training.graph import Graphs, NotRepeatableError, without_trace
 from mltbench.benchmark.training.optimisation import FlatSGD
+from mltbench.methods import loss as loss_module
+from mltbench.methods.losses.equalization import EqualizationV2
+from mltbench.methods.losses.map_surrogate import MapSurrogate
+from mltbench.methods.losses.self_paced_correction import SelfPacedCorrection
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from trainings import make_training
 
 
@@ -225,3 +230,55 @@ def test_what_is_captured_is_what_is_done_without_a_graph(fused, which, monkeypa
     assert learner.graphs.offered == feed.graphs.offered == ([2, 2, 1] if fused else [1, 1, 1])
     assert bool(compiled) == fused
     assert not any(compiled)
+
+
+class Replayed:
+    """Stands for graphs: what the first batch of a size does with its tensors is recorded, and done again with others.
+
+    As in a graph, what Python was asked while recording has its answer of then for good.
+    """
+
+    def __init__(self):
+        self.by_size = {}
+
+    def __call__(self, functions, inputs, trace_free):
+        size = len(inputs[0])
+        if size not in self.by_size:
+            (function,), own = functions(size), [tensor.clone() for tensor in inputs]
+            for work in (function, make_fx(function)):
+                with trace_free():
+                    made = work(*own)
+            self.by_size[size] = own, made
+        own, replay = self.by_size[size]
+        for tensor, given in zip(own, inputs, strict=True):
+            tensor.copy_(given)
+        with torch.no_grad():
+            return replay(*own)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"loss": EqualizationV2()},
+        {"loss": MapSurrogate()},
+        {"loss": SelfPacedCorrection(threshold=0.45, correct_from=1 / 3)},
+        {"name": "ldam-drw", "parameters": {"deferred_until": 2 / 3}},
+    ],
+    ids=["eql-v2", "map-surrogate", "splc", "ldam-drw"],
+)
+def test_what_a_loss_remembers_and_is_told_is_read_anew_at_every_replay(method, monkeypatch):
+    """In three epochs, of which the later ones differ, by graphs of the first one's batches, of 5 and of 3 images."""
+    # On the CPU alone a loss looks at its labels.
+    monkeypatch.setattr(loss_module, "kinds_of", lambda labels: None)
+    # Off CUDA the learning rate is no tensor: it is one for all steps.
+    settings = {"epochs": 3, "batch_size": 5, "image_size": 16, "warmup_iterations": 0, **method}
+    plain, graphed = make_training(**settings), make_training(**settings)
+    graphed.learner.graphs, losses = Replayed(), []
+    for training in (plain, graphed):
+        torch.manual_seed(0)
+        losses.append(training.all_epochs())
+    assert losses[0] == losses[1]
+    assert set(graphed.learner.graphs.by_size) == {5, 3}
+    for part in ("network", "loss"):
+        expected, found = (getattr(training.learner, part).state_dict() for training in (plain, graphed))
+        assert all(torch.equal(value, found[name]) for name, value in expected.items()), part

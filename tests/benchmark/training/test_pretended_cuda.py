@@ -11,9 +11,10 @@ from mltbench.benchmark.training import feed as feed_module
 from mltbench.benchmark.training import learner as learner_module
 from mltbench.benchmark.training import optimisation
 from mltbench.benchmark.training.augmentation import Normalisation, _permutations
-from mltbench.benchmark.training.check import tiny_experiment
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.training.execution import Execution
-from mltbench.methods.catalogue import get_method, list_methods
+from mltbench.methods.catalogue import CATALOGUE, create_loss, get_method, list_methods
+from mltbench.methods.context import Context
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from trainings import OwnLoss, make_training
@@ -154,6 +155,18 @@ def test_a_method_steps_and_scores_on_the_device_alone(method, precision, place,
     assert_all_learn([alone], batches(first, precision, place))
     logits = alone.logits("test")
     assert (logits.device.type, logits.shape, logits.dtype) == ("cuda", (18, 6), torch.float32)
+
+
+@each_precision
+@pytest.mark.parametrize("method", CATALOGUE, ids=attrgetter("name"))
+def test_a_loss_alone_needs_no_host_whatever_its_labels_are(method, precision):
+    """In a loop of one's own, where labels may be of any type, soft and unknown, and epochs are counted in Python."""
+    loss = create_loss(method.name, tiny_dataset().statistics, dataset="voc-mlt").to("cuda")
+    logits, rows = torch.randn(5, 6, device="cuda", dtype=getattr(torch, precision)), torch.arange(5, device="cuda")
+    beside = [Context(epoch=3, epochs=4, indices=rows)] if loss.takes_context else []
+    for dtype in (torch.uint8, torch.int64, torch.float32):
+        value = loss(logits, torch.ones(5, 6, device="cuda", dtype=dtype), *beside)
+        assert (value.device.type, value.dtype, value.shape) == ("cuda", torch.float32, ())
 
 
 @each_place

@@ -36,7 +36,7 @@ from mltbench.studies.tuning.definition import (
 )
 
 OPTIONS = {"objective": "total", "sampler": "tpe", "seeds_per_trial": 1, "parameters": (), "prune": True}
-RATE = {"recipe.learning_rate": Interval(low=0.04, high=1.0, scale="log", paper=0.02)}
+RATE = {"recipe.learning_rate": Interval(low=0.01, high=1.0, scale="log", paper=0.02)}
 DECAY = {"recipe.weight_decay": Interval(low=1e-5, high=1e-2, scale="log")}
 
 
@@ -106,11 +106,11 @@ def test_named_parameters_alone_are_searched_others_are_held(setting):
     # A method has no use for another's setting.
     assert (first.fixed, second.fixed) == (own.overrides[:1], own.overrides)
     assert (second.defaults["method.mu"], second.defaults["method.negative_scale"]) == (0.5, 3)
-    # A fifth to five times the recipe's rate, with four digits.
+    # A twentieth to five times the recipe's rate, with four digits.
     rate = second.space["recipe.learning_rate"]
-    assert (rate.low, rate.high, second.defaults["recipe.learning_rate"]) == (0.02, 0.5, 0.1)
+    assert (rate.low, rate.high, second.defaults["recipe.learning_rate"]) == (0.005, 0.5, 0.1)
     third = tune(replace(setting, overrides=("recipe.learning_rate=0.123456",))).arms[0].space["recipe.learning_rate"]
-    assert (third.low, third.high) == (0.02469, 0.6173)
+    assert (third.low, third.high) == (0.006173, 0.6173)
     with pytest.raises(InputError, match=r"the default recipe\.weight_decay=0\.1 lies outside of what is searched"):
         tune(replace(setting, overrides=("recipe.weight_decay=0.1",)))
     with pytest.raises(InputError, match=r"erm has none of method\.mu: there is nothing to search"):
