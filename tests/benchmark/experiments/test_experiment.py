@@ -118,7 +118,7 @@ def test_no_field_is_forgotten_above():
     """A new field of an experiment, or of what it is made of, is either a label or changes the id."""
     assert {name for change in CHANGES for name in change} == names(Experiment, "dataset")
     assert set(OTHER_PARAMETERS) == set(METHOD.parameters)
-    assert set(OTHER_PARTS) == names(Method, "name", "title", "summary", "reference")
+    assert set(OTHER_PARTS) == names(Method, "name", "title", "summary", "reference", "recipes")
     assert set(OTHER_INPUTS) == names(InputFormat)
     training = EXPERIMENT.training
     assert set(training) == names(Recipe, "plain", "resampled") | {"schedule"}

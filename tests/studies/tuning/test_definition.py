@@ -152,7 +152,7 @@ def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp
     monkeypatch.setattr(module, "build_plan", lambda dataset, methods, **more: given.update(more) or build_plan(
         dataset, methods, seeds=more["seeds"], recipe=more["recipe"]
     ))  # fmt: skip
-    own = replace(setting, recipe="digits", backbone=BackboneChoice(backbone="resnet50"))
+    own = replace(setting, recipe="digits", backbone=BackboneChoice(backbone="resnet50"), values="coco-mlt")
     own = replace(
         own, settings=replace(own.settings, execution=Execution(device="cuda:1"), word_vectors=Path("vectors"))
     )
@@ -165,13 +165,14 @@ def test_the_settings_of_a_study_reach_its_experiments(setting, monkeypatch, tmp
     assert opened == [("a variant", own.settings.data_root), ("tiny", own.settings.data_root)]
     assert given == {
         "seeds": [5], "recipe": "digits", "backbone": own.backbone, "overrides": ["method.mu=1"],
-        "device_type": "cuda", "word_vectors": Path("vectors"),
+        "values": "coco-mlt", "device_type": "cuda", "word_vectors": Path("vectors"),
     }  # fmt: skip
     setting.experiments(["erm"], overrides=[], seeds=[5])
     assert (given["recipe"], given["device_type"]) == ("digits-smoke", "cpu")
-    study = replace(tune(replace(setting, recipe="digits")), weights={"backbone": "resnet50", "weights": "random"})
+    study = tune(replace(setting, recipe="digits", values="coco-mlt"))
+    study = replace(study, weights={"backbone": "resnet50", "weights": "random"})
     study.experiments(study.arms[0], {"method.mu": 0.2}, setting.settings)
-    assert (given["recipe"], given["seeds"]) == ("digits", (1000,))
+    assert (given["recipe"], given["seeds"], given["values"]) == ("digits", (1000,), "coco-mlt")
     assert given["backbone"] == BackboneChoice(backbone="resnet50", weights="random")
 
 
@@ -197,6 +198,7 @@ def test_a_definition_is_the_same_after_a_way_through_json(setting):
 CHANGED = {
     "name": "u", "dataset": "other", "recipe": "paper", "backbone": "resnet50", "weights_digest": "x",
     "numerics_version": 2, "objective": "tail", "sampler": "grid", "sampler_seed": 1, "prune": False,
+    "defaults_of": "voc-mlt",
     "seeds": (1000,), "arms": (made_up_arm("erm"), made_up_arm()),
 }  # fmt: skip
 CHANGED_ARM = {
