@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import require_known
 from ..terminal import Json, print_json, print_line, print_tables, table_of
@@ -42,7 +43,7 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
         print_line("mltbench methods NAME shows equations and hyper-parameters")
     else:
         for line in _heading(chosen[0]):
-            print_line(line)
+            console().print(Text(line))
         print_tables([_parameters(chosen[0], dataset)])
 
 

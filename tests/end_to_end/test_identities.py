@@ -448,6 +448,6 @@ def test_ids_on_digits_smoke_are_those_recorded():
     # Digests are known without an image, and how many images there are is no part of an id.
     openers, labels = dict.fromkeys(DIGESTS), {"train": lambda: np.ones((2, 20), dtype=np.uint8)}
     digits = Dataset(name="digits-mlt", classes=DIGITS, digests=DIGESTS, openers=openers, label_openers=labels)
-    plan = build_plan(digits, [one.name for one in CATALOGUE], seeds=[0, 1], recipe="digits-smoke")
+    plan = build_plan(digits, [one.name for one in CATALOGUE], seeds=[0, 1], recipe="digits-smoke", values="voc-mlt")
     now = {(e.method.name, e.seed): (e.id, e.configuration_id) for e in (one.experiment for one in plan.experiments)}
     assert now == recorded
