@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import require_known
-from ..terminal import Json, print_json, print_line, print_tables, table_of
+from ..terminal import Json, console, print_json, print_line, print_tables, table_of
 from .catalogue import DEFAULT_VALUES, PAPER_VALUES, TABLES, VALUES, get_method, list_methods
 from .method import Method
 
