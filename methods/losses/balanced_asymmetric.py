@@ -71,6 +71,7 @@ class BalancedAsymmetric(Part, slot="loss", kind="bal"):
         q = (scaled.neg().sigmoid() + self.clip).clamp(max=1)
         target = (1 - self.smoothing) * labels + self.smoothing / labels.shape[1]
         weights: Tensor = 1 + buffers["class_weights"]
-        logs = target * weights * p.clamp(min=FLOOR).log() + absent * q.clamp(min=FLOOR).log()
+        # No logit is above the largest, and hence no q below sigmoid(-1): it needs no floor.
+        logs = target * weights * p.clamp(min=FLOOR).log() + absent * q.log()
         base = (1 - p * target - q * absent).clamp(min=SMALLEST)
         return -logs * base ** (self.gamma_positive * target + self.gamma_negative * absent)

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
+from mltbench.methods.adjustments import LabelMargin
 from mltbench.methods.catalogue import TABLES, register_method
+from mltbench.methods.loss import Focal
+from mltbench.methods.losses.asymmetric import AsymmetricLoss
+from mltbench.methods.losses.zlpr import Zlpr
 from mltbench.methods.method import METHODS, Method
 from mltbench.methods.part import PARTS, Part
+from mltbench.methods.weights import Prevalence
 from mltbench.registry import NamedEntries
 
 # Tables 1 and 2, and the ablations: how a row is printed, and what it has besides every image once and a linear layer.
@@ -227,6 +232,20 @@ def test_a_method_is_registered_once(own_registrations):
     for taken in (method, get_method("db")):
         with pytest.raises(InputError, match=f"method '{taken.name}' is registered already; choose another name"):
             register_method(taken)
+
+
+@pytest.mark.parametrize(
+    ("parts", "beside"),
+    [
+        ({"loss": AsymmetricLoss(), "focal": Focal()}, "the loss asl cannot be combined with Focal("),
+        ({"loss": Zlpr(), "focal": Focal()}, "the loss zlpr cannot be combined with Focal("),
+        ({"loss": Zlpr(), "weights": Prevalence()}, "the loss zlpr cannot be combined with Prevalence("),
+        ({"loss": Zlpr(), "adjustment": LabelMargin()}, "the loss zlpr cannot be combined with LabelMargin("),
+    ],
+)
+def test_parts_that_a_loss_does_not_go_with_are_refused(parts, beside):
+    with pytest.raises(InputError, match=re.escape(f"own: {beside}")):
+        Method(name="own", title="", summary="", reference="", **parts)
 
 
 def test_a_part_registers_itself_and_its_kind_is_taken_once(monkeypatch):

@@ -34,11 +34,12 @@ def labels_of(kind):
 
 
 def far_out(labels):
-    """Logits that are right, wrong, of both signs by turns, one far out beside small ones, and all the same."""
+    """Logits that are right, wrong, of both signs by turns, one or all but one far out, and all the same."""
     signs, cells = 2.0 * labels - 1, torch.arange(labels.numel()).reshape(labels.shape)
     for size in (30, 100):
         yield from (size * signs, -size * signs, size * torch.where(cells % 3 == 0, 1.0, -1.0))
         yield torch.where(cells == 5, float(size), 0.1 * signs)
+        yield torch.where(cells == 5, 0.1, -float(size))
     yield from (torch.full(labels.shape, size) for size in (100.0, -100.0, 1e-3))
 
 
