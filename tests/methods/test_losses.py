@@ -128,10 +128,22 @@ def test_effective_numbers_are_rounded_as_published(small_statistics):
     assert effective_number_weights(np.array([1, 6]), cb_beta=0).tolist() == [1, 1]
 
 
+def test_weights_by_image_keep_the_published_rounding_and_others_have_sum_of_classes(small_statistics):
+    published = effective_number_weights(small_statistics.counts, cb_beta=0.999)
+    kept = build("cb-focal", small_statistics, cb_beta=0.999).get_buffer("weights_class_weights")
+    assert torch.equal(kept, torch.from_numpy(published))
+    kept = build("cb-focal-sum", small_statistics).get_buffer("weights_class_weights")
+    assert kept.sum().item() == pytest.approx(4, rel=1e-6)
+
+
 def test_a_class_in_every_image_has_no_bias():
     statistics = ClassStatistics.from_labels([[1, 0], [1, 1], [1, 0]])
     with pytest.raises(InputError, match=r"class 0 is in all 3 training images.*kappa=0"):
         build("db", statistics)
+    with pytest.raises(InputError, match=r"class 0 is in all 3 training images: .*set tau=0"):
+        build("logit-adjusted", statistics)
+    with pytest.raises(InputError, match=r"class 0 is in all 2 training images where it is known: "):
+        build("logit-adjusted", ClassStatistics.from_labels([[1, 0], [1, 1], [-1, 0]]))
     assert build("db", statistics, kappa=0)(torch.zeros(1, 2), torch.tensor([[1, 0]])).isfinite()
 
 
@@ -150,6 +162,8 @@ def test_a_class_in_every_image_has_no_bias():
         (torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 4), r"floating; got torch.int64.*loss\(logits, labels\)"),
         (torch.zeros(0, 4), torch.zeros(0, 4), "the batch is empty"),
         (torch.zeros(2, 4), torch.zeros(2), r"got \(2, 4\) and \(2,\)\. .*one_hot\(labels, 4\)"),
+        (torch.zeros(2, 4), torch.zeros(3), r"got \(2, 4\) and \(3,\)$"),
+        (np.zeros((1, 4)), torch.zeros(1, 4), "got ndarray and Tensor"),
         (torch.zeros(()), torch.zeros(()), r"got \(\) and \(\)"),
         (torch.zeros(1, 4), np.zeros((1, 4)), "got Tensor and ndarray.*as_tensor"),
         (torch.zeros(2, 4), torch.zeros(1, 4), r"got \(2, 4\) and \(1, 4\)"),

@@ -177,6 +177,10 @@ def test_losses_of_whole_images_and_batches_refuse_soft_labels_and_are_named(nam
     logits, labels = incomplete_batch(0)
     with pytest.raises(InputError, match=rf"^{part}\(.*asks which labels an image has.*mix the losses"):
         build(name)(logits, torch.where(labels == -1, -1.0, 0.9 * labels), CONTEXT)
+    # One is enough.
+    labels[0, 0] = 0.5
+    with pytest.raises(InputError, match=part):
+        build(name)(logits, labels, CONTEXT)
 
 
 def test_effective_numbers_by_class_take_soft_labels():
