@@ -155,8 +155,7 @@ class LabelMargin(Part, slot="adjustment", kind="label-margin"):
 
     def adjust(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> tuple[Tensor, Tensor | float]:
         """Lower the logits of positives by their class margin, s (z - y Delta); the loss scale stays 1."""
-        lowered = logits - labels * constants["margins"]
-        return lowered if self.ldam_scale == 1 else lowered * self.ldam_scale, 1.0
+        return (logits - labels * constants["margins"]) * self.ldam_scale, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,14 +23,14 @@ class Asymmetric(NamedTuple):
     """What losses of this family are made of, each `(N, C)`."""
 
     log_present: Tensor  # log p, floored
-    absent: Tensor  # q = min(1 - p + clip, 1): probability of absence after asymmetric clipping, floored
+    absent: Tensor  # q = min(1 - p + clip, 1): probability of absence after asymmetric clipping
     focus_positive: Tensor  # 1 - p
     focus_negative: Tensor  # 1 - q, not above 0 where p <= clip
 
     @property
     def log_absent(self) -> Tensor:
-        """The logarithm of q."""
-        return self.absent.log()
+        """The logarithm of q, floored."""
+        return self.absent.clamp(min=FLOOR).log()
 
 
 def asymmetric(logits: Tensor, *, clip: float) -> Asymmetric:
@@ -38,7 +38,7 @@ def asymmetric(logits: Tensor, *, clip: float) -> Asymmetric:
     absent = logits.neg().sigmoid()
     return Asymmetric(
         log_present=F.logsigmoid(logits).clamp(min=math.log(FLOOR)),
-        absent=(absent + clip).clamp(min=FLOOR, max=1),
+        absent=(absent + clip).clamp(max=1),
         focus_positive=absent,
         focus_negative=logits.sigmoid() - clip,
     )

@@ -46,4 +46,4 @@ class AsymmetricPolynomialLoss(AsymmetricLoss, slot="loss", kind="apl"):
 
     def negative_polynomial(self, terms: Asymmetric) -> Tensor:
         """-[log q + en q], q floored."""
-        return -(terms.log_absent + self.epsilon_negative * terms.absent)
+        return -(terms.log_absent + self.epsilon_negative * terms.absent.clamp(min=FLOOR))

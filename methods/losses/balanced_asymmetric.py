@@ -49,20 +49,21 @@ class BalancedAsymmetric(Part, slot="loss", kind="bal"):
         return {"class_weights": (statistics.counts.min() / statistics.counts) ** self.class_power}
 
     def value(self, logits: Tensor, present: Tensor, absent: Tensor, **buffers: Any) -> Tensor:
-        """Mean over known cells.
+        """Mean over known cells, 0 without one.
 
         Raises:
             InputError: on the CPU, if no logit is positive.
         """
         known = present + absent
+        anything = (known > 0).any()
         largest = logits.where(known > 0, -torch.inf).amax()
-        if not largest.is_meta and largest.device.type == "cpu" and not torch.compiler.is_compiling() and largest <= 0:
+        if largest.device.type == "cpu" and not torch.compiler.is_compiling() and largest <= 0 and anything:
             raise InputError(
                 f"BAL divides logits by the largest of the batch, which is {largest.item():g}: that would turn the "
                 "order of scores around. It is made for similarities of CLIP; take asl for logits of any sign"
             )
-        cells = self.elements(logits / largest.where(largest > 0, torch.nan), present, **buffers)
-        return (cells * known).sum() / known.sum()
+        cells = self.elements(logits / largest.where((largest > 0) | ~anything, torch.nan), present, **buffers)
+        return (cells * known).sum() / known.sum().clamp(min=1)
 
     def elements(self, scaled: Tensor, labels: Tensor, **buffers: Any) -> Tensor:
         """Loss of each cell `(N, C)` of logits over their largest."""
@@ -70,6 +71,7 @@ class BalancedAsymmetric(Part, slot="loss", kind="bal"):
         q = (scaled.neg().sigmoid() + self.clip).clamp(max=1)
         target = (1 - self.smoothing) * labels + self.smoothing / labels.shape[1]
         weights: Tensor = 1 + buffers["class_weights"]
-        logs = target * weights * p.clamp(min=FLOOR).log() + absent * q.clamp(min=FLOOR).log()
+        # No logit is above the largest, and hence no q below sigmoid(-1): it needs no floor.
+        logs = target * weights * p.clamp(min=FLOOR).log() + absent * q.log()
         base = (1 - p * target - q * absent).clamp(min=SMALLEST)
         return -logs * base ** (self.gamma_positive * target + self.gamma_negative * absent)

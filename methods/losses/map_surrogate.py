@@ -62,16 +62,16 @@ class MapSurrogate(Part, slot="loss", kind="map-surrogate"):
             images = known.sum(dim=0).clamp(min=1)
             now = ((lags * known).sum(dim=1) / images, (lags * present).sum(dim=1) / images)
             kept = [buffers[name][:, rows].T for name in ("average_all", "average_positive")]
+            # An image that is twice in a batch has the values of its last place, on every device.
+            places = torch.arange(len(rows), device=rows.device)
+            last = ((rows[:, None] == rows[None, :]) * places).amax(dim=1)
             both = [
-                ((1 - self.map_decay) * old + self.map_decay * new).where(present > 0, old)
+                ((1 - self.map_decay) * old + self.map_decay * new).where(present > 0, old)[last]
                 for old, new in zip(kept, now, strict=True)
             ]
             if buffers["remember"]:
-                # An image that is twice in a batch leaves its last place's values, on every device.
-                places = torch.arange(len(rows), device=rows.device)
-                last = ((rows[:, None] == rows[None, :]) * places).amax(dim=1)
                 for name, averages in zip(("average_all", "average_positive"), both, strict=True):
-                    buffers[name][:, rows] = averages[last].T
+                    buffers[name][:, rows] = averages.T
             every, positive = (averages[:, None] for averages in both)
             factors: Tensor = (positive - every * present[None, :]) / every.where(present[:, None] > 0, 1) ** 2
         return (factors * lags * known[None, :] * present[:, None]).sum(dim=(0, 1)) / (

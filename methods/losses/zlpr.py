@@ -14,7 +14,7 @@ from .asymmetric import SMALLEST
 
 def log_one_plus_sum(logits: Tensor, weights: Tensor) -> Tensor:
     """log(1 + sum over classes of w e^z) `(N,)` of logits `(N, C)` and weights `(N, C)` in 0..1."""
-    weighted = (logits + weights.clamp(min=SMALLEST).log()).where(weights > 0, -torch.inf)
+    weighted = (logits + weights.clamp(min=SMALLEST).log()).where(weights != 0, -torch.inf)
     return torch.cat([torch.zeros_like(logits[:, :1]), weighted], dim=1).logsumexp(dim=1)
 
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 from mltbench import ClassStatistics, InputError, create_loss, get_method, list_methods
+from mltbench.methods.adjustments import LabelMargin
 from mltbench.methods.catalogue import TABLES, register_method
+from mltbench.methods.loss import Focal
+from mltbench.methods.losses.asymmetric import AsymmetricLoss
+from mltbench.methods.losses.zlpr import Zlpr
 from mltbench.methods.method import METHODS, Method
 from mltbench.methods.part import PARTS, Part
+from mltbench.methods.weights import Prevalence
 from mltbench.registry import NamedEntries
 
 # Tables 1 and 2, and the ablations: how a row is printed, and what it has besides every image once and a linear layer.
@@ -31,6 +36,44 @@ ROWS = {
     "nt-bce": ("NT-BCE", {RS, "negative-tolerant"}),
     "db-symmetric": ("DB-Symmetric", {RS, "rebalanced", "symmetric-tolerant"}),
 }
+# Table 3 beside its anchors: how a row is printed, what it has, and the values that are not its parts' defaults.
+NUMBERS = {"cb_beta": 0.9999, "focal_scale": 1}
+SINCE_2020 = {
+    "focal-alpha": ("Focal-alpha", {"alpha-focal"}, {}),
+    "cb-focal-sum": ("CB-Focal-sum", {"effective-number", "focal"}, {"cb_mode": "sum_w", **NUMBERS}),
+    "cb-focal-positives": ("CB-Focal-positives", {"effective-number", "focal"}, {"cb_mode": "positives", **NUMBERS}),
+    "cb-focal-class": ("CB-Focal-class", {"effective-number", "alpha-focal"},
+                       {"cb_mode": "by_class", "focal_alpha": 0.5, "focal_scale": 10}),
+    "ldam-drw": ("LDAM-DRW", {"largest-margin", "deferred-effective-number"}, {}),
+    "eql-v2": ("EQL v2", {"eql-v2"}, {}),
+    "logit-adjusted": ("Logit-adjusted", {"prior-log-odds"}, {}),
+    "asl": ("ASL", {"asl"}, {}),
+    "hill": ("Hill", {"hill"}, {}),
+    "splc": ("SPLC", {"splc"}, {}),
+    "zlpr": ("ZLPR", {"zlpr"}, {}),
+    "apl": ("APL", {"apl"}, {}),
+    "ral": ("RAL", {"ral"}, {}),
+    "two-way": ("Two-way", {"two-way"}, {}),
+    "weighted-bce": ("Weighted-BCE", {"prevalence"}, {}),
+    "weighted-asl": ("Weighted-ASL", {"prevalence", "asl"}, {"gamma_positive": 1, "focus_gradient": "through"}),
+    "multi-grained": ("Multi-Grained", {"multi-grained"}, {}),
+    "mfm": ("MFM", {"mfm"}, {}),
+    "bal": ("BAL", {"bal"}, {}),
+    "rs-focal-alpha": ("RS-Focal-alpha", {RS, "alpha-focal"}, {}),
+    "rs-asl": ("RS-ASL", {RS, "asl"}, {}),
+    "rs-hill": ("RS-Hill", {RS, "hill"}, {}),
+    "rs-splc": ("RS-SPLC", {RS, "splc"}, {}),
+    "rs-zlpr": ("RS-ZLPR", {RS, "zlpr"}, {}),
+    "rs-apl": ("RS-APL", {RS, "apl"}, {}),
+    "rs-ral": ("RS-RAL", {RS, "ral"}, {}),
+    "rs-two-way": ("RS-Two-way", {RS, "two-way"}, {}),
+    "rs-multi-grained": ("RS-Multi-Grained", {RS, "multi-grained"}, {}),
+    "rs-mfm": ("RS-MFM", {RS, "mfm"}, {}),
+    "rs-bal": ("RS-BAL", {RS, "bal"}, {}),
+    "db-focal-alpha": ("DB-Focal-alpha", {RS, "rebalanced", "negative-tolerant", "alpha-focal"},
+                       {"nu": "paper", "focal_alpha": 0.5}),
+    "map-surrogate": ("mAP-surrogate", {"map-surrogate", "positives-and-negatives"}, {}),
+}  # fmt: skip
 STATISTICS = ClassStatistics.from_counts([90, 10], 95)
 
 
@@ -45,19 +88,46 @@ def test_each_row_of_the_paper_has_its_parts():
         # One truth for the default values, whatever a row says.
         assert all(part == type(part)() for part in method.parts.values())
     assert (listed[0].sampler.kind, listed[0].head.kind) == ("instance-balanced", "linear")
-    assert len({json.dumps(method.as_json()) for method in listed}) == len(ROWS)
+
+
+def test_each_row_since_2020_has_its_parts():
+    listed = list_methods()[len(ROWS) : len(ROWS) + len(SINCE_2020)]
+    assert [method.name for method in listed] == list(SINCE_2020)
+    for method in listed:
+        title, kinds, values = SINCE_2020[method.name]
+        assert method.title == title
+        assert {part.kind for part in method.parts.values()} - {"instance-balanced", "linear"} == kinds
+        assert method.schedule == ("re-sampled" if RS in kinds else "plain")
+        defaults = {name: value for part in method.parts.values() for name, value in type(part)().parameters.items()}
+        assert method.parameters == {**defaults, **values}
+        # What is re-sampled is else the row of the same name, and says so.
+        if method.name.startswith("rs-"):
+            other = get_method(method.name.removeprefix("rs-"))
+            assert (method.reference, method.summary) == (other.reference, f"{other.summary}; re-sampled")
+            assert {**method.as_json(), "sampler": other.sampler.as_json(), "schedule": "plain"} == other.as_json()
+
+
+def test_no_two_rows_are_one_experiment():
+    listed = list_methods()[: len(ROWS) + len(SINCE_2020)]
+    for what in (lambda method: json.dumps(method.as_json()), lambda method: method.title, lambda method: method.name):
+        assert len({what(method) for method in listed}) == len(listed)
 
 
 def test_tables_have_the_papers_rows():
-    assert list(TABLES) == [1, 2]
+    assert list(TABLES) == [1, 2, 3]
     assert TABLES[1] == tuple(ROWS)[:12]
     assert TABLES[2] == ("rs", "rs-focal", "rs+rw-focal", "rs+cb-focal", "r-bce-focal")
+    # Two blocks by sampler, each after its anchors.
+    plain = [name for name, (_, kinds, _) in SINCE_2020.items() if not kinds & {RS, "positives-and-negatives"}]
+    others = [name for name in SINCE_2020 if name not in plain]
+    assert TABLES[3] == ("erm", *plain, "rs", "db-focal", *others)
 
 
 def test_tables_have_the_rows_that_the_paper_prints(shared_folder):
     with (shared_folder / "paper" / "tables.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    for number, names in TABLES.items():
+    for number in (1, 2):
+        names = TABLES[number]
         for dataset in ("voc-mlt", "coco-mlt"):
             printed = [row["method"] for row in rows if (row["table"], row["dataset"]) == (str(number), dataset)]
             assert [get_method(name).title for name in names] == printed
@@ -120,7 +190,11 @@ def test_what_decides_the_numbers_is_in_the_json_and_back():
         ("db", {"alpha": "0.1"}, "alpha='0.1' must be a finite number"),
         ("focal", {"gamma": -1}, "gamma=-1 is out of range"),
         ("cb-focal", {"cb_beta": 1}, "cb_beta=1 is out of range"),
-        ("cb-focal", {"cb_mode": "by_image"}, "cb_mode='by_image' is not a choice; known: 'average_w', 'by_class'"),
+        (
+            "cb-focal",
+            {"cb_mode": "by_image"},
+            "cb_mode='by_image' is not a choice; known: 'average_w', 'by_class', 'sum_w'",
+        ),
         ("ldam", {"ldam_margin": -2}, "ldam_margin=-2 is out of range"),
     ],
 )
@@ -158,6 +232,20 @@ def test_a_method_is_registered_once(own_registrations):
     for taken in (method, get_method("db")):
         with pytest.raises(InputError, match=f"method '{taken.name}' is registered already; choose another name"):
             register_method(taken)
+
+
+@pytest.mark.parametrize(
+    ("parts", "beside"),
+    [
+        ({"loss": AsymmetricLoss(), "focal": Focal()}, "the loss asl cannot be combined with Focal("),
+        ({"loss": Zlpr(), "focal": Focal()}, "the loss zlpr cannot be combined with Focal("),
+        ({"loss": Zlpr(), "weights": Prevalence()}, "the loss zlpr cannot be combined with Prevalence("),
+        ({"loss": Zlpr(), "adjustment": LabelMargin()}, "the loss zlpr cannot be combined with LabelMargin("),
+    ],
+)
+def test_parts_that_a_loss_does_not_go_with_are_refused(parts, beside):
+    with pytest.raises(InputError, match=re.escape(f"own: {beside}")):
+        Method(name="own", title="", summary="", reference="", **parts)
 
 
 def test_a_part_registers_itself_and_its_kind_is_taken_once(monkeypatch):

@@ -6,8 +6,10 @@ import sys
 import pytest
 import torch
 from mltbench import ClassStatistics, InputError, Interval, create_loss, get_method, list_methods, register_loss
+from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.methods.method import Method
 from mltbench.methods.plugins import ModuleLoss
+from trainings import Training
 
 HINGE = '''
 import mltbench
@@ -130,6 +132,45 @@ def test_an_own_loss_declares_its_search_space():
         ModuleLoss.of(Margin, {"margn": Interval(low=0, high=1)})
     with pytest.raises(InputError, match=r"default margin=1.0 lies outside"):
         ModuleLoss.of(Margin, {"margin": Interval(low=2, high=3)})
+
+
+class Recording(torch.nn.Module):
+    """Keeps what it is called with."""
+
+    def __init__(self, statistics):
+        super().__init__()
+        self.given = []
+
+    def forward(self, logits, labels, *context):
+        self.given.append(context)
+        return logits.sigmoid().mean()
+
+
+class Placed(Recording):
+    takes_context = True
+
+
+@pytest.mark.parametrize("loss_class", [Recording, Placed])
+def test_an_own_loss_knows_rows_epoch_and_step_if_it_asks_for_them(loss_class, own_registrations):
+    register_loss("own-recording")(loss_class)
+    dataset = tiny_dataset()
+    training = Training(tiny_experiment(get_method("own-recording")), dataset)
+    expected = []
+    for epoch in range(2):
+        training.feed.begin_epoch(epoch)
+        for batch in training.feed.batches():
+            expected.append((batch.indices.tolist(), epoch, len(expected)))
+            training.learner.learn(batch)
+        training.feed.end_epoch()
+    given = training.learner.loss.given
+    assert len(given) == len(expected) > 2
+    if loss_class is Recording:
+        assert set(given) == {()}
+        return
+    contexts = [context for (context,) in given]
+    assert [(one.indices.tolist(), one.epoch.item(), one.step.item()) for one in contexts] == expected
+    epochs = training.learner.training["schedule"]["epochs"]
+    assert {(one.epochs, one.images) for one in contexts} == {(epochs, len(dataset.labels("train")))}
 
 
 def test_classes_that_cannot_be_registered_are_refused():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from mltbench.datasets.long_tail.statistics import ClassStatistics
-from mltbench.methods.samplers import ClassAware, InstanceBalanced
+from mltbench.methods.samplers import ClassAware, InstanceBalanced, PositivesAndNegatives
 
 
 def single_label_matrix(*sizes):
@@ -98,13 +98,16 @@ def test_instance_balanced_epochs_are_permutations():
     assert all(sorted(epoch.tolist()) == list(range(25)) for epoch in epochs)
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 4
     assert ClassAware.drop_last
+    assert PositivesAndNegatives.drop_last
     assert not InstanceBalanced.drop_last
 
 
-def plain_draws(labels, images, length, epochs, generator):
-    """Epochs of a cycle of classes and a cycle of images for each class, as they are described."""
+def plain_draws(labels, images, length, epochs, generator, sides=(1,)):
+    """Epochs of a cycle of classes and a cycle of images for each side of each class, as they are described."""
     classes, drawn = [], []
-    members, queues = [np.flatnonzero(column == 1).astype(np.int32) for column in labels.T], [[] for _ in labels.T]
+    cells = [(c, side) for c in range(labels.shape[1]) for side in sides]
+    members = {(c, side): np.flatnonzero(labels[:, c] == side).astype(np.int32) for c, side in cells}
+    queues = {cell: [] for cell in cells}
     order = np.arange(labels.shape[1])
     for _ in range(epochs):
         epoch = []
@@ -113,13 +116,14 @@ def plain_draws(labels, images, length, epochs, generator):
                 generator.shuffle(order)
                 classes = order.tolist()
             c = classes.pop(0)
-            for _ in range(images):
-                if len(epoch) == length:
-                    break
-                if not queues[c]:
-                    generator.shuffle(members[c])
-                    queues[c] = members[c].tolist()
-                epoch.append(queues[c].pop(0))
+            for side in sides:
+                for _ in range(images if len(members[c, side]) else 0):
+                    if len(epoch) == length:
+                        break
+                    if not queues[c, side]:
+                        generator.shuffle(members[c, side])
+                        queues[c, side] = members[c, side].tolist()
+                    epoch.append(queues[c, side].pop(0))
         drawn.append(epoch)
     return drawn
 
@@ -135,13 +139,63 @@ def test_draws_are_those_of_plain_cycles(images, fraction, length):
     assert (InstanceBalanced().kind, sampler.kind) == ("instance-balanced", "class-aware")
 
 
+def incomplete_matrix():
+    """Twenty images of four classes: the first is in all of which it is known, and of two images it is not."""
+    labels = (np.random.default_rng(1).random((20, 4)) < [1, 0.5, 0.3, 0.1]).astype(np.uint8)
+    labels[3:5], labels[5, 1:], labels[6] = 255, 255, [1, 0, 0, 1]
+    return labels
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_draws_of_both_sides_are_those_of_plain_cycles(images):
+    labels, sampler = incomplete_matrix(), PositivesAndNegatives(images_per_side=images)
+    assert sampler.epoch_length(labels) == 20
+    expected = plain_draws(labels, images, 20, 12, np.random.default_rng(0), sides=(1, 0))
+    drawn = draw(labels, 12, sampler=sampler)
+    assert [epoch.tolist() for epoch in drawn] == expected
+    assert {epoch.dtype for epoch in drawn} == {np.dtype(np.int64)}
+    # Of images 3 and 4 nothing is known.
+    assert set(np.concatenate(drawn).tolist()) == set(range(20)) - {3, 4}
+
+
+@pytest.mark.parametrize("images", [1, 2, 4])
+def test_as_many_images_with_a_class_are_drawn_as_without_it_until_every_class_was_visited(images):
+    # 32 images in 4 classes, and an epoch is whole visits.
+    labels, sampler = single_label_matrix(16, 8, 6, 2), PositivesAndNegatives(images_per_side=images)
+    (stream,) = [np.concatenate(draw(labels, 60, sampler=sampler))]
+    visits = stream.reshape(-1, 2, images)
+    owners = labels.argmax(axis=1)[visits]
+    visited = owners[:, 0, :1]
+    assert (owners[:, 0] == visited).all()
+    assert (owners[:, 1] != visited).all()
+    assert (np.sort(visited.reshape(-1, 4), axis=1) == np.arange(4)).all()
+    for c, size in enumerate((16, 8, 6, 2)):
+        for side, number in ((0, size), (1, 32 - size)):
+            images_of_side = visits[visited[:, 0] == c, side].reshape(-1)
+            rounds = images_of_side[: len(images_of_side) // number * number].reshape(-1, number)
+            assert len(rounds) > 3
+            assert (np.sort(rounds, axis=1) == np.flatnonzero((labels[:, c] == 1) == (side == 0))).all()
+
+
+def test_images_of_which_nothing_is_known_change_no_draw_of_both_sides():
+    labels, sampler = incomplete_matrix(), PositivesAndNegatives()
+    # A row more that nothing is known of changes the length of an epoch alone.
+    longer = np.vstack([labels, np.full((1, 4), 255, dtype=np.uint8)])
+    one, other = (np.concatenate(draw(some, 30, sampler=sampler)) for some in (labels, longer))
+    # Visits that an epoch's end cuts are not resumed: up to there both are one sequence.
+    assert one[:20].tolist() == other[:20].tolist()
+    # Rows before all others move what is drawn by as many.
+    moved = np.concatenate(draw(np.vstack([np.full((20, 4), 255, dtype=np.uint8), labels]), 1, sampler=sampler))
+    assert moved[:20].tolist() == (one[:20] + 20).tolist()
+
+
 def test_every_image_once_is_a_permutation_of_the_generator_that_was_given():
     generator = np.random.default_rng(0)
     for epoch in draw(single_label_matrix(20, 5), 3, sampler=InstanceBalanced()):
         assert epoch.tolist() == generator.permutation(25).tolist()
 
 
-@pytest.mark.parametrize("sampler", [InstanceBalanced(), ClassAware()])
+@pytest.mark.parametrize("sampler", [InstanceBalanced(), ClassAware(), PositivesAndNegatives()])
 def test_a_stream_continues_from_its_state(sampler):
     labels = single_label_matrix(10, 6, 4, 2)
     stream, other = (sampler.open(labels, np.random.default_rng(seed)) for seed in (0, 1))

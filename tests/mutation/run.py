@@ -42,7 +42,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SURVIVORS, COUNTS = Path(__file__).with_name("survivors.csv"), Path(__file__).with_name("modules.csv")
 # What decides numbers; the fast tests in the folder of the same name under tests/ are to notice.
 ROOMS = {
-    "methods": "adjustments catalogue heads loss method part samplers search_space weights",
+    "methods": """
+        adjustments catalogue context heads loss losses/asymmetric losses/asymmetric_polynomial
+        losses/balanced_asymmetric losses/equalization losses/hill losses/map_surrogate losses/multi_focal_modifier
+        losses/multi_grained losses/robust_asymmetric losses/self_paced_correction losses/two_way losses/zlpr method
+        part samplers search_space weights
+    """,
     "datasets/long_tail": "drawing selection statistics",
     "datasets/importing": "splits",
     "benchmark/training": "augmentation checkpoint evaluation feed generators learner metrics optimisation pretext",
