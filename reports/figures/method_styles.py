@@ -3,6 +3,7 @@
 import zlib
 from typing import Any
 
+from ...methods.catalogue import RESAMPLED_SINCE_2020
 from .style import BLACK, BLUE, COLOURS, DASHES, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
 SOLID, DASHED, DOTTED, DASH_DOTTED, *_ = DASHES
@@ -24,6 +25,33 @@ STYLES: dict[str, tuple[str, str, Any]] = {
     "DB": (VERMILLION, "D", SOLID),
     "DB-Focal": (VERMILLION, "hollow D", DASHED),
     "DB-Symmetric": (VERMILLION, "P", DOTTED),
+    "Focal-alpha": (BLACK, "v", SOLID),
+    "CB-Focal-sum": (SKY, "s", DASHED),
+    "CB-Focal-positives": (SKY, "o", DASHED),
+    "CB-Focal-class": (SKY, "D", DASHED),
+    "LDAM-DRW": (ORANGE, "P", DASHED),
+    "EQL v2": (PURPLE, "s", DASHED),
+    "Logit-adjusted": (BLACK, "D", DASHED),
+    "ASL": (ORANGE, "o", SOLID),
+    "Hill": (GREEN, "o", SOLID),
+    "SPLC": (GREEN, "s", DASHED),
+    "ZLPR": (BLUE, "X", SOLID),
+    "APL": (ORANGE, "s", DASHED),
+    "RAL": (ORANGE, "D", DASH_DOTTED),
+    "Two-way": (BLUE, "P", DASHED),
+    "Weighted-BCE": (GREY, "o", SOLID),
+    "Weighted-ASL": (ORANGE, "v", DOTTED),
+    "Multi-Grained": (PURPLE, "o", SOLID),
+    "MFM": (PURPLE, "D", DASHED),
+    "BAL": (GREY, "X", DOTTED),
+    "DB-Focal-alpha": (VERMILLION, "hollow s", DASH_DOTTED),
+    "mAP-surrogate": (BLUE, "o", DASH_DOTTED),
+}
+# A re-sampled one is the hollow variant.
+STYLES |= {
+    method.title: (STYLES[base][0], f"hollow {STYLES[base][1]}", DASHED)
+    for method in RESAMPLED_SINCE_2020
+    if (base := method.title.removeprefix("RS-")) != method.title
 }
 # Other methods have markers of their own, so that they are never taken for one of these.
 OTHER_MARKERS = ("<", ">", "p", "h", "*", "d", "hollow <", "hollow >", "hollow p", "hollow h", "hollow *", "hollow d")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...benchmark.training.metrics import SCORE_NAMES
-from ...methods.catalogue import TABLES, block_of, get_method, list_methods
+from ...methods.catalogue import BLOCKS, TABLES, block_of, get_method, list_methods
 from ..results.bootstrap import Results, difference_over_images
 from ..results.comparison import SHOWN_OF_VALUE, differing, settings_of
 from ..results.quoted import QuotedRow, quoted_rows
@@ -144,9 +144,10 @@ def runs_of_table(runs: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def repeats(table: ResultTable) -> bool:
-    """Whether all that a table shows stands in one before it, such as the anchors of Table 3 when nothing else ran."""
+    """Whether a table that is not the paper's shows but its anchors, which stand in one before it."""
     before = {name for number, names in TABLES.items() if number < table.number for name in names}
-    return not table.quoted and all(row.method in before for row in table.every_row)
+    own = any(row.method not in before for row in table.every_row)
+    return table.number in BLOCKS and not (own or table.quoted)
 
 
 def _by_row(runs: pd.DataFrame, order: Sequence[str]) -> list[pd.DataFrame]:

