@@ -6,14 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from mltbench import ClassStatistics, Context, InputError, create_loss, get_method, list_methods
+from distinct_losses import LOSSES
+from mltbench import ClassStatistics, Context, InputError, create_loss, get_method
 from mltbench.methods.catalogue import PAPER
 from mltbench.methods.loss import WholeLoss
 
 IMAGES, CLASSES = 6, 4
-NAMES = [method.name for method in list_methods()]
-# Re-sampled rows have the loss of the row of the same name.
-LOSSES = [name for name in NAMES if name.removeprefix("rs-") not in NAMES or not name.startswith("rs-")]
 CONTEXT = Context(epoch=9, epochs=10, indices=torch.arange(IMAGES))
 TRAINING = [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]]
 LABELS = {

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mltbench import ClassStatistics, Context, InputError, create_loss, get_method, list_methods
+from distinct_losses import LOSSES, OF_CELLS
+from mltbench import ClassStatistics, Context, InputError, create_loss, get_method
 from mltbench.methods import loss as loss_module
 from mltbench.methods.catalogue import PAPER
-from mltbench.methods.loss import WholeLoss
 
-CATALOGUE = [method.name for method in list_methods()]
-WHOLE = [method.name for method in list_methods() if isinstance(method.loss, WholeLoss)]
-# Losses that are a mean over cells.
-NAMES = [name for name in CATALOGUE if name not in WHOLE]
 # What refuses soft labels, and the part that does.
 BY_IMAGE = {
     **dict.fromkeys(("cb-focal", "rs+cb-focal", "cb-focal-sum"), "EffectiveNumber"),
@@ -108,7 +104,7 @@ def test_a_loss_is_that_of_the_known_cells_alone(name, seed):
 
 
 @pytest.mark.parametrize("logit", [1e4, math.inf, -math.inf, math.nan])
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", LOSSES)
 def test_what_a_network_says_of_unknown_cells_changes_nothing(name, logit):
     logits, labels = incomplete_batch(0)
     results = []
@@ -118,14 +114,14 @@ def test_what_a_network_says_of_unknown_cells_changes_nothing(name, logit):
         mean.backward()
         assert (z.grad[labels == -1] == 0).all()
         assert (z.grad[labels != -1] != 0).any()
-        if name in NAMES:
+        if name in OF_CELLS:
             assert (loss.elementwise(z, labels, CONTEXT)[labels == -1] == 0).all()
         # What is remembered, too.
         results.append((mean, z.grad, *loss.buffers()))
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_of_which_nothing_is_known_costs_nothing(name):
     loss, z = build(name), torch.randn(IMAGES, CLASSES, dtype=torch.float64, requires_grad=True)
     before = [buffer.clone() for buffer in loss.buffers()]
@@ -152,7 +148,7 @@ def test_gradients_are_those_of_the_loss_with_unknown_and_soft_labels(name):
         assert torch.autograd.gradcheck(lambda z: loss(z, soft), logits)
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - BY_IMAGE.keys()))
+@pytest.mark.parametrize("name", sorted(set(OF_CELLS) - BY_IMAGE.keys()))
 def test_a_soft_label_costs_the_expectation_over_hard_ones(name):
     loss, (logits, labels) = build(name), incomplete_batch(2)
     one, other = labels.clamp(min=0), labels.clamp(min=0).flip(0)
@@ -189,7 +185,7 @@ def test_effective_numbers_by_class_take_soft_labels():
         assert build("cb-focal", cb_mode=mode)(logits, 0.9 * labels.clamp(min=0)).isfinite()
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", LOSSES)
 def test_where_labels_are_not_looked_at_losses_are_the_same(name, monkeypatch):
     # As on a GPU, which is never asked, or while `torch.compile` reads the code.
     logits, labels = incomplete_batch(0)
@@ -206,7 +202,7 @@ def test_where_labels_are_not_looked_at_losses_are_the_same(name, monkeypatch):
     assert all(one.isnan() for one in unchecked[len(checked) :])
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", LOSSES)
 def test_labels_that_were_counted_are_hard_and_unknown_only_if_some_were(name, monkeypatch):
     logits, labels = incomplete_batch(0)
     complete = ClassStatistics.from_labels(np.vstack([np.eye(CLASSES), np.zeros((5, CLASSES))]))
@@ -221,7 +217,7 @@ def test_labels_that_were_counted_are_hard_and_unknown_only_if_some_were(name, m
         assert mean == pytest.approx(expected(logits, given, CONTEXT).item(), rel=1e-14)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_CELLS)
 def test_of_one_known_cell_the_mean_is_its_loss(name):
     loss, logits, labels = build(name), incomplete_batch(0)[0], torch.full((IMAGES, CLASSES), -1)
     labels[2, 3] = 1
