@@ -21,6 +21,10 @@ from .settings import RunSettings
 POLL_SECONDS = 1.0
 # A user who pressed Ctrl-C does not wait for a server.
 BRIEF_PATIENCE_SECONDS = 5.0
+# Settings that every learner applies by itself; batches are the same with any.
+OPTIMISER = (
+    *("learning_rate", "momentum", "weight_decay", "clip_norm", "warmup_iterations", "warmup_ratio", "decay_factor"),
+)
 
 OnEnd = Callable[[PlannedExperiment], None]
 OnWait = Callable[[Sequence[tuple[PlannedExperiment, str]]], None]
@@ -65,10 +69,11 @@ def finished_in_mlflow(plan: Plan, store: Store) -> set[str]:
 
 
 def cohort_key(experiment: Experiment) -> str:
-    """What experiments must agree in to be trained together: all but loss and head."""
+    """What experiments must agree in to be trained together: all but loss, head and optimiser."""
     deciding = experiment.deciding()
     method = deciding.pop("method")
     deciding.pop("word_vectors_digest")
+    deciding["training"] = {key: value for key, value in deciding["training"].items() if key not in OPTIMISER}
     return json.dumps([deciding, method["sampler"], method["schedule"]], sort_keys=True)
 
 

@@ -27,16 +27,17 @@ METHODS = ("erm", "db-focal", "ml-gcn")
 KILLED, TROUBLE = 9, 3
 
 
-def cohort_job(names, folder, *, checkpoint_seconds=0.0, parameters=None, **settings):
+def cohort_job(names, folder, *, checkpoint_seconds=0.0, parameters=None, recipes=None, **settings):
     """Two epochs of two or three steps on the tiny set, validated after each, with a checkpoint after every step.
 
-    `parameters` are hyper-parameters by method where they are not its own.
+    `parameters` are hyper-parameters by method where they are not its own, `recipes` settings of its recipe.
     """
     schedule = Schedule(epochs=2, decay_after=(1,))
     settings = {"plain": schedule, "resampled": schedule, "batch_size": 6, "image_size": 16, "neck_width": 8} | settings
     settings = {"dropout": 0.5, "warmup_iterations": 3} | settings
     own = {name: get_method(name).with_parameters(**(parameters or {}).get(name, {})) for name in names}
-    texts = {name: tiny_experiment(method, **settings).to_json() for name, method in own.items()}
+    of_all = {name: settings | (recipes or {}).get(name, {}) for name in names}
+    texts = {name: tiny_experiment(method, **of_all[name]).to_json() for name, method in own.items()}
     members = tuple(Member(experiment_json=text, folder=str(folder / name)) for name, text in texts.items())
     execution = Execution(evaluate_every=1, checkpoint_seconds=checkpoint_seconds)
     return Job(members=members, data_root="", execution=execution)

@@ -39,22 +39,29 @@ PLAIN = tiny_experiment(get_method("erm"))
 GRAPH = replace(tiny_experiment(get_method("ml-gcn")), word_vectors_digest="ab" * 32)
 
 
-def test_what_agrees_in_all_but_loss_and_head_may_be_trained_together():
+def test_what_agrees_in_all_but_loss_head_and_optimiser_may_be_trained_together():
     resampled = [tiny_experiment(get_method(name)) for name in ("rs", "r-bce", "db", "db-focal")]
     every_image = [tiny_experiment(get_method(name)) for name in ("erm", "focal", "cb-focal")]
     vectors = [GRAPH, replace(GRAPH, word_vectors_digest="cd" * 32), replace(GRAPH, dataset="another name")]
     assert {cohort_key(experiment) for experiment in resampled} == {cohort_key(RESAMPLED)}
     assert {cohort_key(experiment) for experiment in [*every_image, *vectors]} == {cohort_key(PLAIN)}
     assert cohort_key(PLAIN) != cohort_key(RESAMPLED)
+    for name in ("learning_rate", "momentum", "weight_decay", "clip_norm", "warmup_ratio", "decay_factor"):
+        assert cohort_key(replace(PLAIN, training={**PLAIN.training, name: 0.7})) == cohort_key(PLAIN)
+    assert cohort_key(replace(PLAIN, training={**PLAIN.training, "warmup_iterations": 7})) == cohort_key(PLAIN)
     turned = replace(RESAMPLED, training=dict(reversed(RESAMPLED.training.items())))
     assert (turned.id, cohort_key(turned)) == (RESAMPLED.id, cohort_key(RESAMPLED)), "of one id, of one key"
+
+
+# What decides the batches, or the network that has their trunk.
+SHARED = ("batch_size", "image_size", "precision", "neck_width", "dropout")
 
 
 def test_all_else_sets_experiments_apart():
     training, method = RESAMPLED.training, RESAMPLED.method
     others = [
         replace(RESAMPLED, dataset_digest="0" * 64),
-        replace(RESAMPLED, training={**training, "learning_rate": 0.1}),
+        *(replace(RESAMPLED, training={**training, name: 7}) for name in SHARED),
         replace(RESAMPLED, training={**training, "augmentation": {**training["augmentation"], "flip": True}}),
         replace(RESAMPLED, training={**training, "schedule": {"epochs": 2, "decay_after": ()}}),
         replace(RESAMPLED, method=replace(method, sampler=ClassAware(images_per_visit=1))),

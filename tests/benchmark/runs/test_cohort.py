@@ -68,6 +68,19 @@ def test_a_cohort_has_the_bits_of_separate_training(names, dataset, tmp_path, tr
     assert len({fingerprint(tmp_path / "alone" / name)[0] for name in names}) == len(names)
 
 
+def test_members_of_a_cohort_have_optimisers_of_their_own(dataset, tmp_path):
+    """As methods have that were tuned: with the bits of separate training, warm-up, decay and clipping included."""
+    own = {"learning_rate": 0.07, "momentum": 0.5, "weight_decay": 0.01, "clip_norm": 0.5}
+    own |= {"warmup_iterations": 2, "warmup_ratio": 0.1, "decay_factor": 0.3}
+    names, settings = ("erm", "focal"), {"plain": EPOCHS, "recipes": {"focal": own}}
+    for job in cohort_job(names, tmp_path / "alone", **settings).one_by_one():
+        assert run_cohort(job)
+    assert run_cohort(cohort_job(names, tmp_path / "together", **settings))
+    assert_same(tmp_path / "together", names, tmp_path / "alone")
+    rates = [RunFolder(tmp_path / "together" / name).entries()[1].metrics["train/learning_rate"] for name in names]
+    assert rates[0] != rates[1]
+
+
 def test_what_agrees_in_all_but_loss_and_head_is_a_cohort():
     keys = {name: cohort_key(tiny_experiment(get_method(name))) for name in (*RESAMPLED, *EVERY_IMAGE)}
     assert len({keys[name] for name in RESAMPLED}) == len({keys[name] for name in EVERY_IMAGE}) == 1
