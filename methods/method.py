@@ -1,4 +1,4 @@
-"""A method as a value: the parts in which the rows of Tables 1 and 2 differ."""
+"""A method as a value: the parts in which the rows of tables differ."""
 
 from __future__ import annotations
 
