@@ -136,7 +136,7 @@ class _PartsLoss(nn.Module):
         dtype = np.dtype(np.float64 if torch.get_default_dtype() is torch.float64 else np.float32)
         self._names: dict[str, dict[str, str]] = {}
         for slot, part in self.parts.items():
-            found = part.constants(statistics, dtype) if hasattr(part, "constants") else {}
+            found = part.constants(statistics, dtype)
             self._names[slot] = {name: f"{slot}_{name}" for name in found}
             for name, array in found.items():
                 self.register_buffer(f"{slot}_{name}", torch.from_numpy(array.astype(dtype, copy=False)))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.long_tail.statistics import ClassStatistics
 from ..errors import InputError
 from .search_space import Range, SearchSpace
 
@@ -50,6 +51,10 @@ class Part:
     def hard_labels_only(self) -> bool:
         """Whether what it computes of a cell depends on other labels of the image, so that none may be soft."""
         return False
+
+    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
+        """Return arrays of the training set that a loss keeps as buffers; none, where a part knows no training set."""
+        return {}
 
     def __init_subclass__(cls, *, slot: str, kind: str) -> None:
         cls.kind = kind

@@ -2,14 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...datasets.long_tail.statistics import ClassStatistics
-from ..part import Arrays, Part, hyper_parameter
+from ..part import Part, hyper_parameter
 from ..search_space import Choice, Interval
 
 # Probabilities in logarithms are at least this: a positive below z = -18.42 costs 18.42 and has no gradient. The floor
@@ -79,13 +77,17 @@ class AsymmetricLoss(Part, slot="loss", kind="asl"):
         "blocked", search=Choice(options=("blocked", "through"), paper="blocked")
     )
 
-    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
-        """Return nothing: it knows no training set."""
-        return {}
-
     def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
         """Loss of each cell `(N, C)`."""
         terms = asymmetric(logits, clip=self.clip)
-        cells = -(labels * terms.log_present + (1 - labels) * terms.log_absent)
+        cells = labels * self.positive(terms) + (1 - labels) * self.negative(terms, logits)
         blocked = self.focus_gradient == "blocked"
         return focused(cells, labels, terms, self.gamma_positive, self.gamma_negative, blocked=blocked)
+
+    def positive(self, terms: Asymmetric) -> Tensor:
+        """Loss of a positive before focusing: -log p, floored."""
+        return -terms.log_present
+
+    def negative(self, terms: Asymmetric, logits: Tensor) -> Tensor:
+        """Loss of a negative before focusing: -log q, floored."""
+        return -terms.log_absent

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..part import hyper_parameter
 from ..search_space import Interval
-from .asymmetric import FLOOR, Asymmetric, AsymmetricLoss, asymmetric, focused
+from .asymmetric import FLOOR, Asymmetric, AsymmetricLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +32,11 @@ class AsymmetricPolynomialLoss(AsymmetricLoss, slot="loss", kind="apl"):
         0.0, allowed=(-100, 100), search=Interval(low=-1, high=1, paper=0.0, tuned=False)
     )
 
-    def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Loss of each cell `(N, C)`."""
-        terms = asymmetric(logits, clip=self.clip)
-        blocked = self.focus_gradient == "blocked"
-        cells = labels * self.positive_polynomial(terms) + (1 - labels) * self.negative_polynomial(terms)
-        return focused(cells, labels, terms, self.gamma_positive, self.gamma_negative, blocked=blocked)
-
-    def positive_polynomial(self, terms: Asymmetric) -> Tensor:
+    def positive(self, terms: Asymmetric) -> Tensor:
         """-[log p + e1 (1-p) + e2/2 (1-p)^2], p floored."""
         rest = terms.focus_positive.clamp(max=1 - FLOOR)
         return -(terms.log_present + self.epsilon_positive * rest + self.epsilon_positive_square / 2 * rest**2)
 
-    def negative_polynomial(self, terms: Asymmetric) -> Tensor:
+    def negative(self, terms: Asymmetric, logits: Tensor) -> Tensor:
         """-[log q + en q], q floored."""
         return -(terms.log_absent + self.epsilon_negative * terms.absent.clamp(min=FLOOR))

@@ -1,14 +1,12 @@
 """Hill loss (Zhang et al., arXiv 2112.07368, 2021)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...datasets.long_tail.statistics import ClassStatistics
-from ..part import Arrays, Part, hyper_parameter
+from ..part import Part, hyper_parameter
 from ..search_space import Interval
 from .asymmetric import SMALLEST
 
@@ -30,10 +28,6 @@ class HillLoss(Part, slot="loss", kind="hill"):
     margin: float = hyper_parameter(1.0, allowed=(-100, 100), search=Interval(low=0, high=3, paper=1.0))
     gamma: float = hyper_parameter(2.0, allowed=(0, 20), search=Interval(low=0, high=5, paper=2.0))
     hill_lambda: float = hyper_parameter(1.5, allowed=(1, 100), search=Interval(low=1, high=2, paper=1.5))
-
-    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
-        """Return nothing: it knows no training set."""
-        return {}
 
     def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
         """Loss of each cell `(N, C)`."""

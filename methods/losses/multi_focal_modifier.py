@@ -9,7 +9,7 @@ from torch import Tensor
 from ...datasets.long_tail.statistics import ClassStatistics
 from ..part import Arrays, hyper_parameter
 from ..search_space import Interval
-from .asymmetric import FLOOR, Asymmetric, asymmetric, focused
+from .asymmetric import FLOOR, Asymmetric
 from .multi_grained import MultiGrained
 
 
@@ -49,17 +49,14 @@ class MultiFocalModifier(MultiGrained, slot="loss", kind="mfm"):
         joint = statistics.joint_counts
         return {**super().constants(statistics, dtype), "beside": joint / joint.sum(axis=0)}
 
-    def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Loss of each cell `(N, C)`."""
-        rarity, plain = constants["rarity"], asymmetric(logits, clip=self.clip)
-        beside = labels @ constants["beside"]
+    def terms(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Asymmetric:
+        """Those of P and Q."""
+        plain, beside = super().terms(logits, labels), labels @ constants["beside"]
         beside = beside / beside.sum(dim=1, keepdim=True).clamp(min=FLOOR)
         factor = (beside > 0).to(logits.dtype) * (self.beside_factor - 1) + 1
-        terms = Asymmetric(
+        return Asymmetric(
             log_present=(plain.log_present.exp() * (1 - beside)).clamp(min=FLOOR).log(),
             absent=(factor * plain.absent).clamp(max=1),
             focus_positive=1 - logits.sigmoid() * (1 - beside),
             focus_negative=1 - factor * plain.absent,
         )
-        cells = -(labels * terms.log_present + (1 - labels) * terms.log_absent)
-        return rarity * focused(cells, labels, terms, self.gamma_positive, self.gamma_negative + rarity, blocked=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...datasets.long_tail.statistics import ClassStatistics
 from ..part import Arrays, Part, hyper_parameter
 from ..search_space import Interval
-from .asymmetric import asymmetric, focused
+from .asymmetric import Asymmetric, asymmetric, focused
 
 
 def rarity_weights(counts: NDArray[np.int64], *, exponent: float) -> NDArray[np.float64]:
@@ -44,6 +44,10 @@ class MultiGrained(Part, slot="loss", kind="multi-grained"):
 
     def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
         """Loss of each cell `(N, C)`."""
-        rarity, terms = constants["rarity"], asymmetric(logits, clip=self.clip)
+        rarity, terms = constants["rarity"], self.terms(logits, labels, **constants)
         cells = -(labels * terms.log_present + (1 - labels) * terms.log_absent)
         return rarity * focused(cells, labels, terms, self.gamma_positive, self.gamma_negative + rarity, blocked=True)
+
+    def terms(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Asymmetric:
+        """The probabilities and focusing terms that the loss is of."""
+        return asymmetric(logits, clip=self.clip)

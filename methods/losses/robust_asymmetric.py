@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..part import hyper_parameter
 from ..search_space import Choice, Interval
-from .asymmetric import asymmetric, focused
+from .asymmetric import Asymmetric
 from .asymmetric_polynomial import AsymmetricPolynomialLoss
 
 
@@ -31,10 +31,8 @@ class RobustAsymmetricLoss(AsymmetricPolynomialLoss, slot="loss", kind="ral"):
     )
     hill_lambda: float = hyper_parameter(1.5, allowed=(1, 100), search=Interval(low=1, high=2, paper=1.5))
 
-    def cells(self, logits: Tensor, labels: Tensor, **constants: Tensor) -> Tensor:
-        """Loss of each cell `(N, C)`."""
-        terms, p = asymmetric(logits, clip=self.clip), logits.sigmoid()
+    def negative(self, terms: Asymmetric, logits: Tensor) -> Tensor:
+        """That of APL times (hill_lambda - p) p^2 (hill_lambda - q)."""
+        p = logits.sigmoid()
         hill = (self.hill_lambda - p) * p**2 * (self.hill_lambda - terms.absent)
-        cells = labels * self.positive_polynomial(terms) + (1 - labels) * hill * self.negative_polynomial(terms)
-        blocked = self.focus_gradient == "blocked"
-        return focused(cells, labels, terms, self.gamma_positive, self.gamma_negative, blocked=blocked)
+        return hill * super().negative(terms, logits)

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...datasets.long_tail.statistics import ClassStatistics
 from ..context import Context
-from ..part import Arrays, Part, hyper_parameter
+from ..part import Part, hyper_parameter
 from ..search_space import Interval
 from .asymmetric import SMALLEST
 
@@ -38,10 +36,6 @@ class SelfPacedCorrection(Part, slot="loss", kind="splc"):
     margin: float = hyper_parameter(1.0, allowed=(-100, 100), search=Interval(low=0, high=3, paper=1.0))
     gamma: float = hyper_parameter(2.0, allowed=(0, 20), search=Interval(low=0, high=5, paper=2.0))
     correct_from: float = hyper_parameter(0.0125, allowed=(0, 1), search=Interval(low=0.0125, high=1, paper=0.0125))
-
-    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
-        """Return nothing: it knows no training set."""
-        return {}
 
     def cells(self, logits: Tensor, labels: Tensor, **constants: Any) -> Tensor:
         """Loss of each cell `(N, C)`."""

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...datasets.long_tail.statistics import ClassStatistics
-from ..part import Arrays, Part, hyper_parameter
+from ..part import Part, hyper_parameter
 from ..search_space import Interval
 
 # Takes a logit out of a sum of exponentials, and leaves that of nothing finite with no gradient.
@@ -39,10 +37,6 @@ class TwoWay(Part, slot="loss", kind="two-way"):
     def hard_labels_only(self) -> bool:
         """It ranks those that are there above those that are not."""
         return True
-
-    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
-        """Return nothing: it knows no training set."""
-        return {}
 
     def value(self, logits: Tensor, present: Tensor, absent: Tensor, **buffers: Any) -> Tensor:
         """Sum of both means."""

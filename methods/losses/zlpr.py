@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ...datasets.long_tail.statistics import ClassStatistics
-from ..part import Arrays, Part
+from ..part import Part
 from .asymmetric import SMALLEST
 
 
@@ -27,10 +25,6 @@ class Zlpr(Part, slot="loss", kind="zlpr"):
     """
 
     equation: ClassVar[str] = "log(1 + sum over y=0 of e^z) + log(1 + sum over y=1 of e^-z), the mean over images"
-
-    def constants(self, statistics: ClassStatistics, dtype: np.dtype[Any]) -> Arrays:
-        """Return nothing: it knows no training set."""
-        return {}
 
     def value(self, logits: Tensor, present: Tensor, absent: Tensor, **buffers: Any) -> Tensor:
         """Mean over the images of which a label is known."""
