@@ -229,7 +229,7 @@ def create_loss(name: str, statistics: ClassStatistics, *, dataset: str | None =
     Args:
         name: a method's name; see `list_methods`.
         statistics: of the training set.
-        dataset: the dataset whose values are taken: `voc-mlt` or `coco-mlt` (the paper's), or `digits-mlt` (tuned).
+        dataset: the dataset whose values are taken: `voc-mlt` or `coco-mlt` (the paper's), or `digits-mlt`.
         parameters: hyper-parameters to override.
 
     Raises:

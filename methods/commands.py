@@ -24,7 +24,7 @@ def methods(name: str | None = None, /, *, dataset: str | None = None, as_json: 
 
     Args:
         name: Show one method with its parts and hyper-parameters.
-        dataset: Whose hyper-parameters to show: voc-mlt or coco-mlt are the paper's, digits-mlt was tuned.
+        dataset: Whose hyper-parameters to show: those of the paper, or those that were tuned.
     """
     if dataset is not None:
         require_known("dataset with hyper-parameters of its own", dataset, VALUES)

@@ -105,8 +105,8 @@ class SettingOptions:
     """method.KEY=VALUE or recipe.KEY=VALUE, several with commas between; repeatable. `mltbench methods NAME` and
     `mltbench recipes NAME` show the keys; method. or recipe. may be left out where only one of them has the key."""
     values: str | None = None
-    """Whose hyper-parameters to take: voc-mlt or coco-mlt are the paper's, digits-mlt was tuned [default: the dataset's
-    own, else voc-mlt's]."""
+    """Whose hyper-parameters to take, such as voc-mlt, which are the paper's [default: the dataset's own, else
+    voc-mlt's]."""
     backbone: str | None = None
     """Network below the head, such as resnet50 or mobilenet_v2 [default: the dataset's own]."""
     weights: str | None = None

@@ -44,7 +44,7 @@ class ShownOptions:
     """Which part of the results a report shows; all of them by default."""
 
     table: tuple[int, ...] = ()
-    """Only this table of the paper; repeatable."""
+    """Only this table; repeatable."""
     dataset: tuple[str, ...] = ()
     """Only this dataset; repeatable [default: all with runs]."""
     recipe: str | None = None

@@ -28,7 +28,7 @@ SAMPLERS = ("tpe", "random", "grid")
 # Apart from the seeds 0, 1, 2, ... of tables: winners are chosen on other seeds than they are judged on.
 FIRST_TUNING_SEED = 1000
 # Learning rates do not transfer between losses, and ERM has nothing else to tune: every method gets both. Down to a
-# twentieth, because losses by image or class are sums over so many cells: at the recipe's rate ZLPR ends at chance.
+# twentieth, because losses by image or class are sums over many cells: at the recipe's rate ZLPR ends near chance.
 LOWEST_RATE, HIGHEST_RATE = 1 / 20, 5
 WEIGHT_DECAY = Interval(low=1e-5, high=1e-2, scale="log")
 # Suggestions are trained, shown and repeated with so many digits; the rest changes nothing.
