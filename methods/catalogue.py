@@ -150,8 +150,7 @@ TABLES: dict[int, tuple[str, ...]] = {
 }
 # fmt: on
 
-# Hyper-parameters in which the paper's datasets differ (Sec. 4.3). The parts' own defaults are VOC-MLT's. Digits-MLT
-# has as many classes as VOC-MLT, about as many images, and keeps its values unless it was tuned.
+# Hyper-parameters in which the paper's datasets differ (Sec. 4.3). The parts' own defaults are VOC-MLT's.
 PAPER_VALUES: dict[str, dict[str, float]] = {
     "voc-mlt": {"mu": 0.3, "negative_scale": 5.0},
     "coco-mlt": {"mu": 0.2, "negative_scale": 2.0},
@@ -180,6 +179,11 @@ def list_methods() -> list[Method]:
     return list(METHODS.load().values())
 
 
+def whose_paper_values(dataset: str | None) -> str:
+    """The dataset whose values the paper has for one: itself, or VOC-MLT for those that are not in the paper."""
+    return dataset if dataset in PAPER_VALUES else DEFAULT_VALUES
+
+
 def get_method(name: str, *, dataset: str | None = None) -> Method:
     """Return a method with its hyper-parameters for a dataset: the paper's, or those that were tuned on it.
 
@@ -192,7 +196,7 @@ def get_method(name: str, *, dataset: str | None = None) -> Method:
     0.2
     """
     method = METHODS.get(name)
-    values = PAPER_VALUES.get(dataset or DEFAULT_VALUES, PAPER_VALUES[DEFAULT_VALUES])
+    values = PAPER_VALUES[whose_paper_values(dataset)]
     paper = method.with_parameters(**{key: value for key, value in values.items() if key in _paper_parameters(method)})
     if dataset not in TUNED or name not in (winners := tuned_settings(TUNED[dataset])):
         return paper

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from ..errors import require_known
 from ..terminal import Json, console, print_json, print_line, print_tables, table_of
-from .catalogue import DEFAULT_VALUES, PAPER_VALUES, TABLES, VALUES, get_method, list_methods
+from .catalogue import DEFAULT_VALUES, PAPER_VALUES, TABLES, VALUES, get_method, list_methods, whose_paper_values
 from .method import Method
 
 # What `mltbench methods` calls tables besides their numbers.
@@ -79,7 +79,7 @@ def _parameters(method: Method, dataset: str | None) -> Table:
             allowed = "" if low is None else f"{low:g} to {high:g}"
             paper, searched = "-", ""
             if found := part.search_space.get(name):
-                of_paper = PAPER_VALUES.get(dataset or DEFAULT_VALUES, PAPER_VALUES[DEFAULT_VALUES])
+                of_paper = PAPER_VALUES[whose_paper_values(dataset)]
                 paper = "-" if found.paper is None else _text(of_paper.get(name, found.paper))
                 searched = found.text if found.tuned else f"({found.text})"
             rows.append((slot, name, _text(value), paper, allowed, searched))

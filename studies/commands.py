@@ -172,6 +172,8 @@ def run(
 ) -> int:
     """Run one of the paper's sweeps; what is finished, in whatever study, is not trained again.
 
+    All else has the paper's values, or those of --values: digits-mlt has tuned ones.
+
     For example:
 
         mltbench study run beta --dataset digits-mlt --seeds 3

@@ -2,14 +2,14 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from ...errors import InputError, unknown_name
 from ...methods.catalogue import list_methods
 from ...methods.method import Method
-from .recipe import Recipe, with_setting
+from .recipe import Recipe, with_setting, with_settings
 
 # A comma ends an override where another one follows; other commas are parts of values, such as `decay_after=18,23`.
 BETWEEN = re.compile(r",(?=\s*[A-Za-z_][\w.]*\s*=)")
@@ -71,12 +71,8 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def override_methods(
-    methods: Sequence[Method], values: Mapping[str, Any], usual: Sequence[Method] = ()
-) -> list[tuple[Method, dict[str, Any]]]:
-    """Apply each value to the methods that have such a hyper-parameter; return each with what is not as usual in it.
-
-    Usual is each method as it was, or one of `usual` in its place.
+def override_methods(methods: Sequence[Method], values: Mapping[str, Any]) -> list[Method]:
+    """Apply each value to the methods that have such a hyper-parameter.
 
     Raises:
         InputError: if no method has a key, or a value is out of range.
@@ -85,14 +81,17 @@ def override_methods(
         if not any(name in method.parameters for method in methods):
             known = sorted({key for method in methods for key in method.parameters})
             raise unknown_name("key", f"method.{name}", [f"method.{key}" for key in known])
-    result = []
-    for method, before in zip(methods, usual or methods, strict=True):
-        own = {name: value for name, value in values.items() if name in method.parameters}
-        changed = method.with_parameters(**own)
-        after = changed.parameters
-        names = dict.fromkeys([*own, *after])
-        result.append((changed, {name: after[name] for name in names if after[name] != before.parameters[name]}))
-    return result
+    return [
+        method.with_parameters(**{name: value for name, value in values.items() if name in method.parameters})
+        for method in methods
+    ]
+
+
+def changed_parameters(method: Method, usual: Method, *, first: Iterable[str] = ()) -> dict[str, Any]:
+    """Hyper-parameters in which a method is not as usual; those named `first` come first."""
+    now, before = method.parameters, usual.parameters
+    names = dict.fromkeys([*(name for name in first if name in now), *now])
+    return {name: now[name] for name in names if now[name] != before[name]}
 
 
 def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -120,10 +119,15 @@ def _as_text(value: Any) -> str:
     return repr(value).replace(" ", "").strip("()") or "()" if isinstance(value, tuple) else str(value)
 
 
-def changed_settings(recipe: Recipe, values: Mapping[str, Any], method: Method) -> dict[str, Any]:
-    """Those of the values that change what this method is trained with."""
-
-    def resolved(recipe: Recipe) -> dict[str, Any]:
-        return recipe.resolved(method.schedule, device_type="cpu")
-
-    return {k: v for k, v in values.items() if resolved(with_setting(recipe, k, v)) != resolved(recipe)}
+def changed_settings(
+    recipe: Recipe, usual: Mapping[str, Any], values: Mapping[str, Any], method: Method
+) -> dict[str, Any]:
+    """Those settings that change what this method is trained with; `usual` and `values` are changes of the recipe."""
+    start = with_settings(recipe, usual)
+    before = start.resolved(method.schedule, device_type="cpu")
+    given = {**{name: getattr(recipe, name) for name in usual}, **values}
+    return {
+        name: value
+        for name, value in given.items()
+        if with_setting(start, name, value).resolved(method.schedule, device_type="cpu") != before
+    }

@@ -13,7 +13,7 @@ from ...methods.catalogue import TABLES, VALUES, get_method, list_methods
 from ...methods.method import Method
 from ..networks.initial_weights import AS_THE_DATASET, BackboneChoice, InitialWeights, choose_weights
 from .experiment import Experiment
-from .overrides import changed_settings, override_methods, parse_overrides, settings_text
+from .overrides import changed_parameters, changed_settings, override_methods, parse_overrides, settings_text
 from .recipe import Recipe, get_recipe, with_settings
 
 Kind = Literal["experiment", "trial"]
@@ -28,6 +28,7 @@ class PlannedExperiment:
         recipe: name of its recipe.
         settings: what differs from method and recipe, such as `method.mu=0.2`.
         images: training images that it takes.
+        values: dataset whose hyper-parameters `settings` differ from; empty where it is the experiment's own.
         tags: what MLflow keeps with it besides, each as `mltbench.KEY`.
     """
 
@@ -37,12 +38,15 @@ class PlannedExperiment:
     settings: tuple[str, ...]
     images: int
     weights: InitialWeights
+    values: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def overrides(self) -> str:
         """What is not as the dataset's own, in short, such as `weights=random, mu=0.2`."""
-        return ", ".join(filter(None, [self.weights.label, *(setting.partition(".")[2] for setting in self.settings)]))
+        values = self.values and f"values={self.values}"
+        settings = (setting.partition(".")[2] for setting in self.settings)
+        return ", ".join(filter(None, [self.weights.label, values, *settings]))
 
     @property
     def command(self) -> str:
@@ -50,6 +54,7 @@ class PlannedExperiment:
         experiment = self.experiment
         words = [f"mltbench run --method {experiment.method.name} --dataset {experiment.dataset}"]
         words += [f"--seeds {experiment.seed}, --recipe {self.recipe}", self.weights.options]
+        words += [f"--values {self.values}"] if self.values else []
         return " ".join([*filter(None, words), *(f"--override {setting}" for setting in self.settings)])
 
     @property
@@ -134,19 +139,20 @@ def build_plan(
     own = [get_method(name, dataset=dataset.name) for name in methods]
     taken = [get_method(name, dataset=values or dataset.name) for name in methods]
     planned = []
-    for usual, (method, changed) in zip(own, override_methods(taken, settings["method"], own), strict=True):
+    for usual, base, method in zip(own, taken, override_methods(taken, settings["method"]), strict=True):
         if method.loss is not None:
             method.build_loss(dataset.statistics)  # one that cannot take these labels says so before anything runs
-        tuned = usual.recipes.get(recipe_name, {})
-        asked = {
-            **{key: getattr(standard, key) for key in tuned},
-            **method.recipes.get(recipe_name, {}),
-            **settings["recipe"],
-        }
-        training, others = (
-            with_settings(standard, asked),
-            changed_settings(with_settings(standard, tuned), asked, method),
+        asked = {**base.recipes.get(recipe_name, {}), **settings["recipe"]}
+        training = with_settings(standard, asked)
+        differing, from_values = (
+            settings_text(
+                method=changed_parameters(method, start, first=settings["method"]),
+                recipe=changed_settings(standard, start.recipes.get(recipe_name, {}), asked, method),
+            )
+            for start in (usual, base)
         )
+        # It is called after the values that it was given where that is shorter than what differs from its own.
+        named = values or "" if len(from_values) + 1 < len(differing) else ""
         planned += [
             PlannedExperiment(
                 experiment=Experiment.of(
@@ -160,9 +166,10 @@ def build_plan(
                 ),
                 title=method.title,
                 recipe=recipe_name,
-                settings=settings_text(method=changed, recipe=others),
+                settings=from_values if named else differing,
                 images=training_images(method, training, dataset),
                 weights=weights,
+                values=named,
             )
             for seed in seeds
         ]

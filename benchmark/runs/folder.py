@@ -207,6 +207,7 @@ class RunFolder:
             "title": planned.title,
             "recipe": planned.recipe,
             "settings": planned.settings,
+            "values": planned.values,
             "images": planned.images,
             "weights_file": str(planned.weights.file) if planned.weights.file else None,
             "weights_settings": dict(planned.weights.settings),
@@ -245,6 +246,7 @@ class RunFolder:
             settings=tuple(labels.get("settings", ())),
             images=labels.get("images", 0),
             weights=weights,
+            values=labels.get("values", ""),
             tags=labels.get("tags", {}),
         )
         return planned, labels.get("plan", f"runs of {experiment.dataset}")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError
-from ...methods.catalogue import get_method
+from ...methods.catalogue import get_method, whose_paper_values
 from .method_styles import method_style
 from .registry import register_figure
 from .source import FigureSource
@@ -71,7 +71,7 @@ def draw_sweep(frame: pd.DataFrame, *, symbol: str) -> Figure:
 
 def _paper_value(method: str, key: str, dataset: str) -> float:
     try:
-        return float(get_method(method, dataset=dataset).parameters[key.partition(".")[2]])
+        return float(get_method(method, dataset=whose_paper_values(dataset)).parameters[key.partition(".")[2]])
     except (InputError, KeyError):
         return float("nan")
 

@@ -19,6 +19,7 @@ from ...benchmark.experiments.plan import Plan, PlannedExperiment
 from ...benchmark.tracking.store import TAG, Store
 from ...benchmark.training.metrics import SCORE_NAMES
 from ...errors import InputError, require_known
+from ...methods.catalogue import whose_paper_values
 from ...terminal import table_of
 from ..tuning.definition import Setting, as_overrides, as_settings, open_dataset, values_of
 
@@ -90,11 +91,13 @@ def get_sweep(name: str) -> Sweep:
 def plan_sweep(sweep: Sweep, setting: Setting, *, seeds: Sequence[int], name: str | None = None) -> list[Plan]:
     """The plans of a sweep: one, or one for each variant of the dataset, with an experiment per method, point and seed.
 
-    Results are kept under the name of a study; None makes one of sweep and dataset.
+    What a sweep does not change is as in the paper, unless the setting says whose values to take. Results are kept
+    under the name of a study; None makes one of sweep and dataset.
 
     Raises:
         InputError: if the dataset has no variants to compare, or an override fits no method.
     """
+    setting = replace(setting, values=setting.values or whose_paper_values(setting.dataset))
     setting.experiments(sweep.methods, overrides=setting.overrides, seeds=seeds)
     study, plans = name or f"{sweep.name}-{setting.dataset}", []
     for dataset in sweep.datasets(setting.dataset):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import frozen_truth
 import pytest
+from mltbench.methods import catalogue
 
 RECORD = json.loads((Path(__file__).parent / "frozen" / "experiments.json").read_text(encoding="utf-8"))
 METHODS = sorted({name.split("/")[1] for name in RECORD["experiments"]})
@@ -15,6 +16,12 @@ FEW = ("erm", "ldam", "db-focal", "ml-gcn")
 # average precisions by up to 0.05, those of a class by up to 0.09 (ML-GCN after two epochs, which has hardly begun to
 # learn; of the others by 0.003).
 LOSS_TOLERANCE, TOLERANCE, CLASS_TOLERANCE = 0.002, 0.1, 0.2
+
+
+@pytest.fixture(autouse=True)
+def values_of_the_record(monkeypatch):
+    """Digits-MLT had VOC-MLT's values when this was recorded: it was tuned later."""
+    monkeypatch.setattr(catalogue, "TUNED", {})
 
 
 def assert_as_recorded(recorded, now):

@@ -134,7 +134,7 @@ def test_tables_have_the_rows_that_the_paper_prints(shared_folder):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "mu", "negative_scale"), [("voc-mlt", 0.3, 5), ("coco-mlt", 0.2, 2), ("digits-mlt", 0.3, 5)]
+    ("dataset", "mu", "negative_scale"), [("voc-mlt", 0.3, 5), ("coco-mlt", 0.2, 2), ("of-a-user", 0.3, 5)]
 )
 def test_values_are_the_papers(dataset, mu, negative_scale):
     assert get_method("db-focal", dataset=dataset).parameters == {

@@ -5,6 +5,7 @@ import json
 import pytest
 from mltbench import create_loss, get_method
 from mltbench.benchmark.experiments.plan import build_plan
+from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.methods import catalogue
 from mltbench.methods.catalogue import TUNED, tuned_settings
 
@@ -72,13 +73,34 @@ def test_a_plan_trains_with_them_by_the_recipe_that_they_were_tuned_with(dataset
     assert (own.settings, own.label) == ((), "DB")
     other = planned(recipe="digits-paper")
     assert (other.experiment.training["learning_rate"], other.experiment.method.parameters["mu"]) == (0.02, 0.4)
-    # The paper's, by name and by overrides, are one experiment, whose label says in what it differs.
+    # The paper's, by name and by overrides, are one experiment; its label says in what it differs, or whose it has.
     paper = planned(values="voc-mlt")
-    assert paper.settings == ("method.mu=0.3", "recipe.learning_rate=0.2")
-    assert paper.label == "DB (mu=0.3, learning_rate=0.2)"
-    assert planned(overrides=paper.settings).experiment.id == paper.experiment.id != own.experiment.id
-    assert planned(overrides=["mu=0.4", "learning_rate=0.05"]) == own
-    assert planned(values="voc-mlt", overrides=["learning_rate=0.05"]).settings == ("method.mu=0.3",)
+    assert (paper.settings, paper.values, paper.label) == ((), "voc-mlt", "DB (values=voc-mlt)")
+    assert paper.command.endswith("--recipe digits --values voc-mlt")
+    spelt = planned(overrides=["mu=0.3", "learning_rate=0.2"])
+    assert (spelt.settings, spelt.values) == (("method.mu=0.3", "recipe.learning_rate=0.2"), "")
+    assert spelt.label == "DB (mu=0.3, learning_rate=0.2)"
+    assert spelt.experiment.id == paper.experiment.id != own.experiment.id
+    mixed = planned(values="voc-mlt", overrides=["kappa=0.1"])
+    assert (mixed.label, mixed.values) == ("DB (values=voc-mlt, kappa=0.1)", "voc-mlt")
+    assert mixed.command.endswith("--values voc-mlt --override method.kappa=0.1")
+    # What differs from its own is as short, or nothing.
+    assert planned(values="voc-mlt", overrides=["learning_rate=0.05"]).label == "DB (mu=0.3)"
+    assert planned(values="voc-mlt", overrides=["mu=0.4"]).label == "DB (learning_rate=0.2)"
+    for values in (None, "voc-mlt"):
+        same = planned(overrides=["mu=0.4", "learning_rate=0.05"], values=values)
+        assert (same.experiment.id, same.label) == (own.experiment.id, "DB")
+
+
+@pytest.mark.usefixtures("tuned")
+def test_whose_values_an_experiment_has_is_kept_with_it(dataset, tmp_path):
+    for plan in (build_plan(dataset, ["db"], seeds=[0], values=values) for values in ("voc-mlt", None)):
+        (planned,) = plan.experiments
+        folder = RunFolder(tmp_path / planned.experiment.id)
+        folder.path.mkdir()
+        folder.announce(planned, plan.name)
+        kept, _ = folder.planned()
+        assert (kept.values, kept.settings, kept.label) == (planned.values, planned.settings, planned.label)
 
 
 def test_every_tuned_method_is_in_the_catalogue_with_what_was_found():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from mltbench.benchmark.experiments.overrides import (
     by_dotted_name,
+    changed_parameters,
     changed_settings,
     override_methods,
     parse_overrides,
@@ -57,16 +58,15 @@ def test_overrides_are_taken_apart_in_their_order_and_the_last_of_a_key_counts()
 
 def test_a_value_changes_the_methods_that_have_it_and_only_what_differs_is_named():
     methods = [get_method(name) for name in ("rs", "db-focal", "r-bce")]
-    found = override_methods(methods, {"gamma": 1, "mu": 0.3, "alpha": 0.25})
-    assert [(method.name, changed) for method, changed in found] == [
-        ("rs", {}),
-        ("db-focal", {"gamma": 1.0, "alpha": 0.25}),  # its mu is .3
-        ("r-bce", {"alpha": 0.25}),
-    ]
-    assert found[0][0] == methods[0]
-    assert found[1][0] == methods[1].with_parameters(gamma=1, alpha=0.25)
-    assert found[2][0].parameters == {**methods[2].parameters, "alpha": 0.25}
-    assert override_methods(methods, {}) == [(method, {}) for method in methods]
+    given = {"gamma": 1, "mu": 0.3, "alpha": 0.25}
+    found = override_methods(methods, given)
+    assert found[0] == methods[0]
+    assert found[1] == methods[1].with_parameters(gamma=1, alpha=0.25)
+    assert found[2].parameters == {**methods[2].parameters, "alpha": 0.25}
+    changed = [changed_parameters(*pair, first=given) for pair in zip(found, methods, strict=True)]
+    # Its mu is .3.
+    assert [list(one.items()) for one in changed] == [[], [("gamma", 1.0), ("alpha", 0.25)], [("alpha", 0.25)]]
+    assert override_methods(methods, {}) == methods
 
 
 def test_a_key_that_no_method_has_is_refused_with_those_that_they_have():
@@ -100,7 +100,12 @@ def test_of_a_recipes_settings_those_are_named_that_change_what_the_method_is_tr
     }
     both = {"dropout": 0.25, "augmentation.flip": True}
     plain, resampled = get_method("erm"), get_method("rs")
-    assert changed_settings(RECIPES["digits"], given, plain) == {"plain.decay_after": (3,), **both}
-    assert changed_settings(RECIPES["digits"], given, resampled) == {"resampled.epochs": 9, **both}
+    assert changed_settings(RECIPES["digits"], {}, given, plain) == {"plain.decay_after": (3,), **both}
+    assert changed_settings(RECIPES["digits"], {}, given, resampled) == {"resampled.epochs": 9, **both}
     bfloat16 = replace(RECIPES["digits"], precision="bfloat16")
-    assert changed_settings(bfloat16, {"precision": "auto"}, plain) == {"precision": "auto"}
+    assert changed_settings(bfloat16, {}, {"precision": "auto"}, plain) == {"precision": "auto"}
+    # A usual setting that is not asked for is back at the recipe's.
+    usual = {"learning_rate": 0.05, "weight_decay": 0.001}
+    asked = {"weight_decay": 0.001, "dropout": 0.25}
+    assert changed_settings(RECIPES["digits"], usual, asked, plain) == {"learning_rate": 0.2, "dropout": 0.25}
+    assert changed_settings(RECIPES["digits"], usual, {**usual, **asked}, plain) == {"dropout": 0.25}

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -88,34 +89,41 @@ def states_of(training):
     return torch.load(buffer, weights_only=True)
 
 
-def learnt(training, first=0, save_at=None):
-    """Train to the end of the third epoch; what each epoch gave, what was learnt, and the states of a place."""
-    saved, epochs, learner, feed = None, [], training.learner, training.feed
+def learnt(training, first=0):
+    """Train to the end of the third epoch; what each epoch gave, what was learnt, and the states of every place."""
+    saved, epochs, learner, feed = {}, [], training.learner, training.feed
     for epoch in range(first, 3):
         feed.begin_epoch(epoch)
-        saved = states_of(training) if save_at == (epoch, 0) else saved
+        saved[epoch, 0] = states_of(training)
         for number, batch in enumerate(feed.batches(), 1):
             learner.learn(batch)
-            saved = states_of(training) if save_at == (epoch, number) else saved
+            saved[epoch, number] = states_of(training)
         epochs.append((learner.end_epoch(feed), feed.images, feed.epoch, feed.crops.get_state().tolist()))
         feed.end_epoch()
-        saved = states_of(training) if save_at == (epoch, "end") else saved
+        saved[epoch, "end"] = states_of(training)
     kept = (learner.network, learner.loss)
     tensors = [*(value for part in kept for value in part.state_dict().values()), learner.optimiser.momentum[0]]
     return epochs, [learner.steps, learner.optimiser.learning_rate, *(value.tolist() for value in tensors)], saved
 
 
+RESUMED = {"warmup_iterations": 5, "learning_rate": 0.05, "batch_size": 3}
+
+
+@cache
+def uninterrupted(name):
+    return learnt(training_of(name, **RESUMED))
+
+
 @pytest.mark.parametrize("name", ["erm", "rs", "eql-v2", "map-surrogate"])
 @pytest.mark.parametrize("place", [(0, 1), (1, 0), (1, 1), (1, 3), (1, "end")])
 def test_training_goes_on_from_any_place_with_the_same_bits(name, place):
-    recipe = {"warmup_iterations": 5, "learning_rate": 0.05, "batch_size": 3}
-    epochs, expected, states = learnt(training_of(name, **recipe), save_at=place)
+    epochs, expected, states = uninterrupted(name)
     # Wherever the other has been before, with another seed.
-    resumed = training_of(name, seed=4, **recipe)
+    resumed = training_of(name, seed=4, **RESUMED)
     resumed.epoch()
     resumed.learner.graphs.by_size = resumed.feed.graphs.by_size = {3: "of other weights"}
-    resumed.learner.load_state(states)
-    resumed.feed.load_state(states)
+    resumed.learner.load_state(states[place])
+    resumed.feed.load_state(states[place])
     assert resumed.learner.graphs.by_size == resumed.feed.graphs.by_size == {}
     first = place[0] + (place[1] == "end")
     assert learnt(resumed, first)[:2] == (epochs[first:], expected)

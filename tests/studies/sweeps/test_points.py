@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mltbench.benchmark.experiments import plan as plan_module
 from mltbench.benchmark.tracking.store import TAG
 from mltbench.datasets.dataset import Dataset, Split
 from mltbench.datasets.registry import DatasetEntry, register_dataset
 from mltbench.errors import InputError
+from mltbench.methods import catalogue
 from mltbench.studies.sweeps.sweep import (
     Sweep,
     finished_sweeps_table,
@@ -129,6 +131,20 @@ def test_a_point_has_its_own_value_where_another_default_was_set(setting):
     assert [values(planned, "method.mu") for planned in plan.experiments] == [(0.1,), (0.3,)]
     assert [json.loads(planned.tags["parameters"])["method.mu"] for planned in plan.experiments] == [0.1, 0.3]
     assert [planned.tags["default"] for planned in plan.experiments] == ["false", "true"]
+
+
+def test_all_else_has_the_papers_values_where_a_dataset_was_tuned(setting, monkeypatch, tmp_path):
+    settings = {"method.mu": 0.7, "method.alpha": 0.2, "method.kappa": 0.3, "recipe.learning_rate": 0.05}
+    trial = {"outcome": "complete", "validation": {"total": 0.5}, "settings": settings}
+    study = {"definition": {"recipe": "digits-smoke", "objective": "total"}, "trials": {"db@tiny": [trial]}}
+    (tmp_path / "tiny.json").write_text(json.dumps(study))
+    monkeypatch.setattr(catalogue, "TUNED", {"tiny": tmp_path / "tiny.json"})
+    monkeypatch.setattr(plan_module, "VALUES", ("voc-mlt", "tiny"))
+    sweep, keys = sweep_of(("db",), {"method.mu": (0.3, 0.7)}), ("method.alpha", "method.kappa", "recipe.learning_rate")
+    for whose, expected, default in ((None, (0.1, 0.05, 0.2), 0), ("tiny", (0.2, 0.3, 0.05), 1)):
+        (plan,) = plan_sweep(sweep, replace(setting, values=whose), seeds=[0])
+        assert [values(planned, *keys) for planned in plan.experiments] == [expected] * 2
+        assert [planned.tags["default"] for planned in plan.experiments].index("true") == default
 
 
 def test_every_sweep_has_different_points_that_hold_the_papers_choice(setting):
