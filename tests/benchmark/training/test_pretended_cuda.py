@@ -1,10 +1,11 @@
-"""Steps of every method on a GPU that is not there: its tensors have a shape and a device, but no values to read."""
+"""Steps of every loss and head on a GPU that is not there: its tensors have shape and device, but no values to read."""
 
 from functools import cache
 from operator import attrgetter
 
 import pytest
 import torch
+from distinct_losses import METHODS
 from mltbench.benchmark.experiments.recipe import Augmentation
 from mltbench.benchmark.speed.harness import paper_cohort
 from mltbench.benchmark.training import feed as feed_module
@@ -13,7 +14,7 @@ from mltbench.benchmark.training import optimisation
 from mltbench.benchmark.training.augmentation import Normalisation, _permutations
 from mltbench.benchmark.training.check import tiny_dataset, tiny_experiment
 from mltbench.benchmark.training.execution import Execution
-from mltbench.methods.catalogue import CATALOGUE, create_loss, get_method, list_methods
+from mltbench.methods.catalogue import create_loss, get_method
 from mltbench.methods.context import Context
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -148,7 +149,7 @@ def assert_all_learn(learners, batches):
 
 # Where the images lie makes no difference to the batch that a method is given: both places once, as both precisions.
 @pytest.mark.parametrize(("precision", "place"), [("float32", "resident"), ("bfloat16", "host")], indirect=["place"])
-@pytest.mark.parametrize("method", list_methods(), ids=attrgetter("name"))
+@pytest.mark.parametrize("method", [*METHODS, get_method("ml-gcn")], ids=attrgetter("name"))
 def test_a_method_steps_and_scores_on_the_device_alone(method, precision, place, learner, batches):
     first = "erm" if method.sampler == get_method("erm").sampler else "db-focal"
     alone = learner(method.name, precision)
@@ -158,7 +159,7 @@ def test_a_method_steps_and_scores_on_the_device_alone(method, precision, place,
 
 
 @each_precision
-@pytest.mark.parametrize("method", CATALOGUE, ids=attrgetter("name"))
+@pytest.mark.parametrize("method", METHODS, ids=attrgetter("name"))
 def test_a_loss_alone_needs_no_host_whatever_its_labels_are(method, precision):
     """In a loop of one's own, where labels may be of any type, soft and unknown, and epochs are counted in Python."""
     loss = create_loss(method.name, tiny_dataset().statistics, dataset="voc-mlt").to("cuda")
