@@ -154,7 +154,6 @@ TABLES: dict[int, tuple[str, ...]] = {
 PAPER_VALUES: dict[str, dict[str, float]] = {
     "voc-mlt": {"mu": 0.3, "negative_scale": 5.0},
     "coco-mlt": {"mu": 0.2, "negative_scale": 2.0},
-    "digits-mlt": {"mu": 0.3, "negative_scale": 5.0},
 }
 DEFAULT_VALUES = "voc-mlt"
 # Datasets whose methods were tuned, each with its study as `mltbench study show NAME --json` prints it.

@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,8 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 # Digest of what was last written to an experiment: what people change there afterwards is left as it is.
 WRITTEN = f"{TAG}pages"
 RUN_NAME = "attributes.`Run Name`"
+# Characters of the list of winners in a description, which MLflow cuts after 8,000.
+LONGEST_LIST = 7000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,11 @@ def study_description(study: str, experiment_id: str, winners: Sequence[str]) ->
         some = f"tags.`{TAG}study` = '{study}' and tags.`{TAG}kind` = 'trial'"
         order = "orderByKey=metrics.%60validation%2Ftotal%60&orderByAsc=false"
         address = f"#/experiments/{experiment_id}/runs?searchFilter={quote(some, safe='')}&{order}&{TRAINING_PAGES}"
-    found = "".join(f"- {winner}\n" for winner in winners) or "No trial is complete.\n"
+    lines = [f"- {winner}\n" for winner in winners] or ["No trial is complete.\n"]
+    shown = [line for line, length in zip(lines, accumulate(map(len, lines)), strict=True) if length <= LONGEST_LIST]
+    if hidden := len(lines) - len(shown):
+        shown.append(f"- and {hidden} more: `mltbench study show {shlex.quote(study)}`\n")
+    found = "".join(shown)
     return (
         f"Study {study}: what was found best on the validation split. [Its trials]({address}).\n\n{found}\n"
         f"To compare it with the defaults: `mltbench run --from-study {shlex.quote(study)} --seeds 5`"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,37 @@ class Winner:
 
 
 def studies_with_winners(store: Store) -> dict[str, list[Winner]]:
-    """Winners of every study that has some, by the study's name."""
+    """Winners of every study that has some, by the study's name.
+
+    Raises:
+        InputError: if those of a study cannot be read.
+    """
     tags = [run.data.tags for run in store.runs_of(kind="study")]
-    return {
-        its[f"{TAG}study"]: [Winner(**winner) for winner in json.loads(text)]
-        for its in tags
-        if (text := its.get(f"{TAG}winners"))
-    }
+    return {its[f"{TAG}study"]: _winners_in(its) for its in tags if f"{TAG}winners" in its}
+
+
+def winner_tags(winners: Sequence[Winner]) -> dict[str, str]:
+    """What `studies_with_winners` reads: how many there are, and each in a tag of its own.
+
+    MLflow cuts what a tag holds after 8,000 characters, which are those of some fifteen winners.
+    """
+    tags = {"winners": str(len(winners))}
+    tags |= {f"winner.{number}": json.dumps(asdict(winner)) for number, winner in enumerate(winners)}
+    return {f"{TAG}{name}": text for name, text in tags.items()}
+
+
+def _winners_in(tags: Mapping[str, str]) -> list[Winner]:
+    try:
+        found = json.loads(tags[f"{TAG}winners"])
+        if isinstance(found, int):
+            found = [json.loads(tags[f"{TAG}winner.{number}"]) for number in range(found)]
+        # Before, one tag had all of them, and MLflow cut it where they were many.
+        return [Winner(**winner) for winner in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the winners of study {tags[f'{TAG}study']!r} in MLflow cannot be read ({error}); the command that tuned "
+            "it, given once more, trains nothing and writes them anew"
+        ) from error
 
 
 def winners_plan(

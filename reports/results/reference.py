@@ -35,7 +35,7 @@ def agreement(runs: pd.DataFrame) -> str | None:
 
     What two means over n seeds differ by is unexpected from 2 s / sqrt(n) on, s the standard deviation of seeds, pooled
     over the reference run's methods. With other vector instructions of one processor (28 experiments), results differed
-    by up to 1.03 points, .42 on average; s is .82. None without a finished run of these ids.
+    by up to 1.03 points, .42 on average; s is .74. None without a finished run of these ids.
     """
     reference = reference_runs()
     finished = runs[runs.state == "finished"][["experiment_id", *SCORE_NAMES]]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -12,7 +12,7 @@ from ...benchmark.experiments.plan import PlannedExperiment
 from ...benchmark.runs.provenance import command_line
 from ...benchmark.tracking.pages import NOTE, study_description
 from ...benchmark.tracking.store import TAG, Store
-from ...benchmark.tracking.winners import Winner
+from ...benchmark.tracking.winners import Winner, winner_tags
 from .definition import Arm, as_overrides, as_settings
 from .study import OpenStudy, result_of
 
@@ -68,10 +68,11 @@ def upload_winners(study: OpenStudy, store: Store, settings: RunSettings) -> lis
     with store.alone("study"):
         run = _study_run(study, store)
     client.log_text(run, json.dumps(study.definition.as_json(), indent=1), "definition.json")
-    client.set_tag(run, f"{TAG}winners", json.dumps([asdict(winner) for winner in winners]))
+    for tag, text in winner_tags(winners).items():
+        client.set_tag(run, tag, text)
     lines = [
         f"{winner.method}, {winner.objective} {100 * winner.value:.2f} (trial {winner.trial}): "
-        f"{', '.join(winner.settings) or 'its defaults'}"
+        f"{', '.join(setting.partition('.')[2] for setting in winner.settings) or 'its defaults'}"
         for winner in winners
     ]
     name = study.definition.name

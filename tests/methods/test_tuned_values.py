@@ -7,7 +7,7 @@ from mltbench import create_loss, get_method
 from mltbench.benchmark.experiments.plan import build_plan
 from mltbench.benchmark.runs.folder import RunFolder
 from mltbench.methods import catalogue
-from mltbench.methods.catalogue import TUNED, tuned_settings
+from mltbench.methods.catalogue import TABLES, TUNED, tuned_settings
 
 
 def trial(total, outcome="complete", **settings):
@@ -108,6 +108,17 @@ def test_every_tuned_method_is_in_the_catalogue_with_what_was_found():
         for method, (_, settings) in tuned_settings(file).items():
             found = {f"method.{key}": value for key, value in get_method(method, dataset=name).parameters.items()}
             assert {key: value for key, value in settings.items() if key in found}.items() <= found.items()
+
+
+def test_digits_mlt_was_tuned_for_every_row_alike():
+    study = json.loads(TUNED["digits-mlt"].read_text())
+    assert set(tuned_settings(TUNED["digits-mlt"])) == {name for table in TABLES.values() for name in table}
+    assert (study["definition"]["defaults_of"], study["definition"]["seeds"]) == ("voc-mlt", [1000])
+    for trials in study["trials"].values():
+        assert (trials[0]["default"], trials[0]["outcome"]) == (True, "complete")
+        # The trial that reaches the budget is the last; two processes may each have had one in hand.
+        images = [trial["images"] for trial in trials]
+        assert sum(images[:-2]) < study["budget"]["images"] <= sum(images)
 
 
 @pytest.mark.usefixtures("tuned")

@@ -66,6 +66,8 @@ def studies(root):
     found = {}
     for _, _, tags in _runs(root, "study"):
         winners = json.loads(tags.get("winners", "[]"))
+        if isinstance(winners, int):
+            winners = [json.loads(tags[f"winner.{number}"]) for number in range(winners)]
         kept = [{key: value for key, value in w.items() if key not in ("trial", "weights")} for w in winners]
         found[tags["study"]] = {"trials": [], "winners": sorted(kept, key=_canonical)}
     for _, run, tags in _runs(root, "trial"):

@@ -105,6 +105,16 @@ def test_a_study_links_its_trials(study, finished, store, planned):
     assert [run.data.tags["mltbench.study"] for run in found] == [study]
 
 
+def test_of_many_winners_those_are_shown_that_mlflow_keeps():
+    few, many = ([f"method {number}: {'x' * 290}" for number in range(count)] for count in (20, 60))
+    shown = study_description("a b", "7", many)
+    assert "- method 0: x" in shown
+    assert len(shown) < 8000
+    assert f"- and {60 - shown.count('- method ')} more: `mltbench study show 'a b'`" in shown
+    assert shown.endswith("`mltbench run --from-study 'a b' --seeds 5`")
+    assert "more: " not in study_description("a b", "7", few)
+
+
 @pytest.mark.parametrize(
     ("uri", "begins"),
     [

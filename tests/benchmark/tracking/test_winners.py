@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from mltbench.benchmark.networks.initial_weights import BackboneChoice
 from mltbench.benchmark.tracking import winners as module
-from mltbench.benchmark.tracking.store import Store
-from mltbench.benchmark.tracking.winners import Winner, studies_with_winners, winners_plan
+from mltbench.benchmark.tracking.store import TAG, Store, open_store
+from mltbench.benchmark.tracking.winners import Winner, studies_with_winners, winner_tags, winners_plan
 from mltbench.errors import InputError
 
 
@@ -25,7 +25,7 @@ def winner(**changes):
 
 @pytest.fixture
 def store(monkeypatch, tmp_path):
-    """A store in which studies have these winners; one has not been judged yet, and one found none."""
+    """A store in which studies have these winners in one tag, as before; one has no tag yet, and one found none."""
     studies = {"mine": [winner(), winner(method="rs", fixed=[], settings=["method.images_per_visit=1"], seeds=[7])]}
     studies |= {"other": [winner(method="erm", settings=[], fixed=[])], "empty": [], "untold": None}
 
@@ -53,6 +53,26 @@ def test_every_study_has_its_own_winners(store):
         "mine": ["db", "rs"], "other": ["erm"], "empty": []
     }  # fmt: skip
     assert found["mine"][0] == Winner(**winner())
+
+
+@pytest.mark.parametrize("text", [json.dumps([winner()])[:-9], "2", json.dumps([{"method": "db"}])])
+def test_winners_that_were_cut_are_an_error_that_says_what_to_do(text, monkeypatch, store):
+    tags = {"mltbench.study": "mine", "mltbench.winners": text, "mltbench.winner.0": json.dumps(winner())}
+    monkeypatch.setattr(Store, "runs_of", lambda *_, **__: [SimpleNamespace(data=SimpleNamespace(tags=tags))])
+    with pytest.raises(InputError, match=r"winners of study 'mine' .*the command that tuned it, given once more"):
+        studies_with_winners(store)
+
+
+def test_any_number_of_winners_is_read_as_it_was_written(out):
+    winners = [Winner(**winner(trial=trial, settings=[f"method.mu={trial / 7}"] * 20)) for trial in range(60)]
+    store = open_store(out)
+    for name, found in {"many": winners, "none": [], "fewer": winners[:3]}.items():
+        tags = {f"{TAG}kind": "study", f"{TAG}study": name, f"{TAG}dataset": "tiny"}
+        run = store.client.create_run(store.experiment("tiny"), tags=tags)
+        # Those of an earlier upload are no longer any.
+        for tag, text in ({**winner_tags(winners[:5])} | winner_tags(found)).items():
+            store.client.set_tag(run.info.run_id, tag, text)
+    assert studies_with_winners(store) == {"many": winners, "none": [], "fewer": winners[:3]}
 
 
 def test_defaults_and_winner_differ_in_what_was_found_alone_and_have_the_same_seeds(store, dataset):

@@ -169,7 +169,7 @@ def test_winners_are_read_back_from_mlflow_and_a_study_has_one_run(tuned, settin
     tags = [run.data.tags[f"{TAG}{name}"] for name in named]
     assert run.data.tags["mlflow.source.name"] == "mltbench"
     assert (run.info.status, tags) == ("FINISHED", ["study", "t", "tune", "", "tiny", "tiny"])
-    assert "total 60.00 (trial 2): method.mu=0.9" in run.data.tags["mlflow.note.content"]
+    assert "total 60.00 (trial 2): mu=0.9" in run.data.tags["mlflow.note.content"]
     other = made_up_study(tuning("u", ["db"], setting, **BOTH), root=tuned.storage.root)
     upload_winners(other, store, settings)
     assert len(store.runs_of("tiny", kind="study")) == 2
