@@ -19,7 +19,7 @@ import torch
 
 from ...datasets.dataset import Dataset
 from ...datasets.word_vectors import hashed_word_vectors
-from ...methods.catalogue import TABLES, get_method
+from ...methods.catalogue import TABLES, get_method, whose_paper_values
 from ...processes import end_with_parent
 from ..experiments.experiment import Experiment
 from ..training.devices import set_up_process, wait_for
@@ -55,10 +55,10 @@ class Taken(NamedTuple):
 def paper_cohort(experiment: Experiment, *, presets: str) -> list[Experiment]:
     """The experiments of the paper's tables that see the same images as one: for DB-Focal all that are re-sampled.
 
-    `presets` names the dataset whose hyper-parameters the methods take.
+    `presets` names the dataset whose hyper-parameters of the paper the methods take; tuned ones differ in the sampler.
     """
     names, own = dict.fromkeys([*TABLES[1], *TABLES[2]]), experiment.method
-    methods = [get_method(name, dataset=presets) for name in names]
+    methods = [get_method(name, dataset=whose_paper_values(presets)) for name in names]
     same = [method for method in methods if (method.sampler, method.schedule) == (own.sampler, own.schedule)]
     return [replace(experiment, method=method) for method in same]
 

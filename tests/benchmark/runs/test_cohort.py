@@ -186,7 +186,8 @@ def test_cohorts_leave_no_worker_without_any(tmp_path):
 @pytest.mark.parametrize("executor", ["here", "local"])
 def test_a_plan_is_run_in_cohorts(executor, store, data_root, settings, trunk_passes):
     names = ("rs", "r-bce", "erm")
-    plan = make_plan(data_root, names, overrides=(*QUICK, "recipe.image_size=16", "recipe.neck_width=8"))
+    small = ("recipe.image_size=16", "recipe.neck_width=8", "method.images_per_visit=3")
+    plan = make_plan(data_root, names, overrides=(*QUICK, *small))
     ended = []
     summary = run_plan(plan, store, replace(settings, executor=executor), on_end=ended.append)
     for experiments in (summary.trained, ended):

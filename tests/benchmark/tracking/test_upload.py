@@ -69,7 +69,8 @@ def test_an_experiment_is_a_run_that_names_its_plan(run, plan):
 
 def test_parameters_are_all_that_decides(run):
     found, experiment, _ = run
-    expected = {"method": experiment.method.name, "dataset": "digits-mlt", "seed": "0", "recipe.learning_rate": "0.2"}
+    expected = {"method": experiment.method.name, "dataset": "digits-mlt", "seed": "0"}
+    expected |= {"recipe.learning_rate": str(experiment.training["learning_rate"])}
     expected |= {f"method.{name}": str(value) for name, value in experiment.method.parameters.items()}
     expected |= {"recipe.schedule.epochs": str(experiment.training["schedule"]["epochs"]), "recipe.batch_size": "32"}
     expected |= {"recipe.augmentation.smallest_crop": "0.8", "backbone": "digits-resnet"}
